@@ -1,0 +1,312 @@
+//! Owns the chain source over an Electrum server (electrs). Does not own what a view means (`onchain`).
+//!
+//! Electrum answers one question at a time, so a view is pieced together: the tip, the headers back to a block that the
+//! asker knows, the histories of the scripts, then the tip again. A tip that moved meanwhile discards it all. A server
+//! that lags behind shows an older chain truthfully; the engine refuses to go back to it.
+
+use crate::adapters::blocking::blocking;
+use crate::ports::{BroadcastError, ChainSource, ChainUnavailable};
+use bdk_electrum::BdkElectrumClient;
+use bdk_electrum::bdk_core::spk_client::SyncRequest;
+use bdk_electrum::bdk_core::{ConfirmationBlockTime, TxUpdate};
+use bdk_electrum::electrum_client::{Client, ElectrumApi, Error as ElectrumError};
+use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, SeenTransaction};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How often a view is begun anew because the tip moved under it. Blocks come minutes apart.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// Scripts asked for in one batch: electrs answers batches in order on one connection.
+const BATCH: usize = 50;
+
+/// Headers that a server gives at once (Electrum protocol, `blockchain.block.headers`).
+const HEADERS_AT_ONCE: u32 = 2_016;
+
+/// Longest stretch of blocks without a gap in a view: two weeks. Older blocks are left out between the block that the
+/// asker knows and this stretch, but for those that confirm a transaction of the view.
+const MAX_STRETCH: u32 = 2_016;
+
+/// A chain source over Electrum's TCP protocol.
+#[derive(Clone)]
+pub struct ElectrsChain {
+    server: Arc<Server>,
+}
+
+struct Server {
+    url: String,
+    interval: Duration,
+    announced: Notify,
+    /// Connected at first use and after a failure; its caches keep transactions from being fetched twice.
+    client: Mutex<Option<Arc<BdkElectrumClient<Client>>>>,
+}
+
+impl ElectrsChain {
+    /// For the server at `url` (`tcp://host:port`), asked for changes every `interval` (and when announced).
+    pub fn new(url: impl Into<String>, interval: Duration) -> Self {
+        let server = Server { url: url.into(), interval, announced: Notify::new(), client: Mutex::new(None) };
+        Self { server: Arc::new(server) }
+    }
+
+    /// Says that something changed, so that whoever waits in `changed` looks now.
+    pub fn announce(&self) {
+        // Keeps one permit if nobody waits yet, so no announcement is lost.
+        self.server.announced.notify_one();
+    }
+}
+
+impl ChainSource for ElectrsChain {
+    fn view(
+        &self,
+        scripts: Vec<ScriptBuf>,
+        known: Vec<BlockId>,
+    ) -> BoxFuture<'static, Result<ChainView, ChainUnavailable>> {
+        let server = self.server.clone();
+        blocking(move || server.ask(|client| view(client, &scripts, &known)))
+            .map(|answer| match answer {
+                Ok(Ok(view)) => Ok(view),
+                Ok(Err(error)) => Err(ChainUnavailable { reason: error.to_string() }),
+                Err(reason) => Err(ChainUnavailable { reason }),
+            })
+            .boxed()
+    }
+
+    fn broadcast(&self, transaction: Transaction) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
+        let server = self.server.clone();
+        let txid = transaction.compute_txid();
+        blocking(move || server.ask(|client| client.transaction_broadcast(&transaction)))
+            .map(move |answer| match answer {
+                Ok(Ok(txid)) => Ok(txid),
+                Ok(Err(error)) => on_broadcast_error(txid, &error),
+                Err(reason) => Err(BroadcastError::Unavailable { reason }),
+            })
+            .boxed()
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let server = self.server.clone();
+        async move {
+            // Either of the two; a timeout is a change that nobody announced.
+            drop(tokio::time::timeout(server.interval, server.announced.notified()).await);
+        }
+        .boxed()
+    }
+}
+
+impl Server {
+    /// Asks over the connection that is there, or over a new one; forgets it after a failure of the connection.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&BdkElectrumClient<Client>) -> Result<T, ElectrumError>,
+    ) -> Result<T, ElectrumError> {
+        let kept = self.client().clone();
+        let client = match kept {
+            Some(client) => client,
+            None => Arc::new(BdkElectrumClient::new(Client::new(&self.url)?)),
+        };
+        let answer = question(&client);
+        let usable = matches!(&answer, Ok(_) | Err(ElectrumError::Protocol(_) | ElectrumError::Message(_)));
+        *self.client() = usable.then_some(client);
+        answer
+    }
+
+    fn client(&self) -> std::sync::MutexGuard<'_, Option<Arc<BdkElectrumClient<Client>>>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn view(
+    client: &BdkElectrumClient<Client>,
+    scripts: &[ScriptBuf],
+    known: &[BlockId],
+) -> Result<ChainView, ElectrumError> {
+    for _ in 0..MAX_ATTEMPTS {
+        let tip = tip(client)?;
+        let mut blocks = recent_blocks(client, tip, known)?;
+        let update = histories(client, scripts)?;
+        if tip != self::tip(client)? || blocks.get(&tip.height) != Some(&tip.hash) {
+            continue;
+        }
+        if let Some(transactions) = place(&update, &mut blocks, tip) {
+            let blocks = blocks.into_iter().map(|(height, hash)| BlockId { height, hash }).collect();
+            return Ok(ChainView { blocks, transactions });
+        }
+    }
+    Err(ElectrumError::Message(format!("the tip moved {MAX_ATTEMPTS} times during a view")))
+}
+
+fn tip(client: &BdkElectrumClient<Client>) -> Result<BlockId, ElectrumError> {
+    // Drop what was notified meanwhile: the queue would grow for ever.
+    while client.inner.block_headers_pop()?.is_some() {}
+    let tip = client.inner.block_headers_subscribe()?;
+    let height = u32::try_from(tip.height).map_err(|_| ElectrumError::Message("absurd height".to_owned()))?;
+    Ok(BlockId { height, hash: tip.header.block_hash() })
+}
+
+/// The chain from a known block to the tip.
+fn recent_blocks(
+    client: &BdkElectrumClient<Client>,
+    tip: BlockId,
+    known: &[BlockId],
+) -> Result<BTreeMap<u32, BlockHash>, ElectrumError> {
+    let mut blocks = BTreeMap::new();
+    let mut from = 0;
+    for block in known.iter().rev().filter(|block| block.height <= tip.height) {
+        let header = client.inner.block_header(usize::try_from(block.height).expect("32 bits fit"))?;
+        if header.block_hash() == block.hash {
+            blocks.insert(block.height, block.hash);
+            from = block.height;
+            break;
+        }
+    }
+    let mut start = from.max(tip.height.saturating_sub(MAX_STRETCH));
+    while start <= tip.height {
+        let count = (tip.height - start + 1).min(HEADERS_AT_ONCE);
+        let (first, many) =
+            (usize::try_from(start).expect("32 bits fit"), usize::try_from(count).expect("32 bits fit"));
+        let headers = client.inner.block_headers(first, many)?.headers;
+        if headers.is_empty() {
+            // The chain got shorter meanwhile: the caller sees that the tip is missing.
+            break;
+        }
+        for header in headers {
+            blocks.insert(start, header.block_hash());
+            start += 1;
+        }
+    }
+    Ok(blocks)
+}
+
+fn histories(
+    client: &BdkElectrumClient<Client>,
+    scripts: &[ScriptBuf],
+) -> Result<TxUpdate<ConfirmationBlockTime>, ElectrumError> {
+    let request = SyncRequest::<()>::builder_at(0).spks(scripts.iter().cloned()).build();
+    Ok(client.sync(request, BATCH, false)?.tx_update)
+}
+
+/// Each transaction once, with its place in the chain of `blocks`; confirming blocks are added to it. `None` if a
+/// confirmation is not in that chain: the view is not consistent.
+fn place(
+    update: &TxUpdate<ConfirmationBlockTime>,
+    blocks: &mut BTreeMap<u32, BlockHash>,
+    tip: BlockId,
+) -> Option<Vec<SeenTransaction>> {
+    let mut positions = BTreeMap::new();
+    for (anchor, txid) in &update.anchors {
+        let block = BlockId { height: anchor.block_id.height, hash: anchor.block_id.hash };
+        if block.height > tip.height || *blocks.entry(block.height).or_insert(block.hash) != block.hash {
+            return None;
+        }
+        let time_secs = u32::try_from(anchor.confirmation_time).ok()?;
+        positions.insert(*txid, ChainPosition::Confirmed { block, time_secs });
+    }
+    let transactions: BTreeMap<Txid, &Transaction> =
+        update.txs.iter().map(|transaction| (transaction.compute_txid(), transaction.as_ref())).collect();
+    let seen = transactions.into_iter().map(|(txid, transaction)| SeenTransaction {
+        transaction: transaction.clone(),
+        position: positions.get(&txid).copied().unwrap_or(ChainPosition::Mempool),
+    });
+    Some(seen.collect())
+}
+
+/// electrs passes Bitcoin Core's error on as `{"code":.., "message":"sendrawtransaction RPC error: {..}"}`.
+fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, BroadcastError> {
+    let ElectrumError::Protocol(answer) = error else {
+        return Err(BroadcastError::Unavailable { reason: error.to_string() });
+    };
+    let text =
+        answer.get("message").and_then(|message| message.as_str()).map_or_else(|| answer.to_string(), str::to_owned);
+    let word = reject_word(&text);
+    // Bitcoin Core's validation and RPC words for what it has already.
+    const KNOWN: [&str; 5] = [
+        "txn-already-in-mempool",
+        "txn-already-known",
+        "txn-same-nonwitness-data-in-mempool",
+        "Transaction already in block chain",
+        "Transaction outputs already in utxo set",
+    ];
+    if KNOWN.iter().any(|known| word.contains(known)) {
+        return Ok(txid);
+    }
+    Err(BroadcastError::Refused { word })
+}
+
+/// Bitcoin Core's own words out of the server's wrapping.
+fn reject_word(text: &str) -> String {
+    let inner = text.find('{').and_then(|start| serde_json::from_str::<serde_json::Value>(&text[start..]).ok());
+    let inner = inner.as_ref().and_then(|value| value.get("message")).and_then(|message| message.as_str());
+    inner.unwrap_or_else(|| text.rsplit_once("RPC error: ").map_or(text, |(_, word)| word)).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bdk_electrum::bdk_core;
+    use bitcoin::hashes::Hash;
+
+    fn hash(byte: u8) -> BlockHash {
+        BlockHash::from_byte_array([byte; 32])
+    }
+
+    fn transaction(lock_time: u32) -> Transaction {
+        Transaction {
+            version: bitcoin::transaction::Version::TWO,
+            lock_time: bitcoin::absolute::LockTime::from_consensus(lock_time),
+            input: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    fn update(confirmed_in: BlockHash) -> TxUpdate<ConfirmationBlockTime> {
+        let (confirmed, pending) = (Arc::new(transaction(1)), Arc::new(transaction(2)));
+        let mut update = TxUpdate::default();
+        let block_id = bdk_core::BlockId { height: 5, hash: confirmed_in };
+        update.anchors.insert((ConfirmationBlockTime { block_id, confirmation_time: 9 }, confirmed.compute_txid()));
+        update.txs = vec![confirmed.clone(), pending, confirmed];
+        update
+    }
+
+    #[test]
+    fn each_transaction_is_placed_once_and_its_block_joins_the_view() {
+        let tip = BlockId { height: 9, hash: hash(9) };
+        let mut blocks = BTreeMap::from([(8, hash(8)), (9, hash(9))]);
+        let seen = place(&update(hash(5)), &mut blocks, tip).expect("consistent");
+        assert_eq!(seen.len(), 2);
+        let confirmed = seen.iter().filter(|seen| matches!(seen.position, ChainPosition::Confirmed { .. })).count();
+        assert_eq!(confirmed, 1);
+        assert_eq!(blocks.get(&5), Some(&hash(5)));
+    }
+
+    #[test]
+    fn a_confirmation_outside_the_chain_makes_the_view_inconsistent() {
+        let tip = BlockId { height: 9, hash: hash(9) };
+        let mut other = BTreeMap::from([(5, hash(50)), (9, hash(9))]);
+        assert_eq!(place(&update(hash(5)), &mut other, tip), None);
+        let low = BlockId { height: 4, hash: hash(4) };
+        assert_eq!(place(&update(hash(5)), &mut BTreeMap::from([(4, hash(4))]), low), None);
+    }
+
+    #[test]
+    fn reject_words_are_unwrapped_and_known_transactions_are_successes() {
+        let txid = transaction(1).compute_txid();
+        let protocol = |message: &str| ElectrumError::Protocol(serde_json::json!({ "code": 1, "message": message }));
+        let refused = protocol("sendrawtransaction RPC error: {\"code\":-26,\"message\":\"min relay fee not met\"}");
+        let word = "min relay fee not met".to_owned();
+        assert_eq!(on_broadcast_error(txid, &refused), Err(BroadcastError::Refused { word }));
+        let plain = protocol("sendrawtransaction RPC error: bad-txns-inputs-missingorspent");
+        let word = "bad-txns-inputs-missingorspent".to_owned();
+        assert_eq!(on_broadcast_error(txid, &plain), Err(BroadcastError::Refused { word }));
+        let known = protocol(
+            "sendrawtransaction RPC error: {\"code\":-27,\"message\":\"Transaction outputs already in utxo set\"}",
+        );
+        assert_eq!(on_broadcast_error(txid, &known), Ok(txid));
+        let lost = ElectrumError::Message("connection reset".to_owned());
+        assert!(matches!(on_broadcast_error(txid, &lost), Err(BroadcastError::Unavailable { .. })));
+    }
+}

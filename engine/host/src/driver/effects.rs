@@ -1,0 +1,200 @@
+//! Owns how each instruction is performed through the ports and which fact its answer becomes. Does not own when it is
+//! performed or tried again (the driver), nor timers and looks at the chain, which the driver keeps itself.
+//!
+//! The instruction was journaled (as a consequence of its input) before it comes here. If the process stops just
+//! before an effect, recovery issues it again under the same key. If it stops just after, before the answer is
+//! journaled, recovery issues it again too: each effect below says why that is safe.
+
+use crate::ports::{
+    BroadcastError, ClaimOrder, ClaimTaken, FailOrder, GatewayCall, InvoiceOrder, LightningError, PayError, PayOrder,
+    PayTaken, Ports,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use lockstep_engine::id::IdempotencyKey;
+use lockstep_engine::rail::{Effect, Fact, HttpRequest, Instruction};
+
+/// How an attempt ended.
+pub(super) enum Outcome {
+    /// With an answer for the engine.
+    Answered(Fact),
+    /// Taken; the answer comes later by another way (a Lightning event).
+    Taken,
+    /// Not possible now: to be tried again under the same key.
+    Unavailable(String),
+}
+
+/// What the driver does with an instruction.
+pub(super) enum Performance {
+    /// Wait for this.
+    Attempt(BoxFuture<'static, Outcome>),
+    /// Look at the chain.
+    Look,
+    /// Wake the engine at the instruction's time.
+    Timer(lockstep_engine::time::Timestamp),
+    /// Nothing: the next look at the chain covers it.
+    Nothing,
+}
+
+/// The short name of an effect, for status and log.
+pub(super) fn name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::WatchScript { .. } => "watch script",
+        Effect::SignPsbt { .. } => "sign PSBT",
+        Effect::Broadcast { .. } => "broadcast",
+        Effect::CreateInvoice { .. } => "create invoice",
+        Effect::PayInvoice { .. } => "pay invoice",
+        Effect::ClaimHeld { .. } => "claim held payment",
+        Effect::FailHeld { .. } => "fail held payment",
+        Effect::ReadLightningBalance => "read Lightning balance",
+        Effect::ReadChain => "read chain",
+        Effect::CallGateway { .. } => "call gateway",
+        Effect::WakeAt { .. } => "timer",
+    }
+}
+
+/// Begins an instruction; nothing happens before the attempt is first polled.
+pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
+    let key = instruction.key.clone();
+    let attempt = match instruction.effect.clone() {
+        // Watching leaves no trace outside: scripts are taken from the engine at each look.
+        Effect::WatchScript { .. } => return Performance::Nothing,
+        // Reading leaves no trace outside.
+        Effect::ReadChain => return Performance::Look,
+        // The agenda is lost with the process and rebuilt from the outstanding instructions; a time that has passed
+        // fires at once.
+        Effect::WakeAt { at } => return Performance::Timer(at),
+        Effect::SignPsbt { psbt } => sign(ports, key, psbt),
+        Effect::Broadcast { transaction } => broadcast(ports, key, transaction),
+        Effect::CreateInvoice { amount_msat, description, expiry_secs, hold_hash } => {
+            create_invoice(ports, InvoiceOrder { key, amount_msat, description, expiry_secs, hold_hash })
+        }
+        Effect::PayInvoice { invoice, max_fee_msat } => pay(ports, PayOrder { key, invoice, max_fee_msat }),
+        Effect::ClaimHeld { preimage, amount_msat } => claim(ports, ClaimOrder { key, preimage, amount_msat }),
+        Effect::FailHeld { payment_hash } => fail(ports, FailOrder { key, payment_hash }),
+        Effect::ReadLightningBalance => balance(ports, key),
+        Effect::CallGateway { request } => call_gateway(ports, key, request),
+    };
+    Performance::Attempt(attempt)
+}
+
+/// Stopped before: no signature exists. Stopped after: the same PSBT is signed again; both signatures spend the same
+/// outputs, so at most one can confirm.
+fn sign(ports: &Ports, key: IdempotencyKey, psbt: String) -> BoxFuture<'static, Outcome> {
+    ports
+        .signer
+        .sign(psbt)
+        .map(move |answer| match answer {
+            Ok(result) => Outcome::Answered(Fact::Signed { key, result }),
+            Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: nobody has seen the transaction. Stopped after: the same transaction is handed over again, which
+/// the backend answers as known.
+fn broadcast(ports: &Ports, key: IdempotencyKey, transaction: bitcoin::Transaction) -> BoxFuture<'static, Outcome> {
+    ports
+        .chain
+        .broadcast(transaction)
+        .map(move |answer| match answer {
+            Ok(txid) => Outcome::Answered(Fact::Broadcast { key, result: Ok(txid) }),
+            Err(BroadcastError::Refused { word }) => Outcome::Answered(Fact::Broadcast { key, result: Err(word) }),
+            Err(BroadcastError::Unavailable { reason }) => Outcome::Unavailable(reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: no invoice exists. Stopped after: an invoice exists that nobody was shown; the next one is another
+/// invoice (or the same hold hash), and only that one is journaled and shown.
+fn create_invoice(ports: &Ports, order: InvoiceOrder) -> BoxFuture<'static, Outcome> {
+    let key = order.key.clone();
+    ports
+        .lightning
+        .create_invoice(order)
+        .map(move |answer| match answer {
+            Ok(invoice) => Outcome::Answered(Fact::InvoiceCreated { key, result: Ok(invoice) }),
+            Err(LightningError::Refused { reason }) => {
+                Outcome::Answered(Fact::InvoiceCreated { key, result: Err(reason) })
+            }
+            Err(LightningError::Unavailable { reason }) => Outcome::Unavailable(reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: no HTLC exists. Stopped after: the node knows the payment hash and pays it at most once; it answers
+/// with the pending payment or with the outcome that it had.
+fn pay(ports: &Ports, order: PayOrder) -> BoxFuture<'static, Outcome> {
+    ports
+        .lightning
+        .pay(order)
+        .map(|answer| match answer {
+            Ok(PayTaken::Pending) => Outcome::Taken,
+            Ok(PayTaken::Finished(event)) => Outcome::Answered(event.into()),
+            Err(PayError::Refused { payment_hash, reason }) => {
+                Outcome::Answered(Fact::LightningFailed { payment_hash, reason })
+            }
+            Err(PayError::Unavailable { reason }) => Outcome::Unavailable(reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: the payment stays held. Stopped after: claiming again is harmless, the node tells the outcome.
+fn claim(ports: &Ports, order: ClaimOrder) -> BoxFuture<'static, Outcome> {
+    ports
+        .lightning
+        .claim_held(order)
+        .map(|answer| match answer {
+            Ok(ClaimTaken::Claiming) => Outcome::Taken,
+            Ok(ClaimTaken::Finished(event)) => Outcome::Answered(event.into()),
+            Ok(ClaimTaken::Gone { payment_hash }) => Outcome::Answered(Fact::HeldFailed { payment_hash }),
+            Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: the payment stays held. Stopped after: nothing is held any more, and failing nothing succeeds.
+fn fail(ports: &Ports, order: FailOrder) -> BoxFuture<'static, Outcome> {
+    let payment_hash = order.payment_hash;
+    ports
+        .lightning
+        .fail_held(order)
+        .map(move |answer| match answer {
+            Ok(()) => Outcome::Answered(Fact::HeldFailed { payment_hash }),
+            Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Reading leaves no trace outside.
+fn balance(ports: &Ports, key: IdempotencyKey) -> BoxFuture<'static, Outcome> {
+    ports
+        .lightning
+        .balance()
+        .map(move |answer| match answer {
+            Ok(balance) => Outcome::Answered(Fact::LightningBalance {
+                key,
+                local_msat: balance.local_msat,
+                outgoing_htlcs_msat: balance.outgoing_htlcs_msat,
+            }),
+            Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: the gateway has seen nothing. Stopped after: the same key and body again get the first answer from
+/// the gateway. A failed exchange is an answer for the engine, which alone decides whether to ask again.
+fn call_gateway(ports: &Ports, key: IdempotencyKey, request: HttpRequest) -> BoxFuture<'static, Outcome> {
+    let call = GatewayCall { key, request };
+    let exchange = ports.http.exchange(call.clone());
+    let (observer, clock) = (ports.observer.clone(), ports.clock.clone());
+    exchange
+        .map(move |answer| {
+            observer.on_exchange(clock.now(), &call, &answer);
+            Outcome::Answered(match answer {
+                Ok(response) => Fact::HttpResponded { key: call.key, status: response.status, body: response.body },
+                Err(failure) => Fact::HttpFailed { key: call.key, failure },
+            })
+        })
+        .boxed()
+}

@@ -1,0 +1,437 @@
+//! Owns the one loop that runs the engine in both worlds: admit, journal and sync, step, answer, perform, feed back.
+//! Does not own what an input means (the engine), nor sockets, clocks and threads (the ports).
+//!
+//! One task, nothing spawned, no runtime named: it runs under any executor. Inputs are handled strictly one at a time.
+//! An input is answered, and its effects begin, only after its record is durable; what the engine refuses is never
+//! journaled. If the store fails, the driver ends: nothing that was acknowledged is lost, and nothing more is accepted.
+
+mod chain;
+mod effects;
+mod handle;
+mod recovery;
+mod timers;
+
+pub use handle::{Handle, MAX_WAITING_REQUESTS, Status, SubmitError};
+pub use recovery::StartError;
+
+use crate::ports::{Flow, LightningEvent, LightningUnavailable, Point, Ports, Store};
+use chain::Watch;
+use effects::{Outcome, Performance};
+use futures_util::future::{BoxFuture, Fuse, poll_fn};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, select_biased};
+use handle::{Answer, Inbox, Request, Shared};
+use lockstep_engine::api::{EngineConfig, Input, Output, Refusal};
+use lockstep_engine::id::IdempotencyKey;
+use lockstep_engine::journal::Journal;
+use lockstep_engine::rail::{ChainView, Fact, Instruction};
+use lockstep_engine::time::Timestamp;
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use timers::{Timers, Wake, pause_after};
+
+/// How a driver ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By `Handle::stop`.
+    Stopped,
+    /// Killed here by the interruption port.
+    Interrupted(Point),
+    /// It could not go on.
+    Failed(Failure),
+}
+
+/// Why a driver could not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The journal could not be written (a full disk, for instance). The input was not acknowledged.
+    #[error("failed to write the journal: {reason}")]
+    Store {
+        /// In words, with its causes.
+        reason: String,
+    },
+    /// The engine refused an input that it had admitted: a bug in the engine.
+    #[error("the engine refused what it had admitted: {refusal}")]
+    AdmittedThenRefused {
+        /// Its reason.
+        refusal: Refusal,
+    },
+}
+
+/// Runs one engine over one store.
+pub struct Driver {
+    ports: Ports,
+    store: Box<dyn Store>,
+    journal: Journal,
+    last_at: Timestamp,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    stop: Pin<Box<async_channel::Receiver<()>>>,
+    /// Inputs that wait to be handled, oldest first. Bounded by what is in flight: each entry answers something.
+    queue: VecDeque<Queued>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Results that came while effects were begun.
+    finished: VecDeque<Done>,
+    /// Effects begun whose answers have not been handled.
+    active: BTreeMap<IdempotencyKey, &'static str>,
+    /// Failures in a row of an effect's backend.
+    failures: BTreeMap<IdempotencyKey, u32>,
+    timers: Timers,
+    chain: Watch,
+    listening: Fuse<BoxFuture<'static, LightningEvent>>,
+    acknowledging: bool,
+    failed_acknowledgements: u32,
+}
+
+/// An input, and what comes after it was decided.
+struct Queued {
+    input: Input,
+    then: Then,
+}
+
+enum Then {
+    Nothing,
+    /// A caller waits.
+    Reply(async_channel::Sender<Answer>),
+    /// It answers this effect.
+    Answers(IdempotencyKey),
+    /// It is a look at the chain.
+    Looked(ChainView),
+    /// It is a Lightning event that the node wants acknowledged.
+    Acknowledge,
+}
+
+/// Something in flight has ended.
+enum Done {
+    Effect(Instruction, Outcome),
+    Look(Result<ChainView, crate::ports::ChainUnavailable>),
+    Acknowledged(Result<(), LightningUnavailable>),
+}
+
+/// Why the loop woke up.
+enum Woken {
+    Stop,
+    Done(Done),
+    Due,
+    Lightning(LightningEvent),
+    ChainChanged,
+    Request(Request),
+}
+
+impl Driver {
+    /// Recovers from `store`; nothing is performed before `run`.
+    pub fn start(config: EngineConfig, ports: Ports, store: Box<dyn Store>) -> Result<(Driver, Handle), StartError> {
+        let recovered = recovery::recover(config, store.as_ref())?;
+        let shared = Shared::new(recovered.engine);
+        let (requests, inbox) = async_channel::bounded(MAX_WAITING_REQUESTS);
+        let (stop, stopped) = async_channel::bounded(1);
+        let handle = Handle { shared: shared.clone(), requests, stop };
+        let driver = Driver {
+            ports,
+            store,
+            journal: recovered.journal,
+            last_at: recovered.last_at,
+            shared,
+            inbox: Inbox(Box::pin(inbox)),
+            stop: Box::pin(stopped),
+            queue: VecDeque::new(),
+            in_flight: FuturesUnordered::new(),
+            finished: VecDeque::new(),
+            active: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            timers: Timers::default(),
+            chain: Watch::default(),
+            listening: Fuse::terminated(),
+            acknowledging: false,
+            failed_acknowledgements: 0,
+        };
+        driver.publish();
+        Ok((driver, handle))
+    }
+
+    /// Re-issues what is outstanding, then serves until it ends. Dropping the future is a kill.
+    pub async fn run(mut self) -> Ended {
+        let Err(ended) = self.serve().await;
+        self.shared.progress().ended = Some(ended.clone());
+        ended
+    }
+
+    async fn serve(&mut self) -> Result<Infallible, Ended> {
+        let outstanding: Vec<Instruction> = self.shared.engine().outstanding().cloned().collect();
+        for instruction in outstanding {
+            self.perform(instruction);
+        }
+        self.look();
+        self.listening = self.ports.lightning.next_event().fuse();
+        loop {
+            self.publish();
+            while let Some(done) = self.finished.pop_front() {
+                self.on_done(done);
+            }
+            if let Some(queued) = self.queue.pop_front() {
+                self.settle(queued).await?;
+                continue;
+            }
+            let woken = self.wake().await;
+            self.on_woken(woken).await?;
+        }
+    }
+
+    /// Waits for the first of everything that can happen. Biased, so that a run can be repeated: what was begun ends
+    /// before anything new is taken on.
+    async fn wake(&mut self) -> Woken {
+        let Self { stop, in_flight, timers, listening, chain, inbox, ports, .. } = self;
+        let mut due = poll_fn(|cx| timers.poll_due(ports.clock.as_ref(), cx)).fuse();
+        select_biased! {
+            _ = stop.select_next_some() => Woken::Stop,
+            done = in_flight.select_next_some() => Woken::Done(done),
+            () = due => Woken::Due,
+            event = &mut *listening => Woken::Lightning(event),
+            () = &mut chain.changed => Woken::ChainChanged,
+            request = inbox.0.select_next_some() => Woken::Request(request),
+        }
+    }
+
+    async fn on_woken(&mut self, woken: Woken) -> Result<(), Ended> {
+        match woken {
+            Woken::Stop => return Err(Ended::Stopped),
+            Woken::Done(done) => self.on_done(done),
+            Woken::Due => self.on_due(),
+            Woken::Lightning(event) => self.enqueue(event.into(), Then::Acknowledge),
+            Woken::ChainChanged => self.look(),
+            Woken::Request(request) => {
+                let queued = self.on_request(request);
+                if let Some(queued) = queued {
+                    self.settle(queued).await?;
+                }
+                self.publish();
+                self.shared.progress().requests -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_request(&mut self, request: Request) -> Option<Queued> {
+        let entropy = |driver: &Driver| driver.ports.entropy.draw();
+        match request {
+            Request::Submit { id, command, reply } => {
+                let input = Input::Command { id, entropy: entropy(self), command };
+                Some(Queued { input, then: Then::Reply(reply) })
+            }
+            Request::Webhook { signature, body, reply } => {
+                let input = Input::Fact { entropy: entropy(self), fact: Fact::Webhook { signature, body } };
+                Some(Queued { input, then: Then::Reply(reply) })
+            }
+            Request::Look => {
+                self.look();
+                None
+            }
+        }
+    }
+
+    fn enqueue(&mut self, fact: Fact, then: Then) {
+        let entropy = self.ports.entropy.draw();
+        self.queue.push_back(Queued { input: Input::Fact { entropy, fact }, then });
+    }
+
+    /// Handles one input from beginning to end.
+    async fn settle(&mut self, queued: Queued) -> Result<(), Ended> {
+        let Queued { input, then } = queued;
+        let decision = self.decide(&input)?;
+        self.shared.progress().handled += 1;
+        self.conclude(then, &decision);
+        if let Ok(output) = decision {
+            for instruction in output.instructions {
+                self.perform(instruction);
+            }
+            self.poll_in_flight().await;
+            self.pause(Point::Performed, &input)?;
+        }
+        Ok(())
+    }
+
+    /// Admit, journal, sync, step. The outer error ends the driver, the inner one is the engine's refusal.
+    fn decide(&mut self, input: &Input) -> Result<Result<Output, Refusal>, Ended> {
+        // A clock that steps back (NTP) must not: the engine sees time stand still until it has caught up.
+        let now = self.ports.clock.now().max(self.last_at);
+        let shared = self.shared.clone();
+        let mut engine = shared.engine();
+        if let Err(refusal) = engine.admit(now, input) {
+            self.ports.observer.on_refused(now, input, &refusal);
+            return Ok(Err(refusal));
+        }
+        self.pause(Point::BeforeJournal, input)?;
+        self.record(now, input)?;
+        self.pause(Point::Journaled, input)?;
+        let output =
+            engine.step(now, input).map_err(|refusal| Ended::Failed(Failure::AdmittedThenRefused { refusal }))?;
+        self.ports.observer.on_accepted(now, input, &output, &engine);
+        self.pause(Point::Stepped, input)?;
+        Ok(Ok(output))
+    }
+
+    fn record(&mut self, now: Timestamp, input: &Input) -> Result<(), Ended> {
+        let sealed = self.journal.seal(now, input);
+        let written = self.store.append(sealed.seq, &sealed.bytes).and_then(|()| self.store.sync());
+        written.map_err(|error| Ended::Failed(Failure::Store { reason: with_causes(&error) }))?;
+        self.last_at = now;
+        Ok(())
+    }
+
+    fn pause(&self, point: Point, input: &Input) -> Result<(), Ended> {
+        match self.ports.interruption.at(point, input) {
+            Flow::Continue => Ok(()),
+            Flow::Stop => Err(Ended::Interrupted(point)),
+        }
+    }
+
+    /// Tells whoever waits for the decision.
+    fn conclude(&mut self, then: Then, decision: &Result<Output, Refusal>) {
+        match then {
+            Then::Nothing => {}
+            Then::Reply(reply) => {
+                let answer = decision.clone().map_err(SubmitError::Refused);
+                // The caller may have gone away; the command is done all the same.
+                drop(reply.try_send(answer));
+            }
+            Then::Answers(key) => {
+                self.active.remove(&key);
+            }
+            Then::Looked(view) => self.on_looked(view, decision.is_ok()),
+            // A refused event is acknowledged too: the node would only tell the same again, for ever.
+            Then::Acknowledge => self.acknowledge(),
+        }
+    }
+
+    fn perform(&mut self, instruction: Instruction) {
+        match effects::perform(&self.ports, &instruction) {
+            Performance::Nothing => {}
+            Performance::Look => self.look(),
+            Performance::Timer(at) => self.timers.set(at, Wake::Timer(instruction.key)),
+            Performance::Attempt(attempt) => {
+                if self.active.contains_key(&instruction.key) {
+                    return;
+                }
+                self.active.insert(instruction.key.clone(), effects::name(&instruction.effect));
+                self.in_flight.push(attempt.map(|outcome| Done::Effect(instruction, outcome)).boxed());
+            }
+        }
+    }
+
+    /// Polls everything in flight once, so that effects are really begun.
+    async fn poll_in_flight(&mut self) {
+        let Self { in_flight, finished, .. } = self;
+        poll_fn(|cx| {
+            while let Poll::Ready(Some(done)) = in_flight.poll_next_unpin(cx) {
+                finished.push_back(done);
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Effect(instruction, outcome) => self.on_outcome(instruction, outcome),
+            Done::Look(Ok(view)) => self.on_view(view),
+            Done::Look(Err(unavailable)) => self.on_no_view(&unavailable.reason),
+            Done::Acknowledged(result) => self.on_acknowledged(result),
+        }
+    }
+
+    fn on_outcome(&mut self, instruction: Instruction, outcome: Outcome) {
+        let key = instruction.key.clone();
+        match outcome {
+            Outcome::Answered(fact) => {
+                self.failures.remove(&key);
+                self.enqueue(fact, Then::Answers(key));
+            }
+            Outcome::Taken => {
+                self.failures.remove(&key);
+                self.active.remove(&key);
+            }
+            Outcome::Unavailable(reason) => {
+                self.active.remove(&key);
+                let failures = self.failures.entry(key.clone()).or_default();
+                *failures += 1;
+                let (first, at) = (*failures == 1, self.ports.clock.now().plus(pause_after(*failures)));
+                self.timers.set(at, Wake::Retry(instruction));
+                // The engine is told once per outage, not once per try: the journal must not grow with its length.
+                if first {
+                    self.enqueue(Fact::Unavailable { key, reason }, Then::Nothing);
+                }
+            }
+        }
+    }
+
+    fn on_due(&mut self) {
+        let now = self.ports.clock.now();
+        while let Some(wake) = self.timers.pop_due(now) {
+            match wake {
+                Wake::Timer(key) if self.is_outstanding(&key) => {
+                    self.enqueue(Fact::TimerFired { key }, Then::Nothing);
+                }
+                Wake::Retry(instruction) if self.is_outstanding(&instruction.key) => self.perform(instruction),
+                // Answered by another way meanwhile.
+                Wake::Timer(_) => {}
+                Wake::Retry(instruction) => {
+                    self.failures.remove(&instruction.key);
+                }
+                Wake::Look => self.look(),
+                Wake::Listen => self.listening = self.ports.lightning.next_event().fuse(),
+            }
+        }
+    }
+
+    fn is_outstanding(&self, key: &IdempotencyKey) -> bool {
+        self.shared.engine().outstanding().any(|instruction| instruction.key == *key)
+    }
+
+    /// Stopped before: the node tells the event again, and the engine takes it for what it is. Stopped after: the
+    /// fact is in the journal.
+    fn acknowledge(&mut self) {
+        self.acknowledging = true;
+        self.in_flight.push(self.ports.lightning.event_handled().map(Done::Acknowledged).boxed());
+    }
+
+    fn on_acknowledged(&mut self, result: Result<(), LightningUnavailable>) {
+        self.acknowledging = false;
+        match result {
+            Ok(()) => {
+                self.failed_acknowledgements = 0;
+                self.listening = self.ports.lightning.next_event().fuse();
+            }
+            Err(_) => {
+                self.failed_acknowledgements += 1;
+                let at = self.ports.clock.now().plus(pause_after(self.failed_acknowledgements));
+                self.timers.set(at, Wake::Listen);
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let mut in_flight: Vec<String> = self.active.iter().map(|(key, name)| format!("{key}: {name}")).collect();
+        in_flight.extend(self.chain.is_looking().then(|| "look at the chain".to_owned()));
+        in_flight.extend(self.acknowledging.then(|| "acknowledge a Lightning event".to_owned()));
+        let mut progress = self.shared.progress();
+        progress.in_flight = in_flight;
+        progress.retries = self.timers.retries().collect();
+        progress.queued = self.queue.len() + self.finished.len();
+        progress.next_wake = self.timers.next();
+    }
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,13 @@
+//! Runs the engine: the ports it sees the outside through, the driver that journals before it acts, the store, and
+//! the adapters to real nodes. Does not decide anything about money (`lockstep-engine`) and knows no simulator.
+//!
+//! Reading order: [`ports`] (what the outside looks like), [`driver`] (the one loop), [`store`] (where the journal
+//! lives), [`adapters`] (real sockets; the only place with tokio and the wall clock).
+
+pub mod adapters;
+pub mod driver;
+pub mod ports;
+pub mod store;
+
+pub use driver::{Driver, Ended, Failure, Handle, StartError, Status, SubmitError};
+pub use ports::Ports;

@@ -1,0 +1,117 @@
+//! Owns the durable form of the journal: a redb table from sequence number to record, on a storage backend that is
+//! given (a file in production, memory or a faulty disk in the harness). Does not own what a record says (`journal`).
+//!
+//! Format: one redb database, one table `journal` (u64 -> bytes). One `sync` is one redb transaction with immediate
+//! durability: after a crash either all its records are there or none. redb writes two commit slots in turn and
+//! checksums them, so a torn write is found when the file is opened and the older slot is used.
+
+use crate::ports::{Store, StoreError};
+use redb::backends::FileBackend;
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError,
+};
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+
+/// Bytes that redb may cache. The journal is written once and read once, so a small cache does.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// A journal in redb.
+#[derive(Debug)]
+pub struct JournalStore {
+    database: Database,
+    appended: Vec<(u64, Vec<u8>)>,
+}
+
+impl JournalStore {
+    /// Opens or creates the file at `path`, for this process alone.
+    pub fn open_file(path: &Path) -> Result<Self, StoreError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(|cause| on_io("opening the file", cause))?;
+        Self::open(FileBackend::new(file).map_err(|cause| on_database("locking the file", cause))?)
+    }
+
+    /// Opens or creates the database on `backend`; repairs it if the last process was killed.
+    pub fn open(backend: impl StorageBackend) -> Result<Self, StoreError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(backend)
+            .map_err(|cause| on_database("opening the database", cause))?;
+        Ok(Self { database, appended: Vec::new() })
+    }
+
+    fn write(&self) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let mut table = transaction.open_table(JOURNAL)?;
+            for (seq, bytes) in &self.appended {
+                table.insert(seq, bytes.as_slice())?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Vec<Vec<u8>>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let table = match transaction.open_table(JOURNAL) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut records = Vec::new();
+        for entry in table.range::<u64>(..)? {
+            records.push(entry?.1.value().to_vec());
+        }
+        Ok(records)
+    }
+}
+
+impl Store for JournalStore {
+    fn append(&mut self, seq: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.appended.push((seq, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.appended.is_empty() {
+            return Ok(());
+        }
+        self.write().map_err(|cause| on_redb("writing the journal", cause))?;
+        self.appended.clear();
+        Ok(())
+    }
+
+    fn read_all(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.read().map_err(|cause| on_redb("reading the journal", cause))
+    }
+}
+
+fn on_io(during: &'static str, cause: io::Error) -> StoreError {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace { during },
+        _ => StoreError::Failed { during, cause: Box::new(cause) },
+    }
+}
+
+fn on_database(during: &'static str, cause: DatabaseError) -> StoreError {
+    match cause {
+        DatabaseError::Storage(StorageError::Io(cause)) => on_io(during, cause),
+        other => StoreError::Failed { during, cause: Box::new(other) },
+    }
+}
+
+fn on_redb(during: &'static str, cause: redb::Error) -> StoreError {
+    match cause {
+        redb::Error::Io(cause) => on_io(during, cause),
+        other => StoreError::Failed { during, cause: Box::new(other) },
+    }
+}

@@ -1,0 +1,304 @@
+//! Owns the order of things within one step: validate, decide, apply, emit; who is asked what; the memory of commands;
+//! the digest. Does not own any rule (`payments`, `reconcile`) nor the journal's place (the host seals, then steps).
+
+use super::input::{Command, Input};
+use super::outstanding::{Outstanding, answered_by};
+use super::output::Output;
+use super::refusal::Refusal;
+use crate::event::{Consequences, Event};
+use crate::id::{CommandId, IdempotencyKey, ReconciliationId};
+use crate::ledger::Ledger;
+use crate::money::Msat;
+use crate::onchain::{Descriptors, DescriptorsRefused};
+use crate::payments::{
+    LightningChargeState, LightningPayoutState, Payment, Payments, PaymentsConfig, SepaPayout, SepaPayoutState,
+};
+use crate::planted::Bug;
+use crate::policy::{Policy, PolicyInvalid};
+use crate::rail::{BlockId, Entropy, Fact, Instruction};
+use crate::reconcile::{BookedTransfer, Books, Break, LightningInFlight, Reconciliation, ReportAnswer};
+use crate::time::Timestamp;
+use bitcoin::hashes::{Hash as _, sha256};
+use bitcoin::{Network, ScriptBuf};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What an engine is made with. All of it is fixed for the engine's life and must be the same when its journal is folded.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Of addresses and invoices.
+    pub network: Network,
+    /// Public output descriptors of the wallet.
+    pub descriptors: Descriptors,
+    /// The operator's parameters.
+    pub policy: Policy,
+    /// Secrets of the gateway's webhooks: current first; several while they are rotated.
+    pub webhook_secrets: Vec<String>,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The policy makes no sense.
+    #[error("the policy cannot be used: {cause}")]
+    Policy {
+        /// Why.
+        #[from]
+        cause: PolicyInvalid,
+    },
+    /// The descriptors make no wallet.
+    #[error("the wallet cannot be made: {cause}")]
+    Descriptors {
+        /// Why.
+        #[from]
+        cause: DescriptorsRefused,
+    },
+}
+
+/// The payment engine.
+#[derive(Debug)]
+pub struct Engine {
+    payments: Payments,
+    reconciliation: Reconciliation,
+    outstanding: Outstanding,
+    commands: BTreeMap<CommandId, Answered>,
+    planted: Option<Bug>,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Answered {
+    /// SHA-256 of the command as JSON.
+    command: sha256::Hash,
+    events: Vec<Event>,
+}
+
+impl Engine {
+    /// An engine to which nothing has happened.
+    pub fn new(config: EngineConfig) -> Result<Engine, ConfigError> {
+        config.policy.check()?;
+        let payments = Payments::new(PaymentsConfig {
+            network: config.network,
+            descriptors: config.descriptors,
+            policy: config.policy,
+            webhook_secrets: config.webhook_secrets,
+        })?;
+        Ok(Engine {
+            payments,
+            reconciliation: Reconciliation::new(),
+            outstanding: Outstanding::default(),
+            commands: BTreeMap::new(),
+            planted: None,
+        })
+    }
+
+    /// Makes the engine wrong on purpose; see [`Bug`].
+    #[doc(hidden)]
+    pub fn plant(&mut self, bug: Bug) {
+        self.planted = Some(bug);
+        self.payments.plant(bug);
+    }
+
+    /// Whether `step` would accept the input: the first half of it, without any effect.
+    pub fn admit(&self, now: Timestamp, input: &Input) -> Result<(), Refusal> {
+        match input {
+            Input::Command { id, command, .. } => self.admit_command(now, id, command),
+            Input::Fact { fact, .. } => {
+                self.outstanding.check_answer(fact).map_err(|key| Refusal::NotOutstanding { key })?;
+                Ok(self.payments.check_fact(now, fact)?)
+            }
+        }
+    }
+
+    /// Takes one input: checks it, changes the state, and tells what happened and what must be done. A refused input
+    /// changes nothing. A command that is told again gets its first events again and no instructions.
+    pub fn step(&mut self, now: Timestamp, input: &Input) -> Result<Output, Refusal> {
+        self.admit(now, input)?;
+        let consequences = match input {
+            Input::Command { id, entropy, command } => match self.commands.get(id) {
+                Some(answered) => return Ok(Output { events: answered.events.clone(), instructions: Vec::new() }),
+                None => self.on_command(now, id, *entropy, command),
+            },
+            Input::Fact { entropy, fact } => self.on_fact(now, *entropy, fact),
+        };
+        for key in &consequences.answered {
+            self.outstanding.remove(key);
+        }
+        for instruction in &consequences.instructions {
+            self.outstanding.add(instruction.clone());
+        }
+        Ok(Output { events: consequences.events, instructions: consequences.instructions })
+    }
+
+    /// SHA-256 over the whole state in a canonical form (JSON, ordered).
+    ///
+    /// # Panics
+    /// If the state cannot be written as JSON: an error of the program.
+    pub fn digest(&self) -> [u8; 32] {
+        let state = (self.payments.snapshot(), &self.reconciliation, &self.outstanding, &self.commands);
+        let bytes = serde_json::to_vec(&state).expect("the state is plain data");
+        sha256::Hash::hash(&bytes).to_byte_array()
+    }
+
+    /// Instructions that were issued and not answered, in issue order; timers and watched scripts too.
+    pub fn outstanding(&self) -> impl Iterator<Item = &Instruction> {
+        self.outstanding.iter()
+    }
+
+    /// The books.
+    pub fn ledger(&self) -> &Ledger {
+        self.payments.ledger()
+    }
+
+    /// All payments.
+    pub fn payments(&self) -> &Payments {
+        &self.payments
+    }
+
+    /// The breaks of a finished reconciliation.
+    pub fn breaks(&self, run: &ReconciliationId) -> Option<&[Break]> {
+        self.reconciliation.finished(run)
+    }
+
+    /// Every script that a chain view must cover.
+    pub fn watched_scripts(&self) -> Vec<ScriptBuf> {
+        self.payments.onchain().watched_scripts()
+    }
+
+    /// Known blocks of the best chain, ascending; a chain view must reach back to one of them.
+    pub fn chain_blocks(&self) -> Vec<BlockId> {
+        self.payments.onchain().blocks()
+    }
+
+    fn admit_command(&self, now: Timestamp, id: &CommandId, command: &Command) -> Result<(), Refusal> {
+        match self.commands.get(id) {
+            Some(answered) if answered.command == hash_of(command) => return Ok(()),
+            Some(_) => return Err(Refusal::CommandIdReused { id: id.clone() }),
+            None => {}
+        }
+        match command {
+            Command::OpenParty { party } => self.payments.check_party(party)?,
+            Command::RecordOpening { rail, quantity } => Payments::check_opening(*rail, *quantity)?,
+            Command::CreateCharge(order) => self.payments.check_charge(order)?,
+            Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
+            Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
+                self.payments.check_decision(payment)?;
+            }
+            Command::Reconcile { run, report_day } => {
+                self.reconciliation.check_begin(self.payments.policy(), run, report_day)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_command(&mut self, now: Timestamp, id: &CommandId, entropy: Entropy, command: &Command) -> Consequences {
+        let consequences = match command {
+            Command::OpenParty { party } => self.payments.open_party(party),
+            Command::RecordOpening { rail, quantity } => self.payments.record_opening(now, *rail, *quantity),
+            Command::CreateCharge(order) => self.payments.create_charge(now, entropy, order),
+            Command::CreatePayout(order) => self.payments.create_payout(now, entropy, order),
+            Command::ReleaseHeld { payment } => self.payments.release_held(now, entropy, payment),
+            Command::RefuseHeld { payment } => self.payments.refuse_held(now, entropy, payment),
+            Command::Reconcile { run, report_day } => {
+                let day = self.reconciliation.check_begin(self.payments.policy(), run, report_day);
+                self.reconciliation.begin(now, run, day.expect("the run was checked on admission"))
+            }
+        };
+        if self.planted != Some(Bug::ForgetCommand) {
+            let answered = Answered { command: hash_of(command), events: consequences.events.clone() };
+            self.commands.insert(id.clone(), answered);
+        }
+        consequences
+    }
+
+    fn on_fact(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
+        if let Some(key) = answered_by(fact) {
+            self.outstanding.remove(key);
+        }
+        let of_run = |key: &IdempotencyKey| self.reconciliation.owns(key);
+        match fact {
+            Fact::Chain(_) => {
+                let mut out = self.payments.on_fact(now, entropy, fact);
+                let more = self.reconciliation.on_chain(&books(&self.payments));
+                out.events.extend(more.events);
+                out.instructions.extend(more.instructions);
+                out.answered.extend(more.answered);
+                out
+            }
+            Fact::LightningBalance { key, local_msat, outgoing_htlcs_msat } => {
+                let outside = Msat(local_msat.0.saturating_add(outgoing_htlcs_msat.0));
+                self.reconciliation.on_lightning(key, outside, &books(&self.payments))
+            }
+            Fact::HttpResponded { key, status, body } if of_run(key) => {
+                self.on_report(now, key, ReportAnswer::Responded { status: *status, body })
+            }
+            Fact::HttpFailed { key, .. } if of_run(key) => self.on_report(now, key, ReportAnswer::Failed),
+            Fact::TimerFired { key } if of_run(key) => self.reconciliation.on_timer(now, key),
+            Fact::Signed { .. }
+            | Fact::Broadcast { .. }
+            | Fact::InvoiceCreated { .. }
+            | Fact::LightningHeld { .. }
+            | Fact::LightningReceived { .. }
+            | Fact::HeldFailed { .. }
+            | Fact::LightningSent { .. }
+            | Fact::LightningFailed { .. }
+            | Fact::HttpResponded { .. }
+            | Fact::HttpFailed { .. }
+            | Fact::Webhook { .. }
+            | Fact::TimerFired { .. }
+            | Fact::Unavailable { .. } => self.payments.on_fact(now, entropy, fact),
+        }
+    }
+
+    fn on_report(&mut self, now: Timestamp, key: &IdempotencyKey, answer: ReportAnswer<'_>) -> Consequences {
+        let books = books(&self.payments);
+        self.reconciliation.on_report(now, self.payments.policy(), key, answer, &books)
+    }
+}
+
+fn hash_of(command: &Command) -> sha256::Hash {
+    sha256::Hash::hash(&serde_json::to_vec(command).expect("commands are plain data"))
+}
+
+/// What reconciliation may see of payments.
+fn books(payments: &Payments) -> Books<'_> {
+    let mut lightning = LightningInFlight::default();
+    let mut transfers = Vec::new();
+    let plus = |sum: Msat, more: Msat| Msat(sum.0.saturating_add(more.0));
+    for (_, payment) in payments.iter() {
+        match payment {
+            Payment::LightningPayout(payout) if payout.state == LightningPayoutState::Dispatched => {
+                lightning.outgoing = plus(plus(lightning.outgoing, payout.amount), payout.max_fee);
+            }
+            Payment::LightningCharge(charge) => match charge.state {
+                LightningChargeState::Releasing { amount } => lightning.incoming = plus(lightning.incoming, amount),
+                LightningChargeState::Issued { .. } => lightning.invoices.push(charge.amount),
+                LightningChargeState::Requested
+                | LightningChargeState::Held { .. }
+                | LightningChargeState::Refusing { .. }
+                | LightningChargeState::Settled { .. }
+                | LightningChargeState::Failed { .. } => {}
+            },
+            Payment::SepaPayout(payout) => transfers.push(booked(payout)),
+            Payment::LightningPayout(_) | Payment::OnchainCharge(_) | Payment::OnchainPayout(_) => {}
+        }
+    }
+    Books { ledger: payments.ledger(), chain_total: payments.onchain().total(), lightning, transfers }
+}
+
+fn booked(payout: &SepaPayout) -> BookedTransfer {
+    let back_unseen = payout.settled_at.is_none() && payout.transfer.is_some();
+    let may_have_moved = match payout.state {
+        SepaPayoutState::Ordering | SepaPayoutState::Accepted => true,
+        SepaPayoutState::Settled => false,
+        SepaPayoutState::Failed { .. } => back_unseen,
+    };
+    BookedTransfer {
+        reference: payout.id.to_string(),
+        cents: payout.amount.units(),
+        created_at: payout.created_at,
+        settled_at: payout.settled_at,
+        returned_at: payout.returned_at,
+        may_have_moved,
+    }
+}

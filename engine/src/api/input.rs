@@ -1,0 +1,69 @@
+//! Owns what comes in through the engine's one door: commands from callers, facts from rails.
+//! Does not own what is made of them.
+
+use crate::id::{CommandId, PartyId, PaymentId, ReconciliationId};
+use crate::money::Quantity;
+use crate::payments::{Charge, Payout};
+use crate::rail::{Entropy, Fact, Rail};
+use serde::{Deserialize, Serialize};
+
+/// One input of `Engine::step`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// From an API caller or a scenario.
+    Command {
+        /// The same id with the same command is answered again; with another command it is refused.
+        id: CommandId,
+        /// Base of every draw that the command needs (preimages, PSBT ordering).
+        entropy: Entropy,
+        /// What is asked.
+        command: Command,
+    },
+    /// From a rail.
+    Fact {
+        /// Base of every draw that the fact's consequences need.
+        entropy: Entropy,
+        /// What was observed.
+        fact: Fact,
+    },
+}
+
+/// What a caller can ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Open a party's accounts.
+    OpenParty {
+        /// New.
+        party: PartyId,
+    },
+    /// Book what a rail's outside account held before the engine began (against the operator's equity).
+    RecordOpening {
+        /// Which outside account.
+        rail: Rail,
+        /// How much it holds.
+        quantity: Quantity,
+    },
+    /// Ask for money to be paid to a party (a charge).
+    CreateCharge(Charge),
+    /// Pay money out of a party's account.
+    CreatePayout(Payout),
+    /// Claim a payment that a hold invoice keeps waiting.
+    ReleaseHeld {
+        /// The charge.
+        payment: PaymentId,
+    },
+    /// Fail a held payment back to its payer.
+    RefuseHeld {
+        /// The charge.
+        payment: PaymentId,
+    },
+    /// Compare the ledger with the outside on all rails. `report_day` is the gateway's business day (YYYY-MM-DD).
+    Reconcile {
+        /// New.
+        run: ReconciliationId,
+        /// Day of the settlement report to fetch.
+        report_day: String,
+    },
+}

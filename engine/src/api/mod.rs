@@ -1,0 +1,15 @@
+//! Owns the engine's one door: what goes in ([`Input`]), what comes out ([`Output`]), why not ([`Refusal`]), and the
+//! [`Engine`] that composes validate, decide, apply and emit. Does not own any rule of payments, ledger or rails.
+
+mod engine;
+mod input;
+mod outstanding;
+mod output;
+mod refusal;
+
+pub use crate::event::{Break, BreakKind, Event, FailureReason};
+pub use crate::payments::{Charge, Destination, Payout, Status};
+pub use engine::{ConfigError, Engine, EngineConfig};
+pub use input::{Command, Input};
+pub use output::Output;
+pub use refusal::Refusal;

@@ -1,0 +1,76 @@
+//! Owns why the engine refuses an input. The state is then byte for byte what it was.
+//!
+//! Precedence: the reasons stand in the order in which they are looked for; within one operation, in the order of that
+//! operation's own enum.
+
+use crate::id::{CommandId, IdempotencyKey};
+use crate::ledger::PartyExists;
+use crate::payments::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
+use crate::reconcile::ReconcileRefused;
+
+/// Why an input is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Commands: the id was used for another command.
+    #[error("command id `{id}` was used for another command")]
+    CommandIdReused {
+        /// Which.
+        id: CommandId,
+    },
+    /// `OpenParty`.
+    #[error("{cause}")]
+    Party {
+        /// Why.
+        #[from]
+        cause: PartyExists,
+    },
+    /// `RecordOpening`.
+    #[error("the opening is refused: {cause}")]
+    Opening {
+        /// Why.
+        #[from]
+        cause: OpeningRefused,
+    },
+    /// `CreateCharge`.
+    #[error("the charge is refused: {cause}")]
+    Charge {
+        /// Why.
+        #[from]
+        cause: ChargeRefused,
+    },
+    /// `CreatePayout`.
+    #[error("the payout is refused: {cause}")]
+    Payout {
+        /// Why.
+        #[from]
+        cause: PayoutRefused,
+    },
+    /// `ReleaseHeld`, `RefuseHeld`.
+    #[error("the decision is refused: {cause}")]
+    Decision {
+        /// Why.
+        #[from]
+        cause: DecisionRefused,
+    },
+    /// `Reconcile`.
+    #[error("the reconciliation is refused: {cause}")]
+    Reconcile {
+        /// Why.
+        #[from]
+        cause: ReconcileRefused,
+    },
+    /// Facts with a key: no instruction that such a fact answers is outstanding under it. A fact told twice is refused
+    /// so the second time.
+    #[error("no instruction is outstanding under `{key}` that this answers")]
+    NotOutstanding {
+        /// Which.
+        key: IdempotencyKey,
+    },
+    /// Facts.
+    #[error("the fact is refused: {cause}")]
+    Fact {
+        /// Why.
+        #[from]
+        cause: FactRefused,
+    },
+}

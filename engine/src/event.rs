@@ -1,0 +1,221 @@
+//! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
+//! Does not own when any of it happens.
+
+use crate::id::{IdempotencyKey, PartyId, PaymentId, ReconciliationId};
+use crate::ledger::{HoldEvent, Transaction};
+use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
+use crate::rail::{Instruction, LightningFailure, Rail};
+use bitcoin::Txid;
+use serde::{Deserialize, Serialize};
+
+/// What came of one input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consequences {
+    /// In causal order.
+    pub events: Vec<Event>,
+    /// To be performed.
+    pub instructions: Vec<Instruction>,
+    /// Keys of instructions that need no answer any more.
+    pub answered: Vec<IdempotencyKey>,
+}
+
+/// Something that has happened. Exhaustive on purpose: a new event must be handled wherever events are read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A party has accounts.
+    PartyOpened {
+        /// Who.
+        party: PartyId,
+    },
+    /// A charge exists; its invoice or address is being made.
+    ChargeCreated {
+        /// Which.
+        payment: PaymentId,
+        /// For whom.
+        party: PartyId,
+        /// How.
+        rail: Rail,
+        /// How much.
+        amount_msat: Msat,
+    },
+    /// The payer can be told where to pay.
+    ChargeIssued {
+        /// Which.
+        payment: PaymentId,
+        /// BOLT 11 text or address.
+        request: String,
+    },
+    /// On-chain money for a charge was seen (unconfirmed or not deep enough).
+    PaymentSeen {
+        /// Which.
+        payment: PaymentId,
+        /// All that pays it now.
+        amount_sat: Sat,
+    },
+    /// On-chain money for a charge has left the chain and the mempool (replaced or evicted).
+    PaymentVanished {
+        /// Which.
+        payment: PaymentId,
+    },
+    /// A held Lightning payment waits for a decision.
+    PaymentHeld {
+        /// Which.
+        payment: PaymentId,
+        /// How much.
+        amount_msat: Msat,
+    },
+    /// A payout's money is reserved.
+    PayoutReserved {
+        /// Which.
+        payment: PaymentId,
+        /// Whose money.
+        party: PartyId,
+        /// How.
+        rail: Rail,
+        /// What the payee will get.
+        quantity: Quantity,
+        /// What is reserved for it, fees included.
+        reserved: Quantity,
+    },
+    /// The effect is on its way and its fate unknown until a fact tells.
+    PayoutDispatched {
+        /// Which.
+        payment: PaymentId,
+    },
+    /// The gateway has taken a transfer order under this name.
+    TransferAccepted {
+        /// Which.
+        payment: PaymentId,
+        /// The gateway's own reference.
+        gateway_reference: String,
+    },
+    /// The transaction that pays a payout.
+    TransactionBuilt {
+        /// Which.
+        payment: PaymentId,
+        /// Its id.
+        txid: Txid,
+        /// Its fee.
+        fee_sat: Sat,
+    },
+    /// Final: paid.
+    PaymentSettled {
+        /// Which.
+        payment: PaymentId,
+        /// What the payee got (charges: what was credited).
+        quantity: Quantity,
+        /// Fees on top.
+        fee_msat: Msat,
+    },
+    /// A settled on-chain charge lost its confirmations; its credit was taken back.
+    PaymentUndone {
+        /// Which.
+        payment: PaymentId,
+    },
+    /// Final: not paid, nothing moved.
+    PaymentFailed {
+        /// Which.
+        payment: PaymentId,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// Bitcoin was sold for euro at the policy's rate.
+    Converted {
+        /// For which payout.
+        payment: PaymentId,
+        /// Given.
+        sold_msat: Msat,
+        /// Got.
+        bought: Minor<Eur>,
+    },
+    /// The ledger booked this.
+    Posted(Transaction),
+    /// A hold changed.
+    Hold(HoldEvent),
+    /// A webhook was valid but changed nothing (seen before, older than what is known, or about nothing of ours).
+    WebhookIgnored {
+        /// Why.
+        reason: String,
+    },
+    /// An instruction's outcome is unknown; it will be asked again under the same key.
+    OutcomeUnknown {
+        /// Of which payment.
+        payment: PaymentId,
+    },
+    /// The ledger and the outside disagree.
+    BreakFound {
+        /// In which run.
+        run: ReconciliationId,
+        /// How.
+        found: Break,
+    },
+    /// A reconciliation has looked at every rail.
+    Reconciled {
+        /// Which.
+        run: ReconciliationId,
+        /// How many breaks were found.
+        breaks: u32,
+    },
+}
+
+/// Why a payment failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// Nobody paid in time.
+    Expired,
+    /// A held payment was refused by command.
+    Refused,
+    /// The Lightning node's reason.
+    Lightning(LightningFailure),
+    /// The node could not make the invoice.
+    InvoiceNotCreated(String),
+    /// The gateway refused the order: its code.
+    GatewayRejected(String),
+    /// The beneficiary's bank sent it back: reason code (ISO 20022 ExternalReturnReason).
+    Returned(String),
+    /// The signer refused.
+    SigningRefused(String),
+    /// The network refused the transaction: its reject word.
+    BroadcastRefused(String),
+    /// No transaction can be built for it (fee above the reserve, for instance): why.
+    NotBuildable(String),
+}
+
+/// A disagreement between the ledger and the outside. Both amounts are in the asset's booked unit (msat or cents).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Break {
+    /// Where.
+    pub rail: Rail,
+    /// What disagrees.
+    pub kind: BreakKind,
+    /// The payment or entry concerned, if it is about one.
+    pub reference: Option<String>,
+    /// Unit of the amounts.
+    pub asset: Asset,
+    /// What the ledger holds (or has moved), in-flight items counted.
+    pub ledger: i128,
+    /// What the outside holds (or has moved).
+    pub outside: i128,
+}
+
+/// Kinds of disagreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakKind {
+    /// The outside account holds another amount than the ledger's account of it.
+    BalanceDiffers,
+    /// Money that nobody can be named for lies in suspense.
+    Unexplained,
+    /// The statement has a movement that the ledger knows nothing of.
+    UnknownEntry,
+    /// The statement has another amount than the payment it names.
+    AmountDiffers,
+    /// The statement has the same movement of one payment twice.
+    DuplicateEntry,
+    /// A payment settled on that day is not on the day's complete statement.
+    MissingEntry,
+    /// No statement could be had.
+    ReportUnavailable,
+}

@@ -1,0 +1,98 @@
+//! Owns the names of things: validated identifiers that come in with the input, never made up by the engine.
+//! Does not own idempotency rules (`payments`) nor symbolic trace names (the harness).
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Why a text is not an identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an identifier: 1 to {MAX_CHARS} of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or digit")]
+pub struct InvalidId {
+    /// What was given.
+    pub text: String,
+}
+
+/// The longest identifier. 35 characters is the longest end-to-end reference of a SEPA credit transfer
+/// (ISO 20022 Max35Text), and a payment id must fit there unchanged.
+pub const MAX_CHARS: usize = 35;
+
+fn check(text: &str) -> Result<(), InvalidId> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let starts_well = text.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if starts_well && text.len() <= MAX_CHARS && text.chars().all(legal) {
+        Ok(())
+    } else {
+        Err(InvalidId { text: text.to_owned() })
+    }
+}
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the text.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                check(&text)?;
+                Ok(Self(text))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+identifier!(
+    /// A party with accounts in the ledger (a merchant, a customer).
+    PartyId
+);
+identifier!(
+    /// A payment in either direction; given by the caller and unique for ever (a reused id is refused).
+    PaymentId
+);
+identifier!(
+    /// A command as its caller sent it; the same id with the same content is answered again, not done again.
+    CommandId
+);
+identifier!(
+    /// A reconciliation run.
+    ReconciliationId
+);
+
+/// Names one external effect for ever: re-issuing it after a crash uses the same key.
+/// Shape: `<payment or run id>/<what>`, for instance `p1/pay` or `p1/transfer`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IdempotencyKey(pub String);
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,263 @@
+//! Owns the engine's on-chain wallet: fresh addresses, what the best chain and the mempool pay to them, and the
+//! building of transactions. Does not own keys (a signer elsewhere has them), bookkeeping, nor the choice of depth and
+//! feerate (`policy`, `payments`).
+//!
+//! A [`ChainView`] is complete by definition, so the transactions of the latest accepted view *are* the wallet's
+//! history: one that is absent from it has left the chain and the mempool. bdk orders observations by time; here its
+//! clock is the number of views applied, so that nothing depends on when a view was taken.
+
+mod build;
+mod draws;
+mod view;
+
+pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused};
+pub use view::ViewRefused;
+
+use crate::money::Sat;
+use crate::rail::{BlockId, ChainView};
+use bdk_wallet::descriptor::DescriptorError;
+use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
+use bdk_wallet::{ChangeSet, KeychainKind, Wallet};
+use bitcoin::{Address, Network, OutPoint, Script, ScriptBuf, Txid};
+use build::BuiltTransaction;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Scripts beyond the last revealed one that are watched too, per keychain. Change scripts are revealed one at a time
+/// by this wallet alone, so the lookahead only has to cover what a restored older state would have forgotten.
+pub const LOOKAHEAD_SCRIPTS: u32 = 20;
+
+/// The wallet's public output descriptors (BIP 380), each ranged (`/*`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// Addresses given to payers.
+    pub external: String,
+    /// Change.
+    pub internal: String,
+}
+
+/// Why descriptors make no wallet.
+#[derive(Debug, thiserror::Error)]
+pub enum DescriptorsRefused {
+    /// Not a public descriptor (private keys are refused here too).
+    #[error("the {which} descriptor cannot be read as a public one: {cause}")]
+    Unreadable {
+        /// `external` or `internal`.
+        which: &'static str,
+        /// The parser's words.
+        cause: String,
+    },
+    /// Every address would be the same.
+    #[error("the {which} descriptor has no wildcard, so its address would be used again and again")]
+    NotRanged {
+        /// `external` or `internal`.
+        which: &'static str,
+    },
+    /// Signing would change the transaction's id.
+    #[error("the {which} descriptor is not segwit, so a transaction's id would depend on its signatures")]
+    NotSegwit {
+        /// `external` or `internal`.
+        which: &'static str,
+    },
+    /// Wrong network, hardened derivation, the same descriptor twice and the like.
+    #[error("the descriptors do not make a wallet: {cause}")]
+    Unusable {
+        /// bdk's finding.
+        #[from]
+        cause: DescriptorError,
+    },
+}
+
+/// One of our outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ReceivedOutput {
+    /// Which.
+    pub outpoint: OutPoint,
+    /// How much, in satoshi.
+    pub value_sat: Sat,
+    /// 0: in the mempool; 1: in the tip.
+    pub confirmations: u32,
+}
+
+/// What the latest view pays to one script, spent or not, by outpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Received {
+    /// Ordered by outpoint.
+    pub outputs: Vec<ReceivedOutput>,
+}
+
+impl Received {
+    /// The sum of the outputs with at least `depth` confirmations (0: all).
+    pub fn at_depth(&self, depth: u32) -> Sat {
+        Sat(self.outputs.iter().filter(|o| o.confirmations >= depth).map(|o| o.value_sat.0).sum())
+    }
+}
+
+/// The wallet.
+#[derive(Debug)]
+pub struct Onchain {
+    wallet: Wallet,
+    network: Network,
+    /// Views applied; bdk's time (see the header).
+    views_applied: u64,
+    /// Height in the best chain (`None`: mempool) of every transaction of the latest view.
+    positions: BTreeMap<Txid, Option<u32>>,
+    /// Outputs of the latest view by script.
+    received: BTreeMap<ScriptBuf, BTreeMap<OutPoint, Sat>>,
+    /// Unspent outputs of ours in the latest view.
+    total_sat: Sat,
+    /// Transactions built here; their inputs stay locked until abandoned or buried.
+    built: BTreeMap<Txid, BuiltTransaction>,
+}
+
+/// The whole state in a canonical order, for the engine's digest.
+#[derive(Debug, Serialize)]
+pub struct Snapshot<'a> {
+    views_applied: u64,
+    positions: &'a BTreeMap<Txid, Option<u32>>,
+    built: &'a BTreeMap<Txid, BuiltTransaction>,
+    wallet: Option<&'a ChangeSet>,
+}
+
+impl Onchain {
+    /// A wallet that knows nothing but the network's genesis block.
+    pub fn new(descriptors: &Descriptors, network: Network) -> Result<Self, DescriptorsRefused> {
+        let external = ranged("external", &descriptors.external)?;
+        let internal = ranged("internal", &descriptors.internal)?;
+        let wallet = Wallet::create(external, internal)
+            .network(network)
+            .lookahead(LOOKAHEAD_SCRIPTS)
+            .create_wallet_no_persist()?;
+        Ok(Self {
+            wallet,
+            network,
+            views_applied: 0,
+            positions: BTreeMap::new(),
+            received: BTreeMap::new(),
+            total_sat: Sat(0),
+            built: BTreeMap::new(),
+        })
+    }
+
+    /// The next address that was never given out, with its script.
+    pub fn reveal_address(&mut self) -> (String, ScriptBuf) {
+        let next = self.wallet.reveal_next_address(KeychainKind::External);
+        (next.address.to_string(), next.address.script_pubkey())
+    }
+
+    /// The script of an address as typed, if it is one of this wallet's network.
+    pub fn script_of(&self, address: &str) -> Result<ScriptBuf, AddressRefused> {
+        check_address(address, self.network)
+    }
+
+    /// What the latest view pays to `script`; empty if nothing does.
+    pub fn received_on(&self, script: &Script) -> Received {
+        let outputs = self.received.get(script).into_iter().flatten();
+        let outputs = outputs.map(|(outpoint, value)| ReceivedOutput {
+            outpoint: *outpoint,
+            value_sat: *value,
+            confirmations: self.confirmations(outpoint.txid).unwrap_or(0),
+        });
+        Received { outputs: outputs.collect() }
+    }
+
+    /// All unspent outputs of ours in the latest view: confirmed, unconfirmed and immature together.
+    pub const fn total(&self) -> Sat {
+        self.total_sat
+    }
+
+    /// Confirmations of a transaction that touches the wallet: `None` if the latest view lacks it, 0 in the mempool.
+    pub fn confirmations(&self, txid: Txid) -> Option<u32> {
+        let height = self.positions.get(&txid)?;
+        Some(height.map_or(0, |height| self.tip().height.saturating_sub(height).saturating_add(1)))
+    }
+
+    /// The best block known.
+    pub fn tip(&self) -> BlockId {
+        own_block(self.wallet.latest_checkpoint().block_id())
+    }
+
+    /// The blocks known to be in the best chain, ascending from genesis to the tip, with gaps.
+    pub fn blocks(&self) -> Vec<BlockId> {
+        let mut blocks: Vec<_> = self.wallet.checkpoints().map(|at| own_block(at.block_id())).collect();
+        blocks.reverse();
+        blocks
+    }
+
+    /// Every script to watch: all revealed ones and the lookahead, change included.
+    pub fn watched_scripts(&self) -> Vec<ScriptBuf> {
+        self.wallet.spk_index().inner().all_spks().values().cloned().collect()
+    }
+
+    /// Whether `apply_view` would accept this view.
+    pub fn check_view(&self, view: &ChainView) -> Result<(), ViewRefused> {
+        view::check(self, view).map(|_| ())
+    }
+
+    /// Makes `view` the wallet's history. If it is refused, nothing has changed.
+    pub fn apply_view(&mut self, view: &ChainView) -> Result<(), ViewRefused> {
+        view::apply(self, view)
+    }
+
+    /// The whole state, ordered.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            views_applied: self.views_applied,
+            positions: &self.positions,
+            built: &self.built,
+            wallet: self.wallet.staged(),
+        }
+    }
+}
+
+/// Why a text is not an address that can be paid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressRefused {
+    /// Not an address.
+    #[error("`{text}` is not a Bitcoin address: {cause}")]
+    Unreadable {
+        /// As given.
+        text: String,
+        /// The parser's words.
+        cause: String,
+    },
+    /// An address of another network.
+    #[error("`{text}` is not an address of {network}")]
+    WrongNetwork {
+        /// As given.
+        text: String,
+        /// Ours.
+        network: Network,
+    },
+}
+
+/// The script of an address as typed, if it belongs to `network`.
+pub fn check_address(text: &str, network: Network) -> Result<ScriptBuf, AddressRefused> {
+    let address: Address<_> = text.trim().parse().map_err(|cause: bitcoin::address::ParseError| {
+        AddressRefused::Unreadable { text: text.to_owned(), cause: cause.to_string() }
+    })?;
+    match address.require_network(network) {
+        Ok(address) => Ok(address.script_pubkey()),
+        Err(_) => Err(AddressRefused::WrongNetwork { text: text.to_owned(), network }),
+    }
+}
+
+fn ranged(which: &'static str, text: &str) -> Result<Descriptor<DescriptorPublicKey>, DescriptorsRefused> {
+    let descriptor: Descriptor<DescriptorPublicKey> = text.parse().map_err(|cause: bdk_wallet::miniscript::Error| {
+        DescriptorsRefused::Unreadable { which, cause: cause.to_string() }
+    })?;
+    if !descriptor.has_wildcard() {
+        return Err(DescriptorsRefused::NotRanged { which });
+    }
+    if descriptor.desc_type().segwit_version().is_none() {
+        return Err(DescriptorsRefused::NotSegwit { which });
+    }
+    Ok(descriptor)
+}
+
+const fn own_block(block: bdk_wallet::chain::BlockId) -> BlockId {
+    BlockId { height: block.height, hash: block.hash }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! Owns all payments: which order or fact concerns which one, and what that means for ledger and rails. Each way to pay
+//! has a file with its states. Does not own whether an instruction is still outstanding (`api`), nor the comparison with
+//! the outside (`reconcile`).
+//!
+//! Money that no payment accounts for is booked in suspense: Lightning receipts without a charge, coins that nobody was
+//! asked for, amounts that came late, twice or short. `ChainWallet` equals the wallet's total after every look.
+
+mod admission;
+mod charge_lightning;
+mod charge_onchain;
+mod desk;
+mod facts;
+mod order;
+mod payout_lightning;
+mod payout_onchain;
+mod payout_sepa;
+mod record;
+mod refusal;
+
+pub use charge_lightning::{LightningCharge, LightningChargeState};
+pub use charge_onchain::{OnchainCharge, OnchainChargeState};
+pub use order::{Charge, Destination, Payout};
+pub use payout_lightning::{LightningPayout, LightningPayoutState};
+pub use payout_onchain::{OnchainPayout, OnchainPayoutState, Sent};
+pub use payout_sepa::{SepaPayout, SepaPayoutState};
+pub use record::{Payment, Status};
+pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
+
+use crate::event::{Consequences, Event, FailureReason};
+use crate::id::{PartyId, PaymentId};
+use crate::ledger::{Account, Ledger, PartyExists, Posting};
+use crate::money::{Quantity, Rail};
+use crate::onchain::{self, Descriptors, DescriptorsRefused, Onchain};
+use crate::planted::Bug;
+use crate::policy::Policy;
+use crate::rail::Entropy;
+use crate::time::Timestamp;
+use admission::CheckedDestination;
+use bitcoin::Network;
+use bitcoin::hex::DisplayHex as _;
+use desk::Desk;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All payments, the books and the wallet.
+#[derive(Debug)]
+pub struct Payments {
+    network: Network,
+    policy: Policy,
+    webhook_secrets: Vec<String>,
+    ledger: Ledger,
+    onchain: Onchain,
+    records: BTreeMap<PaymentId, Payment>,
+    /// Payment hash (hexadecimal) of each charge.
+    charged_hashes: BTreeMap<String, PaymentId>,
+    /// Payment hash (hexadecimal) of each payout.
+    paid_hashes: BTreeMap<String, PaymentId>,
+    /// Receipts that no charge asked for, in suspense.
+    stray_receipts: BTreeSet<String>,
+    /// Held payments that no charge asked for, sent back.
+    stray_holds: BTreeSet<String>,
+    planted: Option<Bug>,
+}
+
+/// What payments are made with.
+#[derive(Clone, Debug)]
+pub struct PaymentsConfig {
+    /// Of addresses and invoices.
+    pub network: Network,
+    /// Of the wallet.
+    pub descriptors: Descriptors,
+    /// The operator's parameters.
+    pub policy: Policy,
+    /// Current first; several while they are rotated.
+    pub webhook_secrets: Vec<String>,
+}
+
+/// The state in a canonical order, for the engine's digest.
+#[derive(Serialize)]
+pub struct Snapshot<'a> {
+    ledger: &'a Ledger,
+    onchain: onchain::Snapshot<'a>,
+    records: &'a BTreeMap<PaymentId, Payment>,
+    charged_hashes: &'a BTreeMap<String, PaymentId>,
+    paid_hashes: &'a BTreeMap<String, PaymentId>,
+    stray_receipts: &'a BTreeSet<String>,
+    stray_holds: &'a BTreeSet<String>,
+}
+
+/// A payment hash as it is used in keys and messages.
+fn hex(hash: &[u8; 32]) -> String {
+    hash.to_lower_hex_string()
+}
+
+impl Payments {
+    /// No payments, empty books, an empty wallet.
+    pub fn new(config: PaymentsConfig) -> Result<Payments, DescriptorsRefused> {
+        Ok(Payments {
+            onchain: Onchain::new(&config.descriptors, config.network)?,
+            network: config.network,
+            policy: config.policy,
+            webhook_secrets: config.webhook_secrets,
+            ledger: Ledger::new(),
+            records: BTreeMap::new(),
+            charged_hashes: BTreeMap::new(),
+            paid_hashes: BTreeMap::new(),
+            stray_receipts: BTreeSet::new(),
+            stray_holds: BTreeSet::new(),
+            planted: None,
+        })
+    }
+
+    /// Makes payments wrong on purpose; see [`Bug`].
+    #[doc(hidden)]
+    pub fn plant(&mut self, bug: Bug) {
+        self.planted = Some(bug);
+        self.ledger.plant(bug);
+    }
+
+    /// A payment.
+    pub fn get(&self, payment: &PaymentId) -> Option<&Payment> {
+        self.records.get(payment)
+    }
+
+    /// All payments, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (&PaymentId, &Payment)> {
+        self.records.iter()
+    }
+
+    /// Payments that are not final although their time is over, with where they stand: each of them is unknown, waits for
+    /// depth, or for its claim deadline.
+    pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = (&PaymentId, Status)> {
+        let open = self.records.iter().map(|(id, payment)| (id, payment, payment.status()));
+        open.filter(move |(_, payment, status)| !status.is_final() && payment.due_at() <= now)
+            .map(|(id, _, status)| (id, status))
+    }
+
+    /// The books.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The wallet.
+    pub fn onchain(&self) -> &Onchain {
+        &self.onchain
+    }
+
+    /// The parameters.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The whole state.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            ledger: &self.ledger,
+            onchain: self.onchain.snapshot(),
+            records: &self.records,
+            charged_hashes: &self.charged_hashes,
+            paid_hashes: &self.paid_hashes,
+            stray_receipts: &self.stray_receipts,
+            stray_holds: &self.stray_holds,
+        }
+    }
+
+    /// Whether the party could be opened.
+    pub fn check_party(&self, party: &PartyId) -> Result<(), PartyExists> {
+        if self.ledger.has_party(party) { Err(PartyExists { party: party.clone() }) } else { Ok(()) }
+    }
+
+    /// Opens a party's accounts. Like every method below, it must have been checked by its `check_*`.
+    pub fn open_party(&mut self, party: &PartyId) -> Consequences {
+        self.ledger.open_party(party).expect("the party was checked on admission");
+        Consequences { events: vec![Event::PartyOpened { party: party.clone() }], ..Consequences::default() }
+    }
+
+    /// Books what a rail's outside account held before. Coins are booked when they are seen, as suspense; the opening
+    /// names them.
+    pub fn record_opening(&mut self, now: Timestamp, rail: Rail, quantity: Quantity) -> Consequences {
+        let account = match rail {
+            Rail::Onchain => Account::Suspense { rail },
+            Rail::Lightning => Account::LightningChannels,
+            Rail::Sepa => Account::Gateway,
+        };
+        let units = i128::from(quantity.units);
+        let lines = vec![(account, units), (Account::Equity { asset: quantity.asset }, units.saturating_neg())];
+        let posted = self.ledger.post(Posting { at: now, payment: None, memo: "opening", lines });
+        Consequences { events: vec![Event::Posted(posted)], ..Consequences::default() }
+    }
+
+    /// Makes a charge.
+    pub fn create_charge(&mut self, now: Timestamp, entropy: Entropy, order: &Charge) -> Consequences {
+        let mut desk = self.desk(now, entropy);
+        let (payment, hash) = match order.rail {
+            Rail::Lightning => {
+                let charge = LightningCharge::create(&mut desk, order);
+                let hash = charge.payment_hash;
+                (Payment::LightningCharge(charge), hash)
+            }
+            Rail::Onchain => (Payment::OnchainCharge(OnchainCharge::create(&mut desk, order)), None),
+            Rail::Sepa => unreachable!("charges over SEPA are refused on admission"),
+        };
+        let out = desk.out;
+        if let Some(hash) = hash {
+            self.charged_hashes.insert(hex(&hash), order.payment.clone());
+        }
+        self.records.insert(order.payment.clone(), payment);
+        out
+    }
+
+    /// Makes a payout.
+    pub fn create_payout(&mut self, now: Timestamp, entropy: Entropy, order: &Payout) -> Consequences {
+        let destination = self.checked_destination(now, order).expect("the payout was checked on admission");
+        if let CheckedDestination::Invoice(_, invoice) = &destination {
+            self.paid_hashes.insert(hex(&invoice.payment_hash), order.payment.clone());
+        }
+        let mut desk = self.desk(now, entropy);
+        let payment = match destination {
+            CheckedDestination::Invoice(text, invoice) => {
+                Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
+            }
+            CheckedDestination::Script(script, amount) => {
+                Payment::OnchainPayout(OnchainPayout::create(&mut desk, order, script, amount))
+            }
+            CheckedDestination::Account(iban, name, amount) => {
+                Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
+            }
+        };
+        let out = desk.out;
+        self.records.insert(order.payment.clone(), payment);
+        out
+    }
+
+    /// Claims a held payment.
+    pub fn release_held(&mut self, now: Timestamp, entropy: Entropy, payment: &PaymentId) -> Consequences {
+        self.with_lightning_charge(now, entropy, payment, LightningCharge::on_release)
+    }
+
+    /// Sends a held payment back.
+    pub fn refuse_held(&mut self, now: Timestamp, entropy: Entropy, payment: &PaymentId) -> Consequences {
+        self.with_lightning_charge(now, entropy, payment, |charge, desk| {
+            charge.on_refuse(desk, FailureReason::Refused);
+        })
+    }
+
+    fn with_lightning_charge(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        payment: &PaymentId,
+        act: impl FnOnce(&mut LightningCharge, &mut Desk<'_>),
+    ) -> Consequences {
+        self.with(now, entropy, payment, |record, desk| match record {
+            Payment::LightningCharge(charge) => act(charge, desk),
+            Payment::OnchainCharge(_)
+            | Payment::LightningPayout(_)
+            | Payment::OnchainPayout(_)
+            | Payment::SepaPayout(_) => {}
+        })
+    }
+
+    /// Lets one payment act with everything else at hand.
+    fn with(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        payment: &PaymentId,
+        act: impl FnOnce(&mut Payment, &mut Desk<'_>),
+    ) -> Consequences {
+        let Some(mut record) = self.records.remove(payment) else { return Consequences::default() };
+        let mut desk = self.desk(now, entropy);
+        act(&mut record, &mut desk);
+        let out = desk.out;
+        self.records.insert(payment.clone(), record);
+        out
+    }
+
+    fn desk(&mut self, now: Timestamp, entropy: Entropy) -> Desk<'_> {
+        Desk {
+            now,
+            entropy,
+            network: self.network,
+            policy: &self.policy,
+            ledger: &mut self.ledger,
+            onchain: &mut self.onchain,
+            planted: self.planted,
+            out: Consequences::default(),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Owns the two orders that make a payment: a charge and a payout, as a caller gives them.
+//! Does not own whether they are accepted (`charge`, `payout`).
+
+use crate::id::{PartyId, PaymentId};
+use crate::money::{Asset, Msat, Quantity};
+use crate::rail::Rail;
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+
+/// A request for money to a party.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// New.
+    pub payment: PaymentId,
+    /// Who is credited.
+    pub party: PartyId,
+    /// How much (bitcoin; whole satoshi on chain).
+    pub amount_msat: Msat,
+    /// `Onchain` or `Lightning`.
+    pub rail: Rail,
+    /// Lightning only: keep it held until released or refused.
+    pub hold: bool,
+    /// Unpaid after this span, it expires.
+    pub expires_in: Span,
+}
+
+/// An order to pay somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payout {
+    /// New.
+    pub payment: PaymentId,
+    /// Whose money.
+    pub party: PartyId,
+    /// Where to.
+    pub destination: Destination,
+    /// How much the payee gets. Euro over SEPA, bitcoin elsewhere.
+    pub quantity: Quantity,
+    /// What pays for it: the same asset, or bitcoin at the policy's rate for a euro payout.
+    pub funded_by: Asset,
+    /// It must be final by then.
+    pub deadline: Span,
+}
+
+/// Where a payout goes; the rail follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// A BOLT 11 invoice.
+    Invoice(String),
+    /// A Bitcoin address.
+    Address(String),
+    /// An account in the SEPA area.
+    Iban {
+        /// IBAN (ISO 13616), spaces allowed.
+        iban: String,
+        /// Account holder.
+        name: String,
+    },
+}

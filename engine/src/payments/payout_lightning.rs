@@ -1,0 +1,173 @@
+//! Owns the states of a payout over Lightning. It is on its way from the moment it exists, and only the node's word
+//! ends it: an unknown fate is waited for, never compensated (failure F55). Does not own routes and retries (the node).
+//!
+//! If the process stops before the instruction leaves, it is issued again under its key; if after, the node, which pays
+//! one hash once, tells the fate of the first attempt.
+
+use super::desk::{Desk, msat, party_btc};
+use super::order::Payout;
+use super::record::Status;
+use crate::event::{Event, FailureReason};
+use crate::id::{PartyId, PaymentId};
+use crate::ledger::{Account, Hold, HoldOrder};
+use crate::lightning::{self, CheckedInvoice};
+use crate::money::{Asset, Msat, Quantity, Rail};
+use crate::planted::Bug;
+use crate::policy::Policy;
+use crate::rail::{Effect, LightningFailure};
+use crate::time::Timestamp;
+use serde::Serialize;
+
+/// A payout over Lightning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LightningPayout {
+    /// Its id.
+    pub id: PaymentId,
+    /// Whose money.
+    pub party: PartyId,
+    /// BOLT 11.
+    pub invoice: String,
+    /// Of the invoice.
+    pub payment_hash: [u8; 32],
+    /// What the payee gets.
+    pub amount: Msat,
+    /// The most for routing fees; reserved with the amount.
+    pub max_fee: Msat,
+    /// It should be final by then.
+    pub due_at: Timestamp,
+    /// That time came without a word: the fate is unknown.
+    overdue: bool,
+    /// Sent after it was told to have failed; booked in suspense.
+    sent_after_failure: bool,
+    /// Where it stands.
+    pub state: LightningPayoutState,
+}
+
+/// Where a payout over Lightning stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LightningPayoutState {
+    /// On its way.
+    Dispatched,
+    /// Final: delivered.
+    Settled {
+        /// Proof of payment.
+        preimage: [u8; 32],
+        /// Routing fees.
+        fee: Msat,
+    },
+    /// Final: not delivered.
+    Failed {
+        /// Why.
+        reason: FailureReason,
+    },
+}
+
+use LightningPayoutState as State;
+
+/// The hold of a payout: its amount and the most that its fees may be.
+pub(super) fn hold(policy: &Policy, order: &Payout, invoice: &CheckedInvoice) -> HoldOrder {
+    let units = invoice.amount_msat.0.saturating_add(max_fee(policy, invoice.amount_msat).0);
+    let hold = Hold { party: order.party.clone(), asset: Asset::Btc, units, expires_at: None };
+    HoldOrder { payment: order.payment.clone(), hold }
+}
+
+fn max_fee(policy: &Policy, amount: Msat) -> Msat {
+    lightning::max_fee(amount, policy.lightning_fee.floor_msat, policy.lightning_fee.parts_per_million)
+}
+
+impl LightningPayout {
+    pub(super) fn create(desk: &mut Desk<'_>, order: &Payout, text: &str, invoice: &CheckedInvoice) -> LightningPayout {
+        let hold = hold(desk.policy, order, invoice);
+        let reserved = Quantity { asset: Asset::Btc, units: hold.hold.units };
+        desk.place_hold(hold);
+        let payment = order.payment.clone();
+        desk.emit(Event::PayoutReserved {
+            payment: payment.clone(),
+            party: order.party.clone(),
+            rail: Rail::Lightning,
+            quantity: order.quantity,
+            reserved,
+        });
+        let (max_fee, due_at) = (max_fee(desk.policy, invoice.amount_msat), desk.now.plus(order.deadline));
+        desk.instruct(&payment, "pay", Effect::PayInvoice { invoice: text.to_owned(), max_fee_msat: max_fee });
+        desk.wake(&payment, "deadline", due_at);
+        desk.emit(Event::PayoutDispatched { payment: payment.clone() });
+        LightningPayout {
+            id: payment,
+            party: order.party.clone(),
+            invoice: text.to_owned(),
+            payment_hash: invoice.payment_hash,
+            amount: invoice.amount_msat,
+            max_fee,
+            due_at,
+            overdue: false,
+            sent_after_failure: false,
+            state: State::Dispatched,
+        }
+    }
+
+    /// Delivered; the proof was checked on admission. A fee above the limit is borne by the operator.
+    pub(super) fn on_sent(&mut self, desk: &mut Desk<'_>, preimage: [u8; 32], fee: Msat) {
+        desk.answered(&self.id, "pay");
+        if desk.has_bug(Bug::NeverSettle) {
+            return;
+        }
+        let charged = Msat(fee.0.min(self.max_fee.0));
+        let borne = Msat(fee.0.saturating_sub(charged.0));
+        let from_party = self.amount.0.saturating_add(charged.0);
+        let all = i128::from(from_party).saturating_add(msat(borne));
+        let lines = |debtor: Account| {
+            vec![
+                (Account::LightningChannels, all.saturating_neg()),
+                (debtor, i128::from(from_party)),
+                (Account::Fees { rail: Rail::Lightning }, msat(borne)),
+            ]
+        };
+        match self.state {
+            State::Dispatched => {
+                desk.post_hold(&self.id, from_party, "payout over Lightning", lines(party_btc(&self.party)));
+                self.state = State::Settled { preimage, fee };
+                let quantity = Quantity::btc(self.amount);
+                desk.emit(Event::PaymentSettled { payment: self.id.clone(), quantity, fee_msat: fee });
+            }
+            State::Failed { .. } if !self.sent_after_failure => {
+                self.sent_after_failure = true;
+                desk.post(&self.id, "sent after failure", lines(Account::Suspense { rail: Rail::Lightning }));
+            }
+            State::Settled { .. } if desk.has_bug(Bug::RepeatDuplicates) => {
+                desk.post(&self.id, "payout over Lightning", lines(party_btc(&self.party)));
+            }
+            State::Settled { .. } | State::Failed { .. } => {}
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, desk: &mut Desk<'_>, reason: LightningFailure) {
+        desk.answered(&self.id, "pay");
+        match self.state {
+            State::Dispatched => {
+                desk.void_hold(&self.id);
+                let reason = FailureReason::Lightning(reason);
+                self.state = State::Failed { reason: reason.clone() };
+                desk.emit(Event::PaymentFailed { payment: self.id.clone(), reason });
+            }
+            State::Settled { .. } | State::Failed { .. } => {}
+        }
+    }
+
+    pub(super) fn on_deadline(&mut self, desk: &mut Desk<'_>) {
+        if self.state == State::Dispatched {
+            self.overdue = true;
+            desk.emit(Event::OutcomeUnknown { payment: self.id.clone() });
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        match self.state {
+            State::Dispatched if self.overdue => Status::Unknown,
+            State::Dispatched => Status::Dispatched,
+            State::Settled { .. } => Status::Settled,
+            State::Failed { .. } => Status::Failed,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Owns why an order or a fact is not accepted by payments. Nothing has changed then. Where several reasons apply, the
+//! one that stands first in its enum is given.
+
+use crate::fiat::{IbanRefused, NameRefused, WebhookRefused};
+use crate::fx::ConvertError;
+use crate::id::{PartyId, PaymentId};
+use crate::ledger::HoldRefused;
+use crate::lightning::InvoiceRefused;
+use crate::money::{Asset, Msat, Quantity, Rail};
+use crate::onchain::{AddressRefused, ViewRefused};
+use crate::time::Span;
+
+/// Why a charge is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChargeRefused {
+    /// The party has no accounts.
+    #[error("party `{party}` is not known")]
+    UnknownParty {
+        /// Who.
+        party: PartyId,
+    },
+    /// A payment id is used once for ever, whatever became of its payment (failures F9, F13).
+    #[error("payment id `{payment}` was used before")]
+    PaymentIdUsed {
+        /// Which.
+        payment: PaymentId,
+    },
+    /// Nobody can be charged over that rail.
+    #[error("charges over {rail} are not offered")]
+    RailNotOffered {
+        /// Which.
+        rail: Rail,
+    },
+    /// Only Lightning payments can be held.
+    #[error("a charge over {rail} cannot be held")]
+    HoldNotOffered {
+        /// Which.
+        rail: Rail,
+    },
+    /// Outside the policy's limits.
+    #[error("{amount} is not between {least} and {most}")]
+    AmountOutOfRange {
+        /// Asked.
+        amount: Msat,
+        /// Limit.
+        least: Msat,
+        /// Limit.
+        most: Msat,
+    },
+    /// The chain knows no parts of a satoshi.
+    #[error("{amount} is not a whole number of satoshi")]
+    NotWholeSatoshi {
+        /// Asked.
+        amount: Msat,
+    },
+    /// Zero, or longer than the policy allows.
+    #[error("an expiry after {expires_in} is not within {most}")]
+    ExpiryOutOfRange {
+        /// Asked.
+        expires_in: Span,
+        /// Limit.
+        most: Span,
+    },
+    /// Too many payments are not final.
+    #[error("{open} payments are open, no more are taken")]
+    TooManyOpen {
+        /// How many.
+        open: u32,
+    },
+}
+
+/// Why a payout is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayoutRefused {
+    /// The party has no accounts.
+    #[error("party `{party}` is not known")]
+    UnknownParty {
+        /// Who.
+        party: PartyId,
+    },
+    /// A payment id is used once for ever, whatever became of its payment (failures F9, F13).
+    #[error("payment id `{payment}` was used before")]
+    PaymentIdUsed {
+        /// Which.
+        payment: PaymentId,
+    },
+    /// The destination takes another asset.
+    #[error("{rail} does not move {asset}")]
+    WrongAsset {
+        /// Of the destination.
+        rail: Rail,
+        /// Asked.
+        asset: Asset,
+    },
+    /// Only euro payouts can be paid from another asset, which is bitcoin.
+    #[error("a payout of {quantity} cannot be paid from {funded_by}")]
+    WrongFunding {
+        /// What the payee should get.
+        quantity: Quantity,
+        /// What should pay for it.
+        funded_by: Asset,
+    },
+    /// Zero, or above the policy's limit.
+    #[error("{quantity} is not between 1 and {most} units")]
+    AmountOutOfRange {
+        /// Asked.
+        quantity: Quantity,
+        /// Limit, in the asset's smallest unit.
+        most: u64,
+    },
+    /// Zero, or longer than the policy allows.
+    #[error("a deadline of {deadline} is not within {most}")]
+    DeadlineOutOfRange {
+        /// Asked.
+        deadline: Span,
+        /// Limit.
+        most: Span,
+    },
+    /// Too many payments are not final.
+    #[error("{open} payments are open, no more are taken")]
+    TooManyOpen {
+        /// How many.
+        open: u32,
+    },
+    /// The invoice cannot be paid.
+    #[error("the invoice cannot be paid: {cause}")]
+    Invoice {
+        /// Why.
+        #[from]
+        cause: InvoiceRefused,
+    },
+    /// The invoice asks for another amount.
+    #[error("the invoice asks for {invoice}, the payout is for {payout}")]
+    InvoiceAmountDiffers {
+        /// Of the invoice.
+        invoice: Msat,
+        /// Ordered.
+        payout: Msat,
+    },
+    /// One payment hash is paid once, whatever became of it.
+    #[error("the invoice was tried by payment `{payment}`")]
+    InvoiceUsed {
+        /// By which.
+        payment: PaymentId,
+    },
+    /// The address cannot be paid.
+    #[error("the address cannot be paid: {cause}")]
+    Address {
+        /// Why.
+        #[from]
+        cause: AddressRefused,
+    },
+    /// The chain knows no parts of a satoshi.
+    #[error("{amount} is not a whole number of satoshi")]
+    NotWholeSatoshi {
+        /// Ordered.
+        amount: Msat,
+    },
+    /// Nodes do not relay such small outputs (Bitcoin Core's dust limit).
+    #[error("{amount} is below the dust limit of {least} for that address")]
+    Dust {
+        /// Ordered.
+        amount: Msat,
+        /// Limit.
+        least: Msat,
+    },
+    /// The IBAN is none.
+    #[error("the IBAN cannot be used: {cause}")]
+    Iban {
+        /// Why.
+        #[from]
+        cause: IbanRefused,
+    },
+    /// The name is none.
+    #[error("the account holder's name cannot be used: {cause}")]
+    Name {
+        /// Why.
+        #[from]
+        cause: NameRefused,
+    },
+    /// The price cannot be told.
+    #[error("the payout cannot be priced: {cause}")]
+    Price {
+        /// Why.
+        #[from]
+        cause: ConvertError,
+    },
+    /// The money cannot be set aside.
+    #[error("the money cannot be set aside: {cause}")]
+    Hold {
+        /// Why.
+        #[from]
+        cause: HoldRefused,
+    },
+}
+
+/// Why a decision about a held payment is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecisionRefused {
+    /// No such payment.
+    #[error("payment `{payment}` is not known")]
+    UnknownPayment {
+        /// Which.
+        payment: PaymentId,
+    },
+    /// Nothing of it waits for a decision (not yet, or not any more).
+    #[error("payment `{payment}` is not held")]
+    NotHeld {
+        /// Which.
+        payment: PaymentId,
+    },
+}
+
+/// Why an opening balance is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpeningRefused {
+    /// The rail holds another asset.
+    #[error("{rail} does not hold {asset}")]
+    WrongAsset {
+        /// Where.
+        rail: Rail,
+        /// What.
+        asset: Asset,
+    },
+    /// Nothing is to be booked.
+    #[error("an opening balance of zero books nothing")]
+    Zero,
+}
+
+/// Why a fact is refused. Facts that are merely told again are accepted and change nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FactRefused {
+    /// The look at the chain is not believed.
+    #[error("the chain view is not believed: {cause}")]
+    View {
+        /// Why.
+        #[from]
+        cause: ViewRefused,
+    },
+    /// No payment of ours has that hash (in that direction).
+    #[error("no payment has the payment hash {payment_hash}")]
+    UnknownHash {
+        /// Hexadecimal.
+        payment_hash: String,
+    },
+    /// The preimage does not hash to the payment hash (BOLT 4).
+    #[error("the preimage is no proof for the payment hash {payment_hash}")]
+    WrongProof {
+        /// Hexadecimal.
+        payment_hash: String,
+    },
+    /// The webhook is not believed.
+    #[error("the webhook is not believed: {cause}")]
+    Webhook {
+        /// Why.
+        #[from]
+        cause: WebhookRefused,
+    },
+}

@@ -1,0 +1,90 @@
+//! Owns I2: the ledger's outside accounts equal what the outside really holds, to the millisatoshi and the cent: coins of
+//! the engine's wallet, its side of the channels, its account at the gateway.
+//!
+//! At rest the equality is exact (our pending outgoing HTLCs still count as ours). While something moves, the outside may
+//! be ahead of the engine by what is in flight; then the ledger must lie within what can be in flight: HTLCs for the
+//! channels, exact after each look for the chain, pending transfers for the gateway.
+
+use super::{Invariant, Settled, Stepped};
+use crate::worlds::Truth;
+use lockstep_engine::api::{Engine, Input};
+use lockstep_engine::ledger::Account;
+use lockstep_engine::rail::Fact;
+
+/// I2.
+pub(super) struct GroundTruth;
+
+impl Invariant for GroundTruth {
+    fn name(&self) -> &'static str {
+        "ledger-equals-ground-truth"
+    }
+
+    fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
+        let Some(truth) = stepped.truth else { return Ok(()) };
+        if !opened(stepped.engine) {
+            return Ok(());
+        }
+        within("the channels", balance(stepped.engine, &Account::LightningChannels), channels_range(&truth))?;
+        let gateway = balance(stepped.engine, &Account::Gateway);
+        let pending = i128::from(pending_cents(stepped.engine));
+        let outside = i128::from(truth.gateway_cents);
+        within("the gateway's account", gateway, (outside - pending, outside + pending))?;
+        // A look at the chain may be older than the chain; it is exact when it shows the tip and nothing came since,
+        // which only rest proves. What can be said at once: nothing is booked that no look has shown.
+        if matches!(stepped.input, Input::Fact { fact: Fact::Chain(_), .. }) {
+            return wallet_follows_the_engines_own_view(stepped.engine);
+        }
+        Ok(())
+    }
+
+    fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {
+        if !opened(settled.engine) {
+            return Ok(());
+        }
+        let truth = settled.truth;
+        let wallet = i128::from(truth.wallet_sat) * 1_000;
+        equal("the wallet", balance(settled.engine, &Account::ChainWallet), wallet)?;
+        let channels = i128::from(truth.channels_msat) + i128::from(truth.outgoing_msat);
+        equal("the channels", balance(settled.engine, &Account::LightningChannels), channels)?;
+        equal("the gateway's account", balance(settled.engine, &Account::Gateway), i128::from(truth.gateway_cents))
+    }
+}
+
+fn balance(engine: &Engine, account: &Account) -> i128 {
+    engine.ledger().balance(account)
+}
+
+/// Openings are booked one by one; before the last one is, the books are not complete.
+fn opened(engine: &Engine) -> bool {
+    engine.ledger().parties().next().is_some()
+}
+
+fn channels_range(truth: &Truth) -> (i128, i128) {
+    let low = i128::from(truth.channels_msat);
+    (low, low + i128::from(truth.outgoing_msat) + i128::from(truth.incoming_msat))
+}
+
+/// Euro that the gateway may have moved without the engine knowing yet: everything on hold for transfers under way, and
+/// everything that may have come back.
+fn pending_cents(engine: &Engine) -> u64 {
+    engine.sepa_cents_in_flight()
+}
+
+fn wallet_follows_the_engines_own_view(engine: &Engine) -> Result<(), String> {
+    let seen = i128::from(engine.wallet_total().0) * 1_000;
+    equal("the wallet as last seen", balance(engine, &Account::ChainWallet), seen)
+}
+
+fn equal(what: &str, ledger: i128, outside: i128) -> Result<(), String> {
+    if ledger == outside {
+        return Ok(());
+    }
+    Err(format!("the ledger says {ledger} of {what}, the outside holds {outside} (difference {})", ledger - outside))
+}
+
+fn within(what: &str, ledger: i128, (low, high): (i128, i128)) -> Result<(), String> {
+    if (low..=high).contains(&ledger) {
+        return Ok(());
+    }
+    Err(format!("the ledger says {ledger} of {what}, the outside holds {low} to {high} with what is in flight"))
+}

@@ -1,0 +1,100 @@
+//! Owns what must hold: one file for each invariant, numbered in docs/INVARIANTS.md. Does not own when they are checked
+//! (`run`) nor the worlds that they judge.
+
+mod at_most_once;
+mod audit;
+mod channel_conservation;
+mod ground_truth;
+mod terminal_by_deadline;
+mod zero_sum;
+
+pub use audit::{AuditError, audit_journal};
+pub use terminal_by_deadline::unfinished;
+
+use crate::worlds::{ChannelState, Truth};
+use lockstep_engine::api::{Engine, Input, Output};
+use lockstep_engine::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Whether a violation means that something bad happened or that something good never did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Something bad happened.
+    Safety,
+    /// Something good never did.
+    Liveness,
+}
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// Its name (docs/INVARIANTS.md).
+    pub invariant: String,
+    /// Safety or liveness.
+    pub kind: Kind,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invariant `{}` is broken: {}", self.invariant, self.what)
+    }
+}
+
+/// An accepted input and its consequences.
+pub struct Stepped<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// What came in.
+    pub input: &'a Input,
+    /// What came of it.
+    pub output: &'a Output,
+    /// The engine afterwards.
+    pub engine: &'a Engine,
+    /// What the outside holds at this moment, where that can be told.
+    pub truth: Option<Truth>,
+}
+
+/// The world at rest after a step of the scenario.
+pub struct Settled<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// What the outside holds.
+    pub truth: Truth,
+    /// Every channel.
+    pub channels: &'a [ChannelState],
+    /// How often the gateway carried out each reference.
+    pub executed: &'a BTreeMap<String, u64>,
+}
+
+/// Something that must hold. Checkers only look.
+pub trait Invariant: Send {
+    /// Its name in docs/INVARIANTS.md.
+    fn name(&self) -> &'static str;
+
+    /// After every accepted input; the error says what is wrong.
+    fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
+        let _ = stepped;
+        Ok(())
+    }
+
+    /// When the world has come to rest.
+    fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {
+        let _ = settled;
+        Ok(())
+    }
+}
+
+/// Every safety invariant that is checked during a run.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(zero_sum::ZeroSum),
+        Box::new(ground_truth::GroundTruth),
+        Box::new(at_most_once::AtMostOnce::default()),
+        Box::new(channel_conservation::ChannelConservation),
+    ]
+}

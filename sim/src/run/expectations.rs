@@ -1,0 +1,163 @@
+//! Owns the checks that a scenario asks for. Each says what it found when it fails. Does not own invariants.
+
+use super::{Runner, Stop, words};
+use crate::scenario::{Balance, Cents, Expectation, Msat};
+use crate::worlds::{World, WorldError};
+use lockstep_engine::id::PartyId;
+use lockstep_engine::ledger::Account;
+use lockstep_engine::money::Asset;
+use lockstep_engine::time::Span;
+
+impl<W: World> Runner<W> {
+    /// Checks an expectation; one with a time limit waits for it.
+    pub(super) async fn expect(&mut self, expectation: &Expectation) -> Result<(), Stop> {
+        let limit = match expectation {
+            Expectation::Payment { within: Some(within), .. } => Some(self.world.now().plus(Span(within.get()))),
+            _ => None,
+        };
+        self.book.refresh(&mut self.world).await?;
+        loop {
+            let Err(found) = self.meets(expectation).await? else { return Ok(()) };
+            match limit {
+                None => return Err(Stop::Expectation(found)),
+                Some(limit) if self.world.now() >= limit => return Err(Stop::TooLate(format!("{found}, and the time is over"))),
+                Some(limit) => {
+                    self.check_recorder()?;
+                    self.world.pass_a_little(limit).await?;
+                }
+            }
+        }
+    }
+
+    /// Whether it holds now; the inner error says what was found instead.
+    async fn meets(&mut self, expectation: &Expectation) -> Result<Result<(), String>, Stop> {
+        match expectation {
+            Expectation::Payment { payment, state, reason, .. } => {
+                let expected = (words::state(*state), reason.map(words::expected_failure));
+                Ok(self.payment_is(payment.as_str(), expected))
+            }
+            Expectation::Party { party, btc, eur } => self.party_holds(party.as_str(), *btc, *eur),
+            Expectation::Channel { channel, end, balance } => {
+                self.channel_holds(channel.as_str(), end.as_str(), balance.get()).await
+            }
+            Expectation::Forwarded { node, fee } => {
+                let earned = self.world.forwarded_msat(node.as_str()).await?;
+                Ok(same("msat earned by forwarding", earned, fee.get()))
+            }
+            Expectation::Htlc { channel, amount, cltv_delta } => {
+                self.htlc_was_offered(channel.as_str(), amount.get(), cltv_delta.get()).await
+            }
+            Expectation::Wallet { wallet: Some(wallet), balance } => {
+                Ok(same("sat in the wallet", self.purses[wallet.as_str()].balance_sat(&self.book), balance.get()))
+            }
+            Expectation::Wallet { wallet: None, balance } => {
+                let scripts = crate::worlds::keys::wallet_scripts(
+                    &crate::worlds::keys::engine_keys(self.run.options.seed).public,
+                );
+                let coins = self.book.unspent(|script| scripts.iter().any(|own| own.as_script() == script));
+                let sat = coins.values().map(|(output, _)| output.value.to_sat()).sum();
+                Ok(same("sat in the operator's wallet", sat, balance.get()))
+            }
+            Expectation::Account { account: Some(account), balance } => {
+                let known = self.run.scenario.accounts.iter().find(|known| known.name == *account);
+                let iban = known.map(|known| known.iban.clone()).unwrap_or_default();
+                let received = self.world.gateway().lock().received_cents(&iban);
+                Ok(same("cents received by the account", received, balance.get()))
+            }
+            Expectation::Account { account: None, balance } => {
+                let cents = self.world.gateway().lock().balance_cents();
+                Ok(same("cents at the gateway", cents, balance.get()))
+            }
+            Expectation::Run { run, breaks } => Ok(match self.run.recorder.breaks(run.as_str()) {
+                Some(found) if found == *breaks => Ok(()),
+                Some(found) => Err(format!("reconciliation {run} found {found} breaks, not {breaks}")),
+                None => Err(format!("reconciliation {run} is not done")),
+            }),
+            Expectation::Executed { payout, times } => {
+                let counts = self.world.gateway().lock().executed_counts();
+                let found = counts.get(payout.as_str()).copied().unwrap_or(0);
+                Ok(same("times carried out", found, u64::from(*times)))
+            }
+            Expectation::Confirmations { payment, at_least } => Ok(self.is_deep(payment.as_str(), *at_least)),
+        }
+    }
+
+    fn payment_is(&self, payment: &str, (state, reason): (&'static str, Option<&'static str>)) -> Result<(), String> {
+        let Some(told) = self.run.recorder.told(payment) else {
+            return Err(format!("nothing is known of payment {payment}"));
+        };
+        if told.state != state {
+            let why = told.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+            return Err(format!("payment {payment} is {}{why}, not {state}", told.state));
+        }
+        match (reason, told.reason) {
+            (Some(expected), Some(found)) if expected != found => {
+                Err(format!("payment {payment} failed for {found}, not for {expected}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn party_holds(
+        &self,
+        party: &str,
+        btc: Option<Balance<Msat>>,
+        eur: Option<Balance<Cents>>,
+    ) -> Result<Result<(), String>, Stop> {
+        let id = PartyId::new(party).expect("checked with the scenario");
+        let owed = |asset: Asset| {
+            let account = Account::Party { party: id.clone(), asset };
+            // A party's account is a liability: what it has is minus its balance.
+            self.world.service().with_engine(|engine| -engine.ledger().balance(&account))
+        };
+        let signed = |negative: bool, units: u64| if negative { -i128::from(units) } else { i128::from(units) };
+        if let Some(expected) = btc {
+            let (found, wanted) = (owed(Asset::Btc)?, signed(expected.negative, expected.magnitude.get()));
+            if found != wanted {
+                return Ok(Err(format!("{party} has {found} msat, not {wanted} msat")));
+            }
+        }
+        if let Some(expected) = eur {
+            let (found, wanted) = (owed(Asset::Eur)?, signed(expected.negative, expected.magnitude.get()));
+            if found != wanted {
+                return Ok(Err(format!("{party} has {found} cents, not {wanted} cents")));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn channel_holds(&mut self, channel: &str, end: &str, msat: u64) -> Result<Result<(), String>, Stop> {
+        let states = self.world.channels().await?;
+        let state = states.iter().find(|state| state.name == channel);
+        let held = state.and_then(|state| {
+            let index = state.ends.iter().position(|name| name == end)?;
+            Some(state.balance_msat[index])
+        });
+        let held = held.ok_or_else(|| WorldError::harness("read a channel", format!("{channel} is not open at {end}")))?;
+        Ok(same(&format!("msat of {end} in {channel}"), held, msat))
+    }
+
+    async fn htlc_was_offered(&mut self, channel: &str, msat: u64, delta: u64) -> Result<Result<(), String>, Stop> {
+        let offered = self.world.offered_htlcs(channel).await?;
+        let hit = offered.iter().any(|htlc| htlc.amount_msat == msat && u64::from(htlc.cltv_delta) == delta);
+        Ok(if hit { Ok(()) } else { Err(format!("no such HTLC was offered over {channel}; there were: {offered:?}")) })
+    }
+
+    fn is_deep(&self, payment: &str, at_least: u32) -> Result<(), String> {
+        let trace = self.run.trace.lock();
+        let wanted = [format!("pay:{payment}"), format!("tx:{payment}")];
+        let pays = |txid: &bitcoin::Txid| trace.names.of(&txid.to_string()).is_some_and(|name| wanted.iter().any(|w| w == name));
+        match self.book.confirmations(pays) {
+            Some(found) if found >= at_least => Ok(()),
+            Some(found) => Err(format!("{payment} is {found} blocks deep, not {at_least}")),
+            None => Err(format!("{payment} is neither on the chain nor in the mempool")),
+        }
+    }
+}
+
+fn same(what: &str, found: u64, expected: u64) -> Result<(), String> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("found {found} {what}, expected {expected}"))
+}

@@ -1,0 +1,363 @@
+//! Owns one run of one scenario in one world: seed -> options -> warm-up, steps, audit -> outcome. The same code for both
+//! worlds. Does not own processes, files or terminals (`cli`).
+
+mod expectations;
+mod observe;
+pub mod outcome;
+mod owners;
+pub mod recorder;
+mod steps;
+mod warm_up;
+mod words;
+
+use crate::faults::Faults;
+use crate::invariants;
+use crate::prng::RootSeed;
+use crate::scenario::{Pace, Scenario};
+use crate::trace::{SharedTrace, Trace};
+use crate::worlds::chain_book::ChainBook;
+use crate::worlds::gateway::GatewayConfig;
+use crate::worlds::keys::{self, EngineKeys, NETWORK};
+use crate::worlds::purse::Purse;
+use crate::worlds::service::OpenStore;
+use crate::worlds::{World, WorldError, WorldKind};
+use lockstep_engine::api::EngineConfig;
+use lockstep_engine::money::Sat;
+use lockstep_engine::planted::Bug;
+use lockstep_engine::policy::{DepthStep, Policy, Rate};
+use lockstep_engine::time::{Span, Timestamp};
+use lockstep_host::ports::Observer;
+use outcome::{Outcome, Stop, Verdict};
+use owners::Owners;
+use recorder::Recorder;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// What a run is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The scenario's file, for messages.
+    pub file: String,
+    /// Root of all draws.
+    pub seed: RootSeed,
+    /// Whether the trace's lines are kept for a file.
+    pub keep_lines: bool,
+    /// A bug planted in the engine, to show that it is caught. Tests only.
+    pub planted: Option<Bug>,
+}
+
+/// What every world needs from the run.
+pub struct Equipment {
+    /// Trace.
+    pub trace: SharedTrace,
+    /// Faults.
+    pub faults: Arc<Mutex<Faults>>,
+    /// Watches the engine.
+    pub observer: Arc<dyn Observer>,
+    /// The engine.
+    pub engine: EngineConfig,
+    /// Its wallet's keys.
+    pub keys: EngineKeys,
+    /// The gateway.
+    pub gateway: GatewayConfig,
+    /// Bearer token for it.
+    pub gateway_token: String,
+}
+
+/// A run that has not begun.
+pub struct Run {
+    /// Its options.
+    pub options: Options,
+    scenario: Scenario,
+    recorder: Arc<Recorder>,
+    trace: SharedTrace,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl Run {
+    /// Prepares a run.
+    pub fn new(scenario: Scenario, options: Options) -> Run {
+        let trace = SharedTrace::new(Trace::new(options.keep_lines));
+        let recorder = Arc::new(Recorder::new(trace.clone(), invariants::all()));
+        Run { options, scenario, recorder, trace, faults: Arc::new(Mutex::new(Faults::default())) }
+    }
+
+    /// What the world is to be built with.
+    pub fn equipment(&self) -> Equipment {
+        let seed = self.options.seed;
+        let keys = keys::engine_keys(seed);
+        let secret = keys::webhook_secret(seed);
+        let token = keys::gateway_token(seed);
+        let mut engine = EngineConfig {
+            network: NETWORK,
+            descriptors: keys.public.clone(),
+            policy: policy(&self.scenario),
+            webhook_secrets: vec![secret.clone()],
+            planted: None,
+        };
+        engine.planted = self.options.planted;
+        Equipment {
+            trace: self.trace.clone(),
+            faults: self.faults.clone(),
+            observer: self.recorder.clone(),
+            engine,
+            keys,
+            gateway: GatewayConfig::new(token.clone(), secret, self.scenario.operator.gateway.get()),
+            gateway_token: token,
+        }
+    }
+
+    /// The scenario.
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// The trace, for writing it to a file afterwards.
+    pub fn trace(&self) -> &SharedTrace {
+        &self.trace
+    }
+
+    /// Runs the scenario in `world` to its end. `open_store` gives the journal for the audit.
+    pub async fn in_world(self, world: impl World, open_store: OpenStore) -> Outcome {
+        let config = self.equipment().engine;
+        let mut runner = Runner::new(self, world);
+        let verdict = runner.go(&open_store, config).await;
+        runner.finish(verdict).await
+    }
+
+    /// The outcome of a run whose world could not even be built.
+    pub fn failed(self, kind: WorldKind, error: WorldError) -> Outcome {
+        outcome(&self, kind, Stop::World(error).verdict(None, "building the world"), 0)
+    }
+}
+
+/// The engine's policy: regtest's defaults with the scenario's overrides.
+fn policy(scenario: &Scenario) -> Policy {
+    let mut policy = Policy::regtest_default();
+    if let Some(rate) = scenario.policy.rate {
+        policy.rate = Rate::per_btc(rate.get());
+    }
+    if let Some(depth) = &scenario.policy.depth {
+        let mut from = 0;
+        policy.depth_by_value.clear();
+        for (below, blocks) in &depth.below {
+            policy.depth_by_value.push(DepthStep { from: Sat(from), depth: blocks.get() as u32 });
+            from = below.get();
+        }
+        policy.depth_by_value.push(DepthStep { from: Sat(from), depth: depth.otherwise.get() as u32 });
+    }
+    policy
+}
+
+fn outcome(run: &Run, world: WorldKind, verdict: Verdict, virtual_ms: u64) -> Outcome {
+    let trace = run.trace.lock();
+    let subsystem = |(subsystem, hash)| {
+        let name = serde_json::to_value(subsystem).expect("a plain name");
+        (name.as_str().unwrap_or_default().to_owned(), hash)
+    };
+    Outcome {
+        scenario: run.options.file.clone(),
+        world,
+        seed: run.options.seed.0,
+        verdict,
+        virtual_ms,
+        wall_ms: 0,
+        records: trace.len(),
+        trace_hash: trace.hash(),
+        subsystem_hashes: trace.hashes().into_iter().map(subsystem).collect(),
+        canonical: trace.canonical.lines().to_vec(),
+        faults: run.faults.lock().expect("no holder panics").all(),
+        waits_ms: BTreeMap::new(),
+    }
+}
+
+/// Something that the run itself will do at a time.
+enum Alarm {
+    /// Start a node again.
+    Restart(String),
+    /// End what troubles a link.
+    Heal([String; 2]),
+}
+
+/// A run under way.
+struct Runner<W: World> {
+    run: Run,
+    world: W,
+    book: ChainBook,
+    miner: Purse,
+    purses: BTreeMap<String, Purse>,
+    owners: Owners,
+    alarms: BTreeMap<(Timestamp, u32), Alarm>,
+    alarms_set: u32,
+    commands: u32,
+    fee_floor_sat_per_kwu: u64,
+    last_balances: BTreeMap<String, serde_json::Value>,
+    gateway_faults: Vec<(crate::faults::FaultId, String, &'static str)>,
+    engine_kills: Vec<crate::faults::FaultId>,
+    step: Option<(usize, String)>,
+}
+
+impl<W: World> Runner<W> {
+    fn new(run: Run, world: W) -> Runner<W> {
+        let seed = run.options.seed;
+        let names = run.scenario.wallets.iter().map(|wallet| wallet.name.to_string());
+        let purses: BTreeMap<String, Purse> = names.map(|name| (name.clone(), Purse::new(seed, &name))).collect();
+        let miner = Purse::new(seed, "the miner");
+        let mut owners = Owners::default();
+        owners.give(miner.script(), "miner");
+        for (name, purse) in &purses {
+            owners.give(purse.script(), name.clone());
+        }
+        for script in keys::wallet_scripts(&keys::engine_keys(seed).public) {
+            owners.give(script, "engine");
+        }
+        Runner {
+            run,
+            world,
+            book: ChainBook::default(),
+            miner,
+            purses,
+            owners,
+            alarms: BTreeMap::new(),
+            alarms_set: 0,
+            commands: 0,
+            fee_floor_sat_per_kwu: 0,
+            last_balances: BTreeMap::new(),
+            gateway_faults: Vec::new(),
+            engine_kills: Vec::new(),
+            step: None,
+        }
+    }
+
+    /// All phases.
+    async fn go(&mut self, open_store: &OpenStore, config: EngineConfig) -> Verdict {
+        if let Err(stop) = self.warm_up().await {
+            return stop.verdict(None, "warm-up");
+        }
+        let steps = self.run.scenario.steps.clone();
+        for step in steps.iter().filter(|step| self.happens_here(step.only)) {
+            let heading = step.to_string();
+            self.step = Some((step.line, heading.clone()));
+            if let Err(stop) = self.take(step, &heading).await {
+                return stop.verdict(Some(step.line), &heading);
+            }
+        }
+        self.step = None;
+        match self.end(open_store, config).await {
+            Ok(()) => Verdict::Pass,
+            Err(stop) => stop.verdict(None, "the end"),
+        }
+    }
+
+    fn happens_here(&self, only: Option<crate::scenario::World>) -> bool {
+        match only {
+            None => true,
+            Some(crate::scenario::World::Simulated) => self.world.kind() == WorldKind::Simulated,
+            Some(crate::scenario::World::Regtest) => self.world.kind() == WorldKind::Regtest,
+        }
+    }
+
+    fn is_lock_step(&self) -> bool {
+        self.run.scenario.pace == Pace::LockStep
+    }
+
+    /// Lets time pass to `at`, setting off the run's own alarms on the way.
+    async fn pass_until(&mut self, at: Timestamp) -> Result<(), Stop> {
+        while let Some((due, _)) = self.alarms.keys().next().copied().filter(|(due, _)| *due <= at) {
+            self.world.pass_until(due).await?;
+            self.set_off().await?;
+        }
+        self.world.pass_until(at).await?;
+        Ok(())
+    }
+
+    async fn set_off(&mut self) -> Result<(), Stop> {
+        let Some((_, alarm)) = self.alarms.pop_first() else { return Ok(()) };
+        match alarm {
+            Alarm::Restart(node) => self.world.restart(&node).await?,
+            Alarm::Heal(between) => self.world.link_fault(crate::worlds::LinkTrouble::Heal { between }).await?,
+        }
+        if self.is_lock_step() {
+            self.world.settle().await?;
+        }
+        Ok(())
+    }
+
+    fn set_alarm(&mut self, after: Span, alarm: Alarm) {
+        self.alarms_set += 1;
+        self.alarms.insert((self.world.now().plus(after), self.alarms_set), alarm);
+    }
+
+    /// The first violation, as a reason to stop.
+    fn check_recorder(&self) -> Result<(), Stop> {
+        self.run.recorder.violation().map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
+    }
+
+    /// Heals, lets everything become final, and audits the journal.
+    async fn end(&mut self, open_store: &OpenStore, config: EngineConfig) -> Result<(), Stop> {
+        while let Some((due, _)) = self.alarms.keys().next().copied() {
+            self.world.pass_until(due).await?;
+            self.set_off().await?;
+        }
+        self.world.settle().await?;
+        self.observe("end").await?;
+        self.check_recorder()?;
+        self.await_terminal().await?;
+        self.count_fault_effects();
+        let live = self.world.service().with_engine(|engine| engine.digest())?;
+        let store = open_audit(open_store)?;
+        let violations = invariants::audit_journal(store.as_ref(), config, live)
+            .map_err(|error| WorldError::harness("audit the journal", error))?;
+        violations.into_iter().next().map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
+    }
+
+    /// Liveness: what is not final yet becomes so by its deadline, blocks being mined meanwhile.
+    async fn await_terminal(&mut self) -> Result<(), Stop> {
+        let Some((due, _)) = self.world.service().with_engine(invariants::unfinished)? else { return Ok(()) };
+        self.mine(BLOCKS_TO_FINALITY).await?;
+        self.pass_until(due.plus(Span::secs(1))).await?;
+        self.world.settle().await?;
+        self.check_recorder()?;
+        match self.world.service().with_engine(invariants::unfinished)? {
+            None => Ok(()),
+            Some((_, violation)) => Err(Stop::Violation(violation)),
+        }
+    }
+
+    fn count_fault_effects(&mut self) {
+        let mut faults = self.run.faults.lock().expect("no holder panics");
+        for (id, reference, name) in &self.gateway_faults {
+            let effects = self.world.gateway().lock().fault_effects(reference, name);
+            faults.set_effects(*id, effects);
+        }
+        for id in &self.engine_kills {
+            faults.set_effects(*id, self.world.switch().kills());
+        }
+    }
+
+    async fn mine(&mut self, blocks: u32) -> Result<(), Stop> {
+        self.world.mine(blocks, self.miner.script()).await?;
+        self.world.settle().await?;
+        Ok(())
+    }
+
+    /// Ends the world and tells the outcome.
+    async fn finish(mut self, verdict: Verdict) -> Outcome {
+        self.count_fault_effects();
+        let virtual_ms = self.world.epoch().offset(self.world.now()).0;
+        let kind = self.world.kind();
+        let ended = self.world.shut_down().await;
+        let verdict = match (verdict, ended) {
+            (Verdict::Pass, Err(error)) => Stop::World(error).verdict(None, "shutting down"),
+            (verdict, _) => verdict,
+        };
+        outcome(&self.run, kind, verdict, virtual_ms)
+    }
+}
+
+/// As deep as the default policy ever asks for.
+const BLOCKS_TO_FINALITY: u32 = 6;
+
+fn open_audit(open_store: &OpenStore) -> Result<Box<dyn lockstep_host::ports::Store>, Stop> {
+    open_store().map_err(|error| Stop::World(WorldError::harness("open the journal for the audit", error)))
+}

@@ -1,0 +1,135 @@
+//! Owns what is written down when the world has come to rest: what changed on the chain, and every balance that changed,
+//! of every party, ledger account, wallet, node and channel; then the invariants that hold at rest.
+//! Does not own when that is (`steps`).
+
+use super::owners::name_of;
+use super::{Runner, Stop};
+use crate::invariants::Settled;
+use crate::trace::Subsystem;
+use crate::worlds::chain_book::ChainChange;
+use crate::worlds::{ChannelState, Truth, World};
+use bitcoin::Transaction;
+use lockstep_host::Handle;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl<W: World> Runner<W> {
+    /// Observes the world at rest and closes the interval of the canonical trace.
+    pub(super) async fn observe(&mut self, heading: &str) -> Result<(), Stop> {
+        let change = self.book.refresh(&mut self.world).await?;
+        self.world.now();
+        self.record_chain(&change);
+        let channels = self.world.channels().await?;
+        let truth = self.truth(&channels);
+        let mut balances = self.balances(&channels, &truth)?;
+        for node in self.run.scenario.nodes.clone() {
+            if let Ok(sat) = self.world.node_wallet_sat(node.name.as_str()).await {
+                balances.insert(format!("node/{}/wallet", node.name), json!({ "sat": sat }));
+            }
+        }
+        self.record_balances(balances);
+        self.run.trace.lock().canonical.settle(heading);
+        self.check_at_rest(&channels, truth)
+    }
+
+    fn record_chain(&mut self, change: &ChainChange) {
+        let mut trace = self.run.trace.lock();
+        for height in &change.disconnected {
+            trace.record_canonical(Subsystem::Chain, "chain", json!({ "undone": height }));
+        }
+        for txid in &change.left {
+            let name = name_of(txid, &trace.names);
+            trace.record_canonical(Subsystem::Chain, "chain", json!({ "left_mempool": name }));
+        }
+        let mined: Vec<&Transaction> = change.connected.iter().flat_map(|(_, block)| &block.txdata).collect();
+        let fresh: Vec<Transaction> = change
+            .entered
+            .iter()
+            .chain(mined)
+            .filter(|tx| !tx.is_coinbase() && trace.names.of(&format!("described/{}", tx.compute_txid())).is_none())
+            .cloned()
+            .collect();
+        let mut described: BTreeMap<String, Value> = BTreeMap::new();
+        for transaction in &fresh {
+            let description = self.owners.describe(transaction, &self.book, &mut trace.names);
+            trace.names.give(format!("described/{}", transaction.compute_txid()), "described");
+            described.insert(description["tx"].to_string(), description);
+        }
+        for description in described.into_values() {
+            trace.record_canonical(Subsystem::Chain, "chain", description);
+        }
+        let entered = self.owners.names_of(&change.entered, &self.book, &mut trace.names);
+        if !entered.is_empty() {
+            trace.record_canonical(Subsystem::Chain, "chain", json!({ "entered_mempool": entered }));
+        }
+        for (height, block) in &change.connected {
+            let names = self.owners.names_of(&block.txdata, &self.book, &mut trace.names);
+            trace.record_canonical(Subsystem::Chain, "chain", json!({ "block": height, "transactions": names }));
+        }
+    }
+
+    /// What the outside holds of the operator's money, read from the outside itself.
+    fn truth(&self, channels: &[ChannelState]) -> Truth {
+        let scripts: BTreeSet<_> =
+            crate::worlds::keys::wallet_scripts(&crate::worlds::keys::engine_keys(self.run.options.seed).public)
+                .into_iter()
+                .collect();
+        let coins = self.book.unspent(|script| scripts.contains(script));
+        let operator = self.run.scenario.operator.node.as_ref().map(ToString::to_string);
+        let mut truth = Truth {
+            wallet_sat: coins.values().map(|(output, _)| output.value.to_sat()).sum(),
+            channels_msat: 0,
+            outgoing_msat: 0,
+            incoming_msat: 0,
+            gateway_cents: self.world.gateway().lock().balance_cents(),
+        };
+        for channel in channels {
+            let Some(end) = channel.ends.iter().position(|end| Some(end) == operator.as_ref()) else { continue };
+            truth.channels_msat += channel.balance_msat[end];
+            truth.outgoing_msat += channel.in_flight_msat[end];
+            truth.incoming_msat += channel.in_flight_msat[1 - end];
+        }
+        truth
+    }
+
+    fn balances(&self, channels: &[ChannelState], truth: &Truth) -> Result<BTreeMap<String, Value>, Stop> {
+        let mut balances: BTreeMap<String, Value> = BTreeMap::new();
+        self.world.service().with_engine(|engine| {
+            for (account, balance) in engine.ledger().accounts() {
+                balances.insert(format!("ledger/{account}"), json!({ "balance": balance }));
+            }
+        })?;
+        for (name, purse) in &self.purses {
+            balances.insert(format!("wallet/{name}"), json!({ "sat": purse.balance_sat(&self.book) }));
+        }
+        for channel in channels {
+            let ends: BTreeMap<&String, u64> = channel.ends.iter().zip(channel.balance_msat).collect();
+            let in_flight: BTreeMap<&String, u64> = channel.ends.iter().zip(channel.in_flight_msat).collect();
+            let value = json!({ "msat": ends, "in_flight_msat": in_flight });
+            balances.insert(format!("channel/{}", channel.name), value);
+        }
+        balances.insert("operator/wallet".to_owned(), json!({ "sat": truth.wallet_sat }));
+        balances.insert("operator/gateway".to_owned(), json!({ "cents": truth.gateway_cents }));
+        Ok(balances)
+    }
+
+    /// Writes down those that differ from the last time.
+    fn record_balances(&mut self, balances: BTreeMap<String, Value>) {
+        let mut trace = self.run.trace.lock();
+        for (of, balance) in &balances {
+            if self.last_balances.get(of) != Some(balance) {
+                trace.record_canonical(Subsystem::Balances, of, balance.clone());
+            }
+        }
+        drop(trace);
+        self.last_balances.extend(balances);
+    }
+
+    fn check_at_rest(&mut self, channels: &[ChannelState], truth: Truth) -> Result<(), Stop> {
+        let executed = self.world.gateway().lock().executed_counts();
+        let recorder = self.run.recorder.clone();
+        let check = |engine: &_| recorder.check_at_rest(&Settled { engine, truth, channels, executed: &executed });
+        self.world.service().handle().map(|handle: Handle| handle.with_engine(check))?;
+        self.check_recorder()
+    }
+}

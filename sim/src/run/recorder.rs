@@ -1,0 +1,211 @@
+//! Owns the observer of the engine during a run: it records each input's consequences, keeps the state of payments as
+//! events told it, and has every invariant checked after every step. The first violation is kept. Does not own the
+//! driver (`lockstep-host`) nor the invariants.
+
+use crate::invariants::{Invariant, Kind, Settled, Stepped, Violation};
+use crate::trace::{SharedTrace, Subsystem};
+use crate::vtime::Epoch;
+use crate::worlds::TruthSource;
+use lockstep_engine::api::{Engine, Event, Input, Output, Refusal};
+use lockstep_engine::time::Timestamp;
+use lockstep_host::ports::{GatewayCall, HttpResponse, Observer};
+use lockstep_engine::rail::HttpFailure;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// What events told about one payment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The latest event that is a state, by its name in a scenario.
+    pub state: &'static str,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// What the payer was shown (invoice or address).
+    pub request: Option<String>,
+    /// The transaction that pays it (payouts on chain).
+    pub txid: Option<bitcoin::Txid>,
+}
+
+struct State {
+    invariants: Vec<Box<dyn Invariant>>,
+    truth: Option<Arc<dyn TruthSource>>,
+    violation: Option<Violation>,
+    payments: BTreeMap<String, Told>,
+    breaks: BTreeMap<String, u32>,
+    refused: BTreeMap<String, String>,
+    epoch: Option<Epoch>,
+}
+
+/// The observer.
+pub struct Recorder {
+    trace: SharedTrace,
+    state: Mutex<State>,
+}
+
+impl Recorder {
+    /// An observer that has seen nothing.
+    pub fn new(trace: SharedTrace, invariants: Vec<Box<dyn Invariant>>) -> Recorder {
+        let state = State {
+            invariants,
+            truth: None,
+            violation: None,
+            payments: BTreeMap::new(),
+            breaks: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            epoch: None,
+        };
+        Recorder { trace, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the recorder's state panics")
+    }
+
+    /// From now on the truth can be asked and times count from `epoch`.
+    pub fn begin(&self, epoch: Epoch, truth: Option<Arc<dyn TruthSource>>) {
+        let mut state = self.state();
+        state.epoch = Some(epoch);
+        state.truth = truth;
+    }
+
+    /// The first violation so far.
+    pub fn violation(&self) -> Option<Violation> {
+        self.state().violation.clone()
+    }
+
+    /// What events told about a payment.
+    pub fn told(&self, payment: &str) -> Option<Told> {
+        self.state().payments.get(payment).cloned()
+    }
+
+    /// How many breaks a reconciliation found, once it is done.
+    pub fn breaks(&self, run: &str) -> Option<u32> {
+        self.state().breaks.get(run).copied()
+    }
+
+    /// Why a command was refused, if it was.
+    pub fn refusal(&self, command: &str) -> Option<String> {
+        self.state().refused.get(command).cloned()
+    }
+
+    /// Checks what must hold at rest.
+    pub fn check_at_rest(&self, settled: &Settled<'_>) {
+        let mut state = self.state();
+        let broken = state.invariants.iter_mut().find_map(|invariant| Some((invariant.name(), invariant.at_rest(settled).err()?)));
+        keep(&mut state, broken);
+    }
+
+    fn record(&self, event: &Event) {
+        let value = serde_json::to_value(event).expect("events have only string keys");
+        let subsystem = match event {
+            Event::Posted(_) | Event::Hold(_) => Subsystem::Ledger,
+            _ => Subsystem::Engine,
+        };
+        let subject = subject(&value);
+        let mut trace = self.trace.lock();
+        match event {
+            Event::ChargeIssued { payment, request } => trace.names.give(request, format!("request:{payment}")),
+            Event::TransactionBuilt { payment, txid, .. } => trace.names.give(txid.to_string(), format!("tx:{payment}")),
+            _ => {}
+        }
+        trace.record_canonical(subsystem, &subject, value);
+    }
+}
+
+/// Whom an event is about: the first of these fields that it has.
+fn subject(event: &Value) -> String {
+    ["payment", "party", "run"]
+        .iter()
+        .find_map(|field| event.get(field)?.as_str())
+        .unwrap_or("engine")
+        .to_owned()
+}
+
+fn keep(state: &mut State, broken: Option<(&'static str, String)>) {
+    if let (None, Some((name, what))) = (&state.violation, broken) {
+        state.violation = Some(Violation { invariant: name.to_owned(), kind: Kind::Safety, what });
+    }
+}
+
+fn learn(state: &mut State, event: &Event) {
+    let mut set = |payment: &lockstep_engine::id::PaymentId, word: &'static str| {
+        state.payments.entry(payment.to_string()).or_default().state = word;
+    };
+    match event {
+        Event::ChargeCreated { payment, .. } => set(payment, "created"),
+        Event::ChargeIssued { payment, request } => {
+            set(payment, "issued");
+            state.payments.entry(payment.to_string()).or_default().request = Some(request.clone());
+        }
+        Event::PaymentSeen { payment, .. } => set(payment, "seen"),
+        Event::PaymentVanished { payment } => set(payment, "issued"),
+        Event::PaymentHeld { payment, .. } => set(payment, "held"),
+        Event::PayoutReserved { payment, .. } => set(payment, "reserved"),
+        Event::PayoutDispatched { payment } => set(payment, "dispatched"),
+        Event::TransactionBuilt { payment, txid, .. } => {
+            state.payments.entry(payment.to_string()).or_default().txid = Some(*txid);
+        }
+        Event::PaymentSettled { payment, .. } => set(payment, "settled"),
+        Event::PaymentUndone { payment } => set(payment, "undone"),
+        Event::PaymentFailed { payment, reason } => {
+            set(payment, "failed");
+            let reason = super::words::failure(reason).to_owned();
+            state.payments.entry(payment.to_string()).or_default().reason = Some(reason);
+        }
+        Event::Reconciled { run, breaks } => {
+            state.breaks.insert(run.to_string(), *breaks);
+        }
+        Event::PartyOpened { .. }
+        | Event::TransferAccepted { .. }
+        | Event::Converted { .. }
+        | Event::Posted(_)
+        | Event::Hold(_)
+        | Event::WebhookIgnored { .. }
+        | Event::OutcomeUnknown { .. }
+        | Event::BreakFound { .. } => {}
+    }
+}
+
+impl Observer for Recorder {
+    fn on_accepted(&self, at: Timestamp, input: &Input, output: &Output, engine: &Engine) {
+        let mut state = self.state();
+        if let Some(epoch) = state.epoch {
+            self.trace.lock().set_now(epoch.offset(at));
+        }
+        for event in &output.events {
+            self.record(event);
+            learn(&mut state, event);
+        }
+        let truth = state.truth.as_ref().map(|source| source.truth());
+        let stepped = Stepped { at, input, output, engine, truth };
+        let broken =
+            state.invariants.iter_mut().find_map(|invariant| Some((invariant.name(), invariant.after_step(&stepped).err()?)));
+        keep(&mut state, broken);
+    }
+
+    fn on_refused(&self, at: Timestamp, input: &Input, refusal: &Refusal) {
+        let mut state = self.state();
+        let mut trace = self.trace.lock();
+        if let Some(epoch) = state.epoch {
+            trace.set_now(epoch.offset(at));
+        }
+        let event = json!({ "refused": refusal.to_string() });
+        match input {
+            Input::Command { id, .. } => {
+                trace.record_canonical(Subsystem::Engine, "command", event);
+                state.refused.insert(id.to_string(), refusal.to_string());
+            }
+            Input::Fact { .. } => trace.record(Subsystem::Engine, "engine", event),
+        }
+    }
+
+    fn on_exchange(&self, _: Timestamp, call: &GatewayCall, answer: &Result<HttpResponse, HttpFailure>) {
+        let answer = match answer {
+            Ok(response) => json!({ "status": response.status }),
+            Err(failure) => json!({ "failure": failure }),
+        };
+        let event = json!({ "exchange": call.key.0, "path": call.request.path, "answer": answer });
+        self.trace.lock().record(Subsystem::Http, "engine", event);
+    }
+}

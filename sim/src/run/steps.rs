@@ -1,0 +1,284 @@
+//! Owns what each step of a scenario does to the world. Does not own what it should lead to (`expectations`).
+
+use super::{Alarm, Runner, Stop, words};
+use crate::scenario::{
+    Action, Asset as PaidIn, Charge, GatewayFault, LinkFault, LinkFaultKind, Pay, Payee, Payer, Payout, Reorg, Request, Step,
+};
+use crate::trace::Subsystem;
+use crate::worlds::{self, LinkTrouble, World, WorldError};
+use bitcoin::{Address, Amount, Transaction, TxOut};
+use lockstep_engine::api::{self, Command, Destination};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
+use lockstep_engine::money::{Asset, Minor, Msat, Quantity};
+use lockstep_engine::rail::Rail;
+use lockstep_engine::time::Span;
+use lockstep_host::SubmitError;
+use serde_json::json;
+use std::str::FromStr;
+
+/// Feerate of an outsider's payment when the fee market asks for nothing: 2 sat/vB, in satoshi per 1,000 weight units.
+const USUAL_FEERATE: u64 = 500;
+
+/// A request of the engine is made within this time: one answer of its own Lightning node.
+const REQUEST_LIMIT: Span = Span::secs(30);
+
+impl<W: World> Runner<W> {
+    /// Takes one step, waits for rest (in lock step), and observes.
+    pub(super) async fn take(&mut self, step: &Step, heading: &str) -> Result<(), Stop> {
+        if let Some(at) = step.at {
+            let at = self.world.epoch().at(crate::vtime::Offset(at.get()));
+            self.pass_until(at).await?;
+        }
+        self.world.now();
+        self.run.trace.lock().record(Subsystem::Stimulus, "scenario", json!({ "step": heading, "line": step.line }));
+        if let Action::Expect(expectation) = &step.action {
+            self.expect(expectation).await?;
+        } else {
+            self.act(&step.action).await?;
+        }
+        if self.is_lock_step() {
+            self.world.settle().await?;
+            self.observe(heading).await?;
+        }
+        self.check_recorder()
+    }
+
+    async fn act(&mut self, action: &Action) -> Result<(), Stop> {
+        match action {
+            Action::Charge(charge) => self.charge(charge).await,
+            Action::Pay(pay) => self.pay(pay).await,
+            Action::Payout(payout) => self.payout(payout).await,
+            Action::Release { charge } => self.command(Command::ReleaseHeld { payment: payment(charge.as_str()) }).await,
+            Action::Refuse { charge } => self.command(Command::RefuseHeld { payment: payment(charge.as_str()) }).await,
+            Action::Mine { blocks } => Ok(self.world.mine(blocks.get() as u32, self.miner.script()).await?),
+            Action::Reorg(reorg) => self.reorg(reorg).await,
+            Action::CrashNode { node, down_for } => self.crash(node.as_str(), down_for.map(|span| span.get())).await,
+            Action::RestartNode { node } => Ok(self.world.restart(node.as_str()).await?),
+            Action::CrashEngine { point, on } => {
+                self.engine_kills.push(self.plan_fault("crash", "engine"));
+                self.world.switch().arm(words::point(*point), payment(on.as_str()));
+                Ok(())
+            }
+            Action::Link(fault) => self.trouble_link(fault).await,
+            Action::Gateway(fault) => self.trouble_gateway(fault),
+            Action::Fee { feerate } => {
+                self.fee_floor_sat_per_kwu = feerate.get();
+                Ok(self.world.set_fee_floor(feerate.get()).await?)
+            }
+            Action::Wait { span } => {
+                let until = self.world.now().plus(Span(span.get()));
+                self.pass_until(until).await
+            }
+            Action::Reconcile { run } => self.reconcile(run.as_str()).await,
+            Action::Expect(_) => Ok(()),
+        }
+    }
+
+    /// Gives the engine a command; a refusal is recorded and left to the expectations.
+    pub(super) async fn command(&mut self, command: Command) -> Result<(), Stop> {
+        self.commands += 1;
+        let id = CommandId::new(format!("command-{}", self.commands)).expect("letters, a dash and digits");
+        match self.world.service().submit(id, command).await {
+            Ok(_) | Err(SubmitError::Refused(_)) => Ok(()),
+            Err(error) => Err(WorldError::harness("give the engine a command", error).into()),
+        }
+    }
+
+    async fn charge(&mut self, charge: &Charge) -> Result<(), Stop> {
+        let (rail, amount_msat, hold) = match charge.request {
+            Request::Lightning { amount, hold } => (Rail::Lightning, Msat(amount.get()), hold),
+            Request::Onchain { amount } => (Rail::Onchain, Msat(amount.get() * 1_000), false),
+        };
+        let id = payment(charge.id.as_str());
+        let expires_in = Span(charge.expires.get());
+        let party = party(charge.party.as_str());
+        self.command(Command::CreateCharge(api::Charge { payment: id, party, amount_msat, rail, hold, expires_in })).await
+    }
+
+    /// The request (invoice or address) of a charge, as soon as it has one.
+    async fn request(&mut self, charge: &str) -> Result<String, Stop> {
+        let limit = self.world.now().plus(REQUEST_LIMIT);
+        loop {
+            if let Some(request) = self.run.recorder.told(charge).and_then(|told| told.request) {
+                return Ok(request);
+            }
+            if self.world.now() >= limit {
+                let refusal = (1..=self.commands).rev().find_map(|n| self.run.recorder.refusal(&format!("command-{n}")));
+                let why = refusal.map_or_else(String::new, |reason| format!("; the last refusal was: {reason}"));
+                return Err(Stop::Expectation(format!("charge {charge} was not issued{why}")));
+            }
+            self.world.pass_a_little(limit).await?;
+        }
+    }
+
+    async fn pay(&mut self, pay: &Pay) -> Result<(), Stop> {
+        if let Some(charge) = &pay.opens {
+            self.charge(charge).await?;
+        }
+        let charge = pay.charge.as_str();
+        let request = self.request(charge).await?;
+        match &pay.payer {
+            Payer::Node { node, amount: None } => Ok(self.world.node_pays(node.as_str(), &request).await?),
+            Payer::Node { node, amount: Some(_) } => {
+                let reason = "LDK pays what the invoice says; leave `amount` out";
+                Err(WorldError::refused(node.as_str(), "pay another amount", reason).into())
+            }
+            Payer::Wallet { wallet, amount, feerate } => {
+                let amount = match amount {
+                    Some(amount) => amount.get(),
+                    None => self.charge_sat(charge)?,
+                };
+                let feerate = feerate.map_or(self.fee_floor_sat_per_kwu.max(USUAL_FEERATE), |feerate| feerate.get());
+                self.pay_address(wallet.as_str(), charge, &request, (amount, feerate)).await
+            }
+        }
+    }
+
+    fn charge_sat(&self, charge: &str) -> Result<u64, Stop> {
+        let asked = |action: &Action| match action {
+            Action::Charge(made) if made.id.as_str() == charge => Some(made.request),
+            Action::Pay(Pay { opens: Some(made), .. }) if made.id.as_str() == charge => Some(made.request),
+            _ => None,
+        };
+        match self.run.scenario.steps.iter().find_map(|step| asked(&step.action)) {
+            Some(Request::Onchain { amount }) => Ok(amount.get()),
+            _ => Err(WorldError::harness("pay a charge on chain", format!("{charge} is none")).into()),
+        }
+    }
+
+    async fn pay_address(&mut self, wallet: &str, charge: &str, address: &str, (sat, feerate): (u64, u64)) -> Result<(), Stop> {
+        let bad = |error: &dyn std::fmt::Display| WorldError::refused("the engine", "give a usable address", error);
+        let script_pubkey = Address::from_str(address).map_err(|error| bad(&error))?.assume_checked().script_pubkey();
+        self.owners.name_payments_to(script_pubkey.clone(), format!("pay:{charge}"));
+        self.book.refresh(&mut self.world).await?;
+        let output = TxOut { value: Amount::from_sat(sat), script_pubkey };
+        let transaction = self.purses[wallet]
+            .pay(&self.book, &[output], feerate)
+            .map_err(|error| WorldError::refused(wallet, "pay", error))?;
+        self.world.broadcast(&transaction).await?;
+        Ok(())
+    }
+
+    async fn payout(&mut self, payout: &Payout) -> Result<(), Stop> {
+        let id = payout.id.as_str();
+        let (destination, quantity, funded_by) = match &payout.payee {
+            Payee::Node { node, amount } => {
+                let invoice = self.world.node_invoice(node.as_str(), amount.get()).await?;
+                self.run.trace.lock().names.give(invoice.clone(), format!("invoice:{id}"));
+                (Destination::Invoice(invoice), Quantity::btc(Msat(amount.get())), Asset::Btc)
+            }
+            Payee::Wallet { wallet, amount } => {
+                let address = self.purses[wallet.as_str()].address();
+                (Destination::Address(address.to_string()), Quantity::btc(Msat(amount.get() * 1_000)), Asset::Btc)
+            }
+            Payee::Account { account, amount, funded_by } => {
+                let account = self.run.scenario.accounts.iter().find(|known| known.name == *account);
+                let account = account.expect("names are checked with the scenario").clone();
+                let funded_by = match funded_by {
+                    PaidIn::Btc => Asset::Btc,
+                    PaidIn::Eur => Asset::Eur,
+                };
+                let destination = Destination::Iban { iban: account.iban, name: account.holder };
+                (destination, Quantity::eur(Minor::new(amount.get())), funded_by)
+            }
+        };
+        let order = api::Payout {
+            payment: payment(id),
+            party: party(payout.from.as_str()),
+            destination,
+            quantity,
+            funded_by,
+            deadline: Span(payout.deadline.get()),
+        };
+        self.command(Command::CreatePayout(order)).await
+    }
+
+    async fn reconcile(&mut self, run: &str) -> Result<(), Stop> {
+        let report_day = worlds::gateway::utc_day(self.world.now().0);
+        self.run.trace.lock().names.give(format!("/v1/reports/{report_day}"), "/v1/reports/DAY");
+        let run = ReconciliationId::new(run).expect("checked with the scenario");
+        self.command(Command::Reconcile { run, report_day }).await
+    }
+
+    async fn reorg(&mut self, reorg: &Reorg) -> Result<(), Stop> {
+        self.book.refresh(&mut self.world).await?;
+        let tip = self.book.tip_height().unwrap_or(0);
+        let depth = reorg.depth.get() as u32;
+        let mut given_up: Vec<Transaction> = Vec::new();
+        for height in (tip + 1).saturating_sub(depth)..=tip {
+            let block = self.world.block(height).await?;
+            given_up.extend(block.txdata.into_iter().filter(|tx| !tx.is_coinbase()));
+        }
+        let dropped: Vec<String> = reorg.drop.iter().map(|payment| format!("pay:{payment}")).collect();
+        let mut include = Vec::new();
+        for transaction in given_up {
+            let name = self.owners.name(&transaction, &self.book, &mut self.run.trace.lock().names);
+            if dropped.contains(&name) {
+                let rival = self.purses.values().find_map(|purse| purse.conflict(&self.book, &transaction));
+                let reason = format!("{name} was not paid by one wallet of the scenario");
+                include.push(rival.ok_or_else(|| WorldError::harness("conflict a payment away", reason))?);
+            } else if reorg.keep {
+                include.push(transaction);
+            }
+        }
+        let fault = self.plan_fault("reorg", "chain");
+        let order = worlds::Reorg { depth, blocks: reorg.then.get() as u32, include };
+        self.world.reorg(order, self.miner.script()).await?;
+        self.run.faults.lock().expect("no holder panics").had_effect(fault);
+        Ok(())
+    }
+
+    async fn crash(&mut self, node: &str, down_for: Option<u64>) -> Result<(), Stop> {
+        let fault = self.plan_fault("crash", node);
+        self.world.crash(node).await?;
+        self.run.faults.lock().expect("no holder panics").had_effect(fault);
+        if let Some(span) = down_for {
+            self.set_alarm(Span(span), Alarm::Restart(node.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn plan_fault(&self, name: &str, scope: &str) -> crate::faults::FaultId {
+        self.run.faults.lock().expect("no holder panics").plan(name, scope)
+    }
+
+    async fn trouble_link(&mut self, fault: &LinkFault) -> Result<(), Stop> {
+        let between = [fault.between.0.to_string(), fault.between.1.to_string()];
+        let scope = between.join("-");
+        let (trouble, lasts) = match fault.kind {
+            LinkFaultKind::Partition { lasts } => {
+                let fault = self.plan_fault("partition", &scope);
+                (LinkTrouble::Partition { between: between.clone(), fault }, Some(lasts))
+            }
+            LinkFaultKind::Disconnect => {
+                let fault = self.plan_fault("disconnect", &scope);
+                (LinkTrouble::Disconnect { between: between.clone(), fault }, None)
+            }
+            LinkFaultKind::Delay { by, lasts } => {
+                let fault = self.plan_fault("delay", &scope);
+                (LinkTrouble::Delay { between: between.clone(), by_ms: by.get(), fault }, Some(lasts))
+            }
+        };
+        self.world.link_fault(trouble).await?;
+        if let Some(lasts) = lasts {
+            self.set_alarm(Span(lasts.get()), Alarm::Heal(between));
+        }
+        Ok(())
+    }
+
+    fn trouble_gateway(&mut self, fault: &GatewayFault) -> Result<(), Stop> {
+        let (order, name) = words::gateway_fault(&fault.kind, fault.on.as_str());
+        let id = self.plan_fault(name, fault.on.as_str());
+        self.gateway_faults.push((id, fault.on.to_string(), name));
+        self.world.gateway().lock().arm(order);
+        Ok(())
+    }
+}
+
+fn payment(name: &str) -> PaymentId {
+    PaymentId::new(name).expect("checked with the scenario")
+}
+
+fn party(name: &str) -> PartyId {
+    PartyId::new(name).expect("checked with the scenario")
+}

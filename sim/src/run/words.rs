@@ -1,0 +1,92 @@
+//! Owns the translation between the scenario's words and the engine's, the gateway's and the driver's.
+//! Does not own either vocabulary.
+
+use crate::scenario::{CrashPoint, FailureReason as Expected, GatewayFaultKind, PaymentState};
+use crate::worlds::gateway::GatewayFault;
+use lockstep_engine::api::FailureReason;
+use lockstep_engine::rail::LightningFailure;
+use lockstep_host::ports::Point;
+
+/// The scenario's word for the engine's reason.
+pub fn failure(reason: &FailureReason) -> &'static str {
+    match reason {
+        FailureReason::Expired => "expired",
+        FailureReason::Refused => "refused",
+        FailureReason::Lightning(LightningFailure::RouteNotFound) => "route-not-found",
+        FailureReason::Lightning(LightningFailure::RecipientRejected) => "recipient-rejected",
+        FailureReason::Lightning(LightningFailure::RetriesExhausted) => "retries-exhausted",
+        FailureReason::Lightning(LightningFailure::InvoiceExpired) => "invoice-expired",
+        FailureReason::Lightning(LightningFailure::Refused) => "payment-refused",
+        FailureReason::Lightning(LightningFailure::Other) => "other",
+        FailureReason::InvoiceNotCreated(_) => "invoice-not-created",
+        FailureReason::GatewayRejected(_) => "gateway-rejected",
+        FailureReason::Returned(_) => "returned",
+        FailureReason::SigningRefused(_) => "signing-refused",
+        FailureReason::BroadcastRefused(_) => "broadcast-refused",
+        FailureReason::NotBuildable(_) => "not-buildable",
+    }
+}
+
+/// The scenario's word for what it expects.
+pub fn expected_failure(reason: Expected) -> &'static str {
+    match reason {
+        Expected::Expired => "expired",
+        Expected::Refused => "refused",
+        Expected::RouteNotFound => "route-not-found",
+        Expected::RecipientRejected => "recipient-rejected",
+        Expected::RetriesExhausted => "retries-exhausted",
+        Expected::InvoiceExpired => "invoice-expired",
+        Expected::PaymentRefused => "payment-refused",
+        Expected::Other => "other",
+        Expected::InvoiceNotCreated => "invoice-not-created",
+        Expected::GatewayRejected => "gateway-rejected",
+        Expected::Returned => "returned",
+        Expected::SigningRefused => "signing-refused",
+        Expected::BroadcastRefused => "broadcast-refused",
+    }
+}
+
+/// The scenario's word for a state.
+pub fn state(state: PaymentState) -> &'static str {
+    match state {
+        PaymentState::Issued => "issued",
+        PaymentState::Seen => "seen",
+        PaymentState::Held => "held",
+        PaymentState::Dispatched => "dispatched",
+        PaymentState::Settled => "settled",
+        PaymentState::Failed => "failed",
+        PaymentState::Undone => "undone",
+    }
+}
+
+/// The driver's word for a crash point.
+pub fn point(point: CrashPoint) -> Point {
+    match point {
+        CrashPoint::BeforeJournal => Point::BeforeJournal,
+        CrashPoint::Journaled => Point::Journaled,
+        CrashPoint::Stepped => Point::Stepped,
+        CrashPoint::Performed => Point::Performed,
+    }
+}
+
+/// The gateway's word for a fault, and its name in lists of faults.
+pub fn gateway_fault(kind: &GatewayFaultKind, reference: &str) -> (GatewayFault, &'static str) {
+    let reference = reference.to_owned();
+    match kind {
+        GatewayFaultKind::LoseResponse { times } => (GatewayFault::LoseResponse { reference, times: *times }, "lose-response"),
+        GatewayFaultKind::DuplicateWebhook => (GatewayFault::DuplicateWebhook { reference }, "duplicate-webhook"),
+        GatewayFaultKind::DelayWebhook { by } => {
+            (GatewayFault::DelayWebhook { reference, secs: by.get().div_ceil(1_000) }, "delay-webhook")
+        }
+        GatewayFaultKind::DropWebhook => (GatewayFault::DropWebhook { reference }, "drop-webhook"),
+        GatewayFaultKind::WrongSignature => (GatewayFault::WrongSignature { reference }, "wrong-signature"),
+        GatewayFaultKind::Reject { code } => {
+            (GatewayFault::RejectTransfer { reference, code: code.as_str().to_owned() }, "reject")
+        }
+        GatewayFaultKind::Return { reason, after } => (
+            GatewayFault::ReturnTransfer { reference, reason: reason.clone(), after_secs: after.get().div_ceil(1_000) },
+            "return",
+        ),
+        GatewayFaultKind::ServerError { times } => (GatewayFault::ServerError { reference, times: *times }, "server-error"),
+    }
+}

@@ -1,0 +1,299 @@
+//! Owns checking expectations: that what they name exists, in a state it can have, in the unit of its place.
+//! Does not own whether they hold (the run).
+
+use super::names::{Kind, Payment, When};
+use super::steps::StepChecker;
+use super::{count, quantity, right_or_absent};
+use crate::scenario::choice::{PaymentState, Rail};
+use crate::scenario::display::OPERATOR;
+use crate::scenario::model::{
+    AccountName, ChannelName, Expectation, NodeName, PartyName, WalletName,
+};
+use crate::scenario::problem::Problem;
+use crate::scenario::read::{At, Required};
+use crate::scenario::text::{self, Expect};
+use crate::scenario::units::{Balance, Blocks, Cents, Millis, Msat, Sat, UnitError};
+use std::ops::Range;
+
+impl StepChecker<'_> {
+    pub(super) fn expect(&mut self, typed: &Expect, span: &Range<usize>) -> Option<Expectation> {
+        match typed {
+            Expect::Payment(typed) => self.expect_payment(typed),
+            Expect::Party(typed) => self.expect_party(typed, span),
+            Expect::Channel(typed) => self.expect_channel(typed),
+            Expect::Forwarded(typed) => self.expect_forwarded(typed.forwarded.0.as_ref()?),
+            Expect::Htlc(typed) => self.expect_htlc(typed.htlc.0.as_ref()?),
+            Expect::Wallet(typed) => {
+                let wallet = self.or_operator(Kind::Wallet, WalletName, &typed.wallet);
+                let balance = self.balance(&typed.balance, "an on-chain balance", Sat::parse);
+                Some(Expectation::Wallet {
+                    wallet: wallet?,
+                    balance: balance?,
+                })
+            }
+            Expect::Account(typed) => {
+                let account = self.or_operator(Kind::Account, AccountName, &typed.account);
+                let balance = self.balance(&typed.balance, "an account's balance", Cents::parse);
+                Some(Expectation::Account {
+                    account: account?,
+                    balance: balance?,
+                })
+            }
+            Expect::Run(typed) => {
+                let run = self
+                    .names
+                    .run(typed.run.0.as_ref(), self.index, self.problems);
+                let breaks = count(typed.breaks.0.as_ref()?, self.problems);
+                Some(Expectation::Run {
+                    run: run?,
+                    breaks: breaks?,
+                })
+            }
+            Expect::Executed(typed) => self.expect_executed(typed),
+            Expect::Confirmations(typed) => {
+                let typed = &typed.confirmations.0.as_ref()?.value;
+                let payment = typed
+                    .payment
+                    .0
+                    .as_ref()
+                    .and_then(|name| self.onchain_payment(name));
+                let at_least = typed
+                    .at_least
+                    .0
+                    .as_ref()
+                    .and_then(|number| count(number, self.problems));
+                Some(Expectation::Confirmations {
+                    payment: payment?,
+                    at_least: at_least?,
+                })
+            }
+        }
+    }
+
+    fn balance<Q>(
+        &mut self,
+        typed: &Required<text::Amount>,
+        place: &str,
+        parse: fn(&str) -> Result<Q, UnitError>,
+    ) -> Option<Q> {
+        let typed = typed.0.as_ref()?;
+        quantity(&typed.value.0, &typed.span, place, parse, self.problems)
+    }
+
+    /// `Some(None)` is the operator.
+    fn or_operator<N>(
+        &mut self,
+        kind: Kind,
+        make: fn(String) -> N,
+        name: &Required<String>,
+    ) -> Option<Option<N>> {
+        let name = name.0.as_ref()?;
+        if name.value == OPERATOR {
+            Some(None)
+        } else {
+            self.names
+                .resolve(kind, make, Some(name), self.problems)
+                .map(Some)
+        }
+    }
+
+    fn expect_payment(&mut self, typed: &text::ExpectPayment) -> Option<Expectation> {
+        let found = self.names.payment(
+            typed.payment.0.as_ref(),
+            When::Before(self.index),
+            self.problems,
+        );
+        let within = match &typed.within {
+            Some(within) => Some(quantity(
+                &within.value.0,
+                &within.span,
+                "how long it may take",
+                Millis::parse,
+                self.problems,
+            )?),
+            None => None,
+        };
+        let state = typed.state.0.as_ref()?;
+        let reason = typed.reason.as_ref();
+        if let Some(reason) = reason.filter(|_| state.value != PaymentState::Failed) {
+            self.problems.at(
+                &reason.span,
+                "only a failed payment has a reason",
+                format!("the state is \"{}\"", state.value),
+                "remove `reason`",
+            );
+        }
+        let (payment, facts) = found?;
+        let facts = facts.clone();
+        self.check_reachable(state, &facts);
+        Some(Expectation::Payment {
+            payment,
+            state: state.value,
+            within,
+            reason: reason.map(|reason| reason.value),
+        })
+    }
+
+    /// Reports a state that a payment of this rail and direction never has.
+    fn check_reachable(&mut self, state: &At<PaymentState>, payment: &Payment) {
+        let needed = match state.value {
+            PaymentState::Settled | PaymentState::Failed => None,
+            PaymentState::Issued => payment.payout.then_some("charges"),
+            PaymentState::Dispatched => (!payment.payout).then_some("payouts"),
+            PaymentState::Held => (!payment.hold).then_some("Lightning charges with `hold = true`"),
+            PaymentState::Seen | PaymentState::Undone => {
+                let wrong =
+                    payment.payout || payment.rail.is_some_and(|rail| rail != Rail::Onchain);
+                wrong.then_some("on-chain charges")
+            }
+        };
+        if let Some(needed) = needed {
+            self.problems.add(Problem {
+                title: format!("this payment is never \"{}\"", state.value),
+                span: state.span.clone(),
+                label: format!("only {needed} can be"),
+                also: Some((payment.span.clone(), "the payment is made here".to_owned())),
+                help: "expect another state, \"settled\" or \"failed\" for instance".to_owned(),
+            });
+        }
+    }
+
+    fn expect_party(
+        &mut self,
+        typed: &text::ExpectParty,
+        span: &Range<usize>,
+    ) -> Option<Expectation> {
+        let party = self.names.resolve(
+            Kind::Party,
+            PartyName,
+            typed.party.0.as_ref(),
+            self.problems,
+        );
+        let btc = typed.btc.as_ref().map(|btc| {
+            quantity(
+                &btc.value.0,
+                &btc.span,
+                "a party's bitcoin",
+                Balance::<Msat>::parse,
+                self.problems,
+            )
+        });
+        let eur = typed.eur.as_ref().map(|eur| {
+            quantity(
+                &eur.value.0,
+                &eur.span,
+                "a party's euro",
+                Balance::<Cents>::parse,
+                self.problems,
+            )
+        });
+        if btc.is_none() && eur.is_none() {
+            self.problems.at(
+                span,
+                "an expectation about nothing",
+                "neither `btc` nor `eur`",
+                "add `btc = \"0 sat\"` or `eur = \"0.00 EUR\"`",
+            );
+        }
+        Some(Expectation::Party {
+            party: party?,
+            btc: right_or_absent(btc)?,
+            eur: right_or_absent(eur)?,
+        })
+    }
+
+    fn expect_channel(&mut self, typed: &text::ExpectChannel) -> Option<Expectation> {
+        let name = typed.channel.0.as_ref();
+        let channel = self
+            .names
+            .resolve(Kind::Channel, ChannelName, name, self.problems);
+        let end = self
+            .names
+            .resolve(Kind::Node, NodeName, typed.end.0.as_ref(), self.problems);
+        let balance = self.balance(&typed.balance, "a channel's balance", Msat::parse);
+        if let (Some(channel), Some(end), Some(place)) = (&channel, &end, &typed.end.0)
+            && let Some((from, to)) = self.names.ends(channel.as_str())
+            && end.as_str() != from
+            && end.as_str() != to
+        {
+            let title = format!("`{end}` is at neither end of `{channel}`");
+            self.problems.at(
+                &place.span,
+                title,
+                "not an end of the channel",
+                format!("write `end = \"{from}\"` or `end = \"{to}\"`"),
+            );
+        }
+        Some(Expectation::Channel {
+            channel: channel?,
+            end: end?,
+            balance: balance?,
+        })
+    }
+
+    fn expect_forwarded(&mut self, typed: &At<text::Forwarded>) -> Option<Expectation> {
+        let node = self.names.resolve(
+            Kind::Node,
+            NodeName,
+            typed.value.node.0.as_ref(),
+            self.problems,
+        );
+        let fee = self.balance(&typed.value.fee, "forwarding fees", Msat::parse);
+        Some(Expectation::Forwarded {
+            node: node?,
+            fee: fee?,
+        })
+    }
+
+    fn expect_htlc(&mut self, typed: &At<text::Htlc>) -> Option<Expectation> {
+        let channel = self.names.resolve(
+            Kind::Channel,
+            ChannelName,
+            typed.value.channel.0.as_ref(),
+            self.problems,
+        );
+        let amount = self.balance(&typed.value.amount, "an HTLC's amount", Msat::parse);
+        let delta = typed.value.cltv_delta.0.as_ref();
+        let cltv_delta = delta.and_then(|delta| {
+            quantity(
+                &delta.value.0,
+                &delta.span,
+                "an HTLC's expiry",
+                Blocks::parse,
+                self.problems,
+            )
+        });
+        Some(Expectation::Htlc {
+            channel: channel?,
+            amount: amount?,
+            cltv_delta: cltv_delta?,
+        })
+    }
+
+    fn expect_executed(&mut self, typed: &text::ExpectExecuted) -> Option<Expectation> {
+        let name = typed.executed.0.as_ref();
+        let found = self
+            .names
+            .payment(name, When::Before(self.index), self.problems);
+        let times = typed
+            .times
+            .0
+            .as_ref()
+            .and_then(|times| count(times, self.problems));
+        let (payout, facts) = found?;
+        if !facts.payout {
+            let help = "name a payout; what comes in for a charge is seen in its state and the party's balance";
+            let span = name.map_or(0..0, |name| name.span.clone());
+            self.problems.at(
+                &span,
+                format!("`{payout}` is not a payout"),
+                "the outside does not carry out charges",
+                help,
+            );
+        }
+        Some(Expectation::Executed {
+            payout,
+            times: times?,
+        })
+    }
+}

@@ -1,0 +1,397 @@
+//! Owns checking the steps that move money: charges, payments by outsiders, payouts; each rail with its own unit.
+//! Does not own what the engine makes of them.
+
+use super::names::{Kind, When};
+use super::steps::StepChecker;
+use super::{positive, right_or_absent};
+use crate::scenario::choice::{Asset, Rail};
+use crate::scenario::model::{
+    AccountName, Charge, NodeName, PartyName, Pay, Payee, Payer, PaymentName, Payout, Request,
+    WalletName,
+};
+use crate::scenario::read::{At, Optional, Required};
+use crate::scenario::text;
+use crate::scenario::units::{Cents, Feerate, Millis, Msat, Sat, UnitError};
+use std::ops::Range;
+
+/// Default of `expires` and `deadline`.
+const ONE_HOUR: &str = "1 h";
+
+impl StepChecker<'_> {
+    fn amount<Q: Default + PartialEq>(
+        &mut self,
+        typed: &Required<text::Amount>,
+        place: &str,
+        parse: fn(&str) -> Result<Q, UnitError>,
+    ) -> Option<Q> {
+        let typed = typed.0.as_ref()?;
+        positive(&typed.value.0, &typed.span, place, parse, self.problems)
+    }
+
+    /// `Some(None)` if it is left out, `None` if it is wrong.
+    fn override_amount<Q: Default + PartialEq>(
+        &mut self,
+        typed: &Optional<text::Amount>,
+        place: &str,
+        parse: fn(&str) -> Result<Q, UnitError>,
+    ) -> Option<Option<Q>> {
+        let Some(typed) = typed else {
+            return Some(None);
+        };
+        positive(&typed.value.0, &typed.span, place, parse, self.problems).map(Some)
+    }
+
+    fn span_or_hour(&mut self, typed: &Optional<text::Duration>, place: &str) -> Option<Millis> {
+        let (text, span) = typed.as_ref().map_or((ONE_HOUR, 0..0), |typed| {
+            (typed.value.0.as_str(), typed.span.clone())
+        });
+        positive(text, &span, place, Millis::parse, self.problems)
+    }
+
+    pub(super) fn charge(&mut self, typed: &text::Charge) -> Option<Charge> {
+        let id = self.new_payment(typed.id.0.as_ref());
+        let party = self.names.resolve(
+            Kind::Party,
+            PartyName,
+            typed.party.0.as_ref(),
+            self.problems,
+        );
+        let hold = typed.hold.as_ref().filter(|hold| hold.value);
+        let over = typed.over.0.as_ref();
+        let request =
+            over.and_then(|over| self.request(over.value, &over.span, &typed.amount, hold));
+        let expires = self.span_or_hour(&typed.expires, "when the charge expires");
+        Some(Charge {
+            id: id?,
+            party: party?,
+            request: request?,
+            expires: expires?,
+        })
+    }
+
+    /// The id was checked when the names were collected; a wrong one was reported then.
+    fn new_payment(&self, id: Option<&At<String>>) -> Option<PaymentName> {
+        id.map(|id| PaymentName(id.value.clone()))
+    }
+
+    fn request(
+        &mut self,
+        over: Rail,
+        span: &Range<usize>,
+        amount: &Required<text::Amount>,
+        hold: Option<&At<bool>>,
+    ) -> Option<Request> {
+        if let Some(hold) = hold.filter(|_| over != Rail::Lightning) {
+            self.problems.at(
+                &hold.span,
+                "only a Lightning charge can be held",
+                format!("this one goes over {over}"),
+                "remove `hold`",
+            );
+        }
+        match over {
+            Rail::Lightning => {
+                self.check_operator_node(span);
+                let amount =
+                    self.amount(amount, "the amount of a Lightning charge", Msat::parse)?;
+                Some(Request::Lightning {
+                    amount,
+                    hold: hold.is_some(),
+                })
+            }
+            Rail::Onchain => Some(Request::Onchain {
+                amount: self.amount(amount, "the amount of an on-chain charge", Sat::parse)?,
+            }),
+            Rail::Sepa => {
+                self.problems.at(
+                    span,
+                    "there are no charges over SEPA",
+                    "money comes in as bitcoin",
+                    "write \"lightning\" or \"onchain\"",
+                );
+                None
+            }
+        }
+    }
+
+    fn check_operator_node(&mut self, span: &Range<usize>) {
+        if self.operator.is_none() {
+            let help = "add `operator.node = \"…\"` with one of the nodes";
+            self.problems.at(
+                span,
+                "the operator has no Lightning node",
+                "this step needs it",
+                help,
+            );
+        }
+    }
+
+    pub(super) fn pay(&mut self, typed: &text::Pay, span: &Range<usize>) -> Option<Pay> {
+        match (&typed.charge, &typed.id) {
+            (Some(charge), None) => self.pay_charge(charge, typed),
+            (None, Some(id)) => self.charge_and_pay(id, typed, span),
+            (Some(_), Some(id)) => {
+                self.problems.at(
+                    &id.span,
+                    "`pay` has both `charge` and `id`",
+                    "a new payment or one that is there?",
+                    "remove `id` to pay the charge, or `charge` to make a new one",
+                );
+                None
+            }
+            (None, None) => {
+                let help = "add `charge = \"…\"` to pay a charge that is there, or `id`, `to` and `amount` to make one and pay it";
+                self.problems.at(
+                    span,
+                    "`pay` lacks what is paid",
+                    "neither `charge` nor `id`",
+                    help,
+                );
+                None
+            }
+        }
+    }
+
+    /// Pays what an earlier step charged.
+    fn pay_charge(&mut self, charge: &At<String>, typed: &text::Pay) -> Option<Pay> {
+        let found = self
+            .names
+            .payment(Some(charge), When::Before(self.index), self.problems);
+        if let Some(to) = &typed.to {
+            self.problems.at(
+                &to.span,
+                "the charge says who is paid",
+                "not needed with `charge`",
+                "remove `to`",
+            );
+        }
+        let (name, payment) = found?;
+        if payment.payout {
+            self.problems.at(
+                &charge.span,
+                format!("`{name}` is a payout"),
+                "only charges are paid by outsiders",
+                "name a charge",
+            );
+            return None;
+        }
+        let rail = payment.rail?;
+        if let Some(over) = typed.over.as_ref().filter(|over| over.value != rail) {
+            self.problems.at(
+                &over.span,
+                format!("the charge goes over {rail}"),
+                "another rail",
+                "remove `over`",
+            );
+        }
+        let payer = self.payer(rail, typed, true)?;
+        Some(Pay {
+            charge: name,
+            opens: None,
+            payer,
+        })
+    }
+
+    /// Makes a charge and pays it.
+    fn charge_and_pay(
+        &mut self,
+        id: &At<String>,
+        typed: &text::Pay,
+        span: &Range<usize>,
+    ) -> Option<Pay> {
+        let missing: Vec<&str> = [
+            ("to", typed.to.is_none()),
+            ("amount", typed.amount.is_none()),
+        ]
+        .into_iter()
+        .filter(|(_, missing)| *missing)
+        .map(|(key, _)| key)
+        .collect();
+        if !missing.is_empty() {
+            let title = format!("`pay` with a new id lacks `{}`", missing.join("` and `"));
+            self.problems.at(
+                span,
+                title,
+                "what shall be charged?",
+                "add it, or name a charge that is there by `charge` instead of `id`",
+            );
+        }
+        let party = self
+            .names
+            .resolve(Kind::Party, PartyName, typed.to.as_ref(), self.problems);
+        let from = typed.from.0.as_ref()?;
+        let Some(rail) = self.names.rail_of(&typed.over, Some(from)) else {
+            self.names
+                .kind_of(&[Kind::Node, Kind::Wallet], from, self.problems)?;
+            return None;
+        };
+        let place = typed
+            .over
+            .as_ref()
+            .map_or(from.span.clone(), |over| over.span.clone());
+        let request = self.request(rail, &place, &Required(typed.amount.clone()), None);
+        let payer = self.payer(rail, typed, false);
+        let name = PaymentName(id.value.clone());
+        let expires = self.span_or_hour(&None, "")?;
+        let charge = Charge {
+            id: name.clone(),
+            party: party?,
+            request: request?,
+            expires,
+        };
+        Some(Pay {
+            charge: name,
+            opens: Some(charge),
+            payer: payer?,
+        })
+    }
+
+    /// Who pays over this rail; `instead`: whether `amount` replaces the charge's.
+    fn payer(&mut self, rail: Rail, typed: &text::Pay, instead: bool) -> Option<Payer> {
+        let from = typed.from.0.as_ref()?;
+        let amount = if instead { typed.amount.clone() } else { None };
+        if let Some(feerate) = typed.feerate.as_ref().filter(|_| rail != Rail::Onchain) {
+            self.problems.at(
+                &feerate.span,
+                "only on-chain payments have a feerate",
+                format!("this one goes over {rail}"),
+                "remove `feerate`",
+            );
+        }
+        match rail {
+            Rail::Lightning => {
+                let node = self
+                    .names
+                    .resolve(Kind::Node, NodeName, Some(from), self.problems);
+                self.refuse_operator(from, "pay charges");
+                let amount =
+                    self.override_amount(&amount, "the amount of a Lightning payment", Msat::parse);
+                Some(Payer::Node {
+                    node: node?,
+                    amount: amount?,
+                })
+            }
+            Rail::Onchain => {
+                let wallet =
+                    self.names
+                        .resolve(Kind::Wallet, WalletName, Some(from), self.problems);
+                let amount =
+                    self.override_amount(&amount, "the amount of an on-chain payment", Sat::parse);
+                let feerate = typed.feerate.as_ref().map(|feerate| {
+                    positive(
+                        &feerate.value.0,
+                        &feerate.span,
+                        "the payment's feerate",
+                        Feerate::parse,
+                        self.problems,
+                    )
+                });
+                Some(Payer::Wallet {
+                    wallet: wallet?,
+                    amount: amount?,
+                    feerate: right_or_absent(feerate)?,
+                })
+            }
+            Rail::Sepa => None,
+        }
+    }
+
+    pub(super) fn payout(&mut self, typed: &text::Payout) -> Option<Payout> {
+        let id = self.new_payment(typed.id.0.as_ref());
+        let from = self
+            .names
+            .resolve(Kind::Party, PartyName, typed.from.0.as_ref(), self.problems);
+        let deadline = self.span_or_hour(&typed.deadline, "a payout's deadline");
+        let payee = typed.to.0.as_ref().and_then(|to| self.payee(to, typed));
+        Some(Payout {
+            id: id?,
+            from: from?,
+            payee: payee?,
+            deadline: deadline?,
+        })
+    }
+
+    /// What pays for a payout over this rail.
+    fn funded_by(&mut self, rail: Rail, typed: &text::Payout) -> Asset {
+        let asset = if rail == Rail::Sepa {
+            Asset::Eur
+        } else {
+            Asset::Btc
+        };
+        let funded_by = typed
+            .funded_by
+            .as_ref()
+            .map_or(asset, |funded_by| funded_by.value);
+        if let Some(place) = typed
+            .funded_by
+            .as_ref()
+            .filter(|_| rail != Rail::Sepa && funded_by != Asset::Btc)
+        {
+            self.problems.at(
+                &place.span,
+                "bitcoin payouts are funded by bitcoin",
+                "euro do not buy bitcoin here",
+                "remove `funded_by`",
+            );
+        }
+        funded_by
+    }
+
+    fn payee(&mut self, to: &At<String>, typed: &text::Payout) -> Option<Payee> {
+        let kind = self.names.kind_of(
+            &[Kind::Node, Kind::Wallet, Kind::Account],
+            to,
+            self.problems,
+        )?;
+        let rail = match kind {
+            Kind::Node => Rail::Lightning,
+            Kind::Wallet => Rail::Onchain,
+            Kind::Account | Kind::Party | Kind::Channel => Rail::Sepa,
+        };
+        if let Some(over) = typed.over.as_ref().filter(|over| over.value != rail) {
+            let label = format!("`{}` is paid over {rail}", to.value);
+            self.problems.at(
+                &over.span,
+                format!("`{}` cannot be paid over {}", to.value, over.value),
+                label,
+                "remove `over`, or name another payee",
+            );
+        }
+        let funded_by = self.funded_by(rail, typed);
+        match rail {
+            Rail::Lightning => {
+                self.check_operator_node(&to.span);
+                self.refuse_operator(to, "are paid");
+                let amount = self.amount(
+                    &typed.amount,
+                    "the amount of a Lightning payout",
+                    Msat::parse,
+                )?;
+                Some(Payee::Node {
+                    node: NodeName(to.value.clone()),
+                    amount,
+                })
+            }
+            Rail::Onchain => {
+                let amount = self.amount(
+                    &typed.amount,
+                    "the amount of an on-chain payout",
+                    Sat::parse,
+                )?;
+                Some(Payee::Wallet {
+                    wallet: WalletName(to.value.clone()),
+                    amount,
+                })
+            }
+            Rail::Sepa => {
+                let amount =
+                    self.amount(&typed.amount, "the amount of a SEPA payout", Cents::parse)?;
+                Some(Payee::Account {
+                    account: AccountName(to.value.clone()),
+                    amount,
+                    funded_by,
+                })
+            }
+        }
+    }
+}

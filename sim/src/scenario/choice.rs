@@ -1,0 +1,153 @@
+//! Owns the words that a scenario chooses from a list. A word is either in its list or refused while reading, so the text
+//! model and the checked model share these types.
+
+use super::read::word;
+
+word!(
+    /// Where a scenario runs.
+    pub World {
+        /// Everything in one process under a seeded scheduler, in virtual time.
+        "simulated" Simulated,
+        /// Real bitcoind, electrs, ldk-node nodes and HTTP, in lock step.
+        "regtest" Regtest,
+    }
+);
+word!(
+    /// When the next step begins.
+    pub Pace {
+        /// When everything that the last step caused has come to rest.
+        "lock-step" LockStep,
+        /// At its time, whatever is still going on (simulated world only).
+        "free" Free,
+    }
+);
+word!(
+    /// How money moves.
+    pub Rail {
+        /// A Bitcoin transaction.
+        "onchain" Onchain,
+        /// A Lightning payment.
+        "lightning" Lightning,
+        /// A SEPA credit transfer.
+        "sepa" Sepa,
+    }
+);
+word!(
+    /// What an account holds.
+    pub Asset {
+        /// Bitcoin.
+        "BTC" Btc,
+        /// Euro.
+        "EUR" Eur,
+    }
+);
+word!(
+    /// Where a payment stands.
+    pub PaymentState {
+        /// Charge: the payer can be told where to pay.
+        "issued" Issued,
+        /// On-chain charge: the money was seen, not deep enough.
+        "seen" Seen,
+        /// Lightning charge with `hold`: the money waits for `release` or `refuse`.
+        "held" Held,
+        /// Payout: under way, fate unknown.
+        "dispatched" Dispatched,
+        /// Paid.
+        "settled" Settled,
+        /// Not paid, nothing moved.
+        "failed" Failed,
+        /// On-chain charge: settled once, then its confirmations were lost.
+        "undone" Undone,
+    }
+);
+word!(
+    /// Why a payment failed.
+    pub FailureReason {
+        /// Nobody paid in time.
+        "expired" Expired,
+        /// Refused by a `refuse` step.
+        "refused" Refused,
+        /// Lightning: no route within the fee and expiry limits.
+        "route-not-found" RouteNotFound,
+        /// Lightning: the payee refused it.
+        "recipient-rejected" RecipientRejected,
+        /// Lightning: attempts or time for retries ran out.
+        "retries-exhausted" RetriesExhausted,
+        /// Lightning: the invoice expired before a first attempt.
+        "invoice-expired" InvoiceExpired,
+        /// Lightning: the node refused to start the payment.
+        "payment-refused" PaymentRefused,
+        /// Lightning: another final failure.
+        "other" Other,
+        /// The node could not make the invoice.
+        "invoice-not-created" InvoiceNotCreated,
+        /// SEPA: the gateway refused the order.
+        "gateway-rejected" GatewayRejected,
+        /// SEPA: the beneficiary's bank sent the money back.
+        "returned" Returned,
+        /// On chain: the signer refused.
+        "signing-refused" SigningRefused,
+        /// On chain: the network refused the transaction.
+        "broadcast-refused" BroadcastRefused,
+    }
+);
+word!(
+    /// The point of an input's handling at which the engine's process dies.
+    pub CrashPoint {
+        /// The input was admitted and is not in the journal.
+        "before-journal" BeforeJournal,
+        /// The input is in the journal and synced; the engine has not stepped.
+        "journaled" Journaled,
+        /// The engine has stepped; no instruction was performed.
+        "stepped" Stepped,
+        /// The instructions were performed; their answers were not fed back.
+        "performed" Performed,
+    }
+);
+word!(
+    /// What happens to the link between two nodes.
+    pub(super) LinkFaultKind {
+        /// No byte passes in either direction for a while.
+        "partition" Partition,
+        /// The connection is lost once and may be made anew at once.
+        "disconnect" Disconnect,
+        /// Every message takes longer for a while.
+        "delay" Delay,
+    }
+);
+word!(
+    /// What the fiat gateway does wrong.
+    pub(super) GatewayFaultKind {
+        /// It carries the order out and the response is lost.
+        "lose-response" LoseResponse,
+        /// It sends each webhook about the payment twice.
+        "duplicate-webhook" DuplicateWebhook,
+        /// It sends the webhooks about the payment late.
+        "delay-webhook" DelayWebhook,
+        /// It never sends the webhooks about the payment.
+        "drop-webhook" DropWebhook,
+        /// It signs the webhooks about the payment with a key that nobody knows.
+        "wrong-signature" WrongSignature,
+        /// It rejects the order.
+        "reject" Reject,
+        /// The beneficiary's bank sends the money back after the settlement.
+        "return" Return,
+        /// It answers with status 500 before looking at the order.
+        "server-error" ServerError,
+    }
+);
+word!(
+    /// The code with which the gateway rejects an order.
+    pub RejectCode {
+        /// The creditor's account number is none.
+        "invalid_iban" InvalidIban,
+        /// The operator's balance is too small.
+        "insufficient_funds" InsufficientFunds,
+        /// The amount is outside the scheme's limits.
+        "invalid_amount" InvalidAmount,
+        /// The reference is malformed.
+        "invalid_reference" InvalidReference,
+        /// The reference was used before.
+        "duplicate_reference" DuplicateReference,
+    }
+);

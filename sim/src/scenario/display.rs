@@ -1,0 +1,232 @@
+//! Owns the canonical one-line text of a step, the heading under which traces list what it caused. Worlds and runs must
+//! agree on it to the byte. Does not own the text of single amounts (`units`).
+
+use super::model::{
+    Action, Charge, Expectation, GatewayFault, GatewayFaultKind, LinkFault, LinkFaultKind, Pay,
+    Payee, Payer, Payout, Reorg, Request, Step,
+};
+use std::fmt::{self, Display, Formatter};
+
+/// ` word value`, or nothing.
+fn optional(f: &mut Formatter<'_>, word: &str, value: &Option<impl Display>) -> fmt::Result {
+    value
+        .as_ref()
+        .map_or(Ok(()), |value| write!(f, " {word} {value}"))
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(at) = self.at {
+            write!(f, "at {at}: ")?;
+        }
+        write!(f, "{}", self.action)?;
+        optional(f, "only in", &self.only)
+    }
+}
+
+impl Display for Action {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Charge(charge) => write!(f, "charge {charge}"),
+            Self::Pay(pay) => write!(f, "pay {pay}"),
+            Self::Payout(payout) => write!(f, "payout {payout}"),
+            Self::Release { charge } => write!(f, "release {charge}"),
+            Self::Refuse { charge } => write!(f, "refuse {charge}"),
+            Self::Mine { blocks } => write!(f, "mine {blocks}"),
+            Self::Reorg(reorg) => write!(f, "reorg {reorg}"),
+            Self::CrashNode { node, down_for } => {
+                write!(f, "crash node {node}")?;
+                optional(f, "for", down_for)
+            }
+            Self::RestartNode { node } => write!(f, "restart node {node}"),
+            Self::CrashEngine { point, on } => write!(f, "crash engine {point} on {on}"),
+            Self::Link(fault) => write!(f, "link {fault}"),
+            Self::Gateway(fault) => write!(f, "gateway {fault}"),
+            Self::Fee { feerate } => write!(f, "fee {feerate}"),
+            Self::Wait { span } => write!(f, "wait {span}"),
+            Self::Reconcile { run } => write!(f, "reconcile {run}"),
+            Self::Expect(expectation) => write!(f, "expect {expectation}"),
+        }
+    }
+}
+
+impl Display for Charge {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} {} expires {}",
+            self.id, self.party, self.request, self.expires
+        )
+    }
+}
+
+impl Display for Request {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lightning { amount, hold } => write!(
+                f,
+                "{amount} over lightning{}",
+                if *hold { " hold" } else { "" }
+            ),
+            Self::Onchain { amount } => write!(f, "{amount} over onchain"),
+        }
+    }
+}
+
+impl Display for Pay {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.charge, self.payer)?;
+        match &self.opens {
+            Some(charge) => write!(f, " -> {} {}", charge.party, charge.request)?,
+            None => self.payer.fmt_amount(f)?,
+        }
+        match &self.payer {
+            Payer::Wallet { feerate, .. } => optional(f, "at", feerate),
+            Payer::Node { .. } => Ok(()),
+        }
+    }
+}
+
+impl Payer {
+    fn fmt_amount(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node { amount, .. } => optional(f, "instead", amount),
+            Self::Wallet { amount, .. } => optional(f, "instead", amount),
+        }
+    }
+}
+
+impl Display for Payer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node { node, .. } => write!(f, "{node}"),
+            Self::Wallet { wallet, .. } => write!(f, "{wallet}"),
+        }
+    }
+}
+
+impl Display for Payout {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} -> {} within {}",
+            self.id, self.from, self.payee, self.deadline
+        )
+    }
+}
+
+impl Display for Payee {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node { node, amount } => write!(f, "{node} {amount} over lightning"),
+            Self::Wallet { wallet, amount } => write!(f, "{wallet} {amount} over onchain"),
+            Self::Account {
+                account,
+                amount,
+                funded_by,
+            } => write!(f, "{account} {amount} over sepa funded by {funded_by}"),
+        }
+    }
+}
+
+impl Display for Reorg {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} then {}", self.depth, self.then)?;
+        for (index, payment) in self.drop.iter().enumerate() {
+            write!(f, "{}{payment}", if index == 0 { " drop " } else { ", " })?;
+        }
+        f.write_str(if self.keep { " keep" } else { "" })
+    }
+}
+
+impl Display for LinkFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (one, other) = &self.between;
+        match &self.kind {
+            LinkFaultKind::Partition { lasts } => {
+                write!(f, "partition {one} <-> {other} for {lasts}")
+            }
+            LinkFaultKind::Disconnect => write!(f, "disconnect {one} <-> {other}"),
+            LinkFaultKind::Delay { by, lasts } => {
+                write!(f, "delay {one} <-> {other} by {by} for {lasts}")
+            }
+        }
+    }
+}
+
+impl Display for GatewayFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let on = &self.on;
+        match &self.kind {
+            GatewayFaultKind::LoseResponse { times } => {
+                write!(f, "lose-response on {on} times {times}")
+            }
+            GatewayFaultKind::DuplicateWebhook => write!(f, "duplicate-webhook on {on}"),
+            GatewayFaultKind::DelayWebhook { by } => write!(f, "delay-webhook on {on} by {by}"),
+            GatewayFaultKind::DropWebhook => write!(f, "drop-webhook on {on}"),
+            GatewayFaultKind::WrongSignature => write!(f, "wrong-signature on {on}"),
+            GatewayFaultKind::Reject { code } => write!(f, "reject on {on} code {code}"),
+            GatewayFaultKind::Return { reason, after } => {
+                write!(f, "return on {on} reason {reason} after {after}")
+            }
+            GatewayFaultKind::ServerError { times } => {
+                write!(f, "server-error on {on} times {times}")
+            }
+        }
+    }
+}
+
+/// How the operator's own wallet and gateway balance are called.
+pub(super) const OPERATOR: &str = "operator";
+
+impl Display for Expectation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Payment {
+                payment,
+                state,
+                within,
+                reason,
+            } => {
+                write!(f, "payment {payment} {state}")?;
+                optional(f, "because", reason)?;
+                optional(f, "within", within)
+            }
+            Self::Party { party, btc, eur } => {
+                write!(f, "party {party}")?;
+                optional(f, "btc", btc)?;
+                optional(f, "eur", eur)
+            }
+            Self::Channel {
+                channel,
+                end,
+                balance,
+            } => write!(f, "channel {channel} end {end} balance {balance}"),
+            Self::Forwarded { node, fee } => write!(f, "forwarded {node} fee {fee}"),
+            Self::Htlc {
+                channel,
+                amount,
+                cltv_delta,
+            } => write!(f, "htlc {channel} {amount} cltv delta {cltv_delta}"),
+            Self::Wallet { wallet, balance } => {
+                write!(
+                    f,
+                    "wallet {} balance {balance}",
+                    wallet.as_ref().map_or(OPERATOR, |name| name.as_str())
+                )
+            }
+            Self::Account { account, balance } => {
+                write!(
+                    f,
+                    "account {} balance {balance}",
+                    account.as_ref().map_or(OPERATOR, |name| name.as_str())
+                )
+            }
+            Self::Run { run, breaks } => write!(f, "run {run} breaks {breaks}"),
+            Self::Executed { payout, times } => write!(f, "executed {payout} times {times}"),
+            Self::Confirmations { payment, at_least } => {
+                write!(f, "confirmations {payment} at least {at_least}")
+            }
+        }
+    }
+}

@@ -1,0 +1,577 @@
+//! Owns the checked scenario: every name stands for something that the file defines, every amount is exact and in the unit
+//! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`).
+
+pub use super::choice::{
+    Asset, CrashPoint, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
+};
+pub use super::units::{Balance, Blocks, Cents, CentsPerBtc, Feerate, Millis, Msat, Sat};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+macro_rules! name {
+    ($($(#[$doc:meta])* $name:ident,)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub(super) String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+name!(
+    /// A party of the scenario; a legal id of the engine.
+    PartyName,
+    /// A Lightning node of the scenario.
+    NodeName,
+    /// An outside on-chain wallet of the scenario.
+    WalletName,
+    /// An outside bank account of the scenario.
+    AccountName,
+    /// A channel of the scenario.
+    ChannelName,
+    /// A charge or payout that a step makes; a legal id of the engine.
+    PaymentName,
+    /// A reconciliation that a step starts; a legal id of the engine.
+    RunName,
+);
+
+/// A scenario that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// What it shows.
+    pub title: String,
+    /// Where it runs; at least one.
+    pub worlds: BTreeSet<World>,
+    /// The reason for each world that is not in `worlds`.
+    pub why_not: BTreeMap<World, String>,
+    /// Rows of the failure atlas, in order of the file.
+    pub covers: Vec<String>,
+    /// Root of all random draws.
+    pub seed: u64,
+    /// When the next step begins; `Free` only if `worlds` is the simulated one alone.
+    pub pace: Pace,
+    /// What the operator has outside.
+    pub operator: Operator,
+    /// Overrides of the engine's policy.
+    pub policy: PolicyOverrides,
+    /// Parties, in order of the file.
+    pub parties: Vec<PartyName>,
+    /// Lightning nodes, the operator's included, in order of the file.
+    pub nodes: Vec<Node>,
+    /// Outside wallets, in order of the file.
+    pub wallets: Vec<Wallet>,
+    /// Outside bank accounts, in order of the file.
+    pub accounts: Vec<Account>,
+    /// Channels, in order of opening.
+    pub channels: Vec<Channel>,
+    /// What happens; at least one step.
+    pub steps: Vec<Step>,
+}
+
+/// What the payment engine's operator has outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Its Lightning node. There is one if any step pays over Lightning.
+    pub node: Option<NodeName>,
+    /// Opening funds of its on-chain wallet.
+    pub wallet: Sat,
+    /// Opening balance at the gateway.
+    pub gateway: Cents,
+}
+
+/// What of the engine's policy the scenario sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyOverrides {
+    /// Price of bitcoin, above zero.
+    pub rate: Option<CentsPerBtc>,
+    /// Rules of confirmation depth.
+    pub depth: Option<Depth>,
+    /// Depth of on-chain payouts, at least 1.
+    pub payout_depth: Option<Blocks>,
+    /// Feerate of the operator's transactions, above zero.
+    pub feerate: Option<Feerate>,
+    /// Blocks before a held payment's claim deadline at which it is failed back.
+    pub hold_margin: Option<Blocks>,
+    /// Between two questions about an accepted transfer, above zero.
+    pub poll_interval: Option<Millis>,
+}
+
+/// Confirmation depth by value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// (exclusive bound, confirmations), bounds ascending; the first that fits holds.
+    pub below: Vec<(Sat, Blocks)>,
+    /// Confirmations for all others; at least 1.
+    pub otherwise: Blocks,
+}
+
+/// A Lightning node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: NodeName,
+    /// Opening on-chain funds; enough for the channels that it opens.
+    pub funds: Sat,
+}
+
+/// An outside wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wallet {
+    /// Its name.
+    pub name: WalletName,
+    /// Opening funds.
+    pub funds: Sat,
+}
+
+/// An outside bank account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: AccountName,
+    /// As typed; whether it is one is for the engine and the gateway to say.
+    pub iban: String,
+    /// Account holder.
+    pub holder: String,
+}
+
+/// A channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name.
+    pub name: ChannelName,
+    /// Opens and funds it.
+    pub from: NodeName,
+    /// Never `from`.
+    pub to: NodeName,
+    /// Above zero.
+    pub capacity: Sat,
+    /// Given to `to`; leaves `from` its reserve.
+    pub push: Msat,
+    /// Whether it is gossiped.
+    pub announced: bool,
+    /// For what leaves `from`.
+    pub from_forwarding: Forwarding,
+    /// For what leaves `to`.
+    pub to_forwarding: Forwarding,
+}
+
+/// What one end asks for forwarding (BOLT 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Fee for each HTLC; fits 32 bits.
+    pub base: Msat,
+    /// Millionths of the amount.
+    pub proportional_millionths: u32,
+    /// CLTV expiry delta.
+    pub cltv_delta: Blocks,
+}
+
+/// A step. Displays as one canonical line, the heading in traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Earliest time since the scenario's start; never before an earlier step's.
+    pub at: Option<Millis>,
+    /// In this world only; one of the scenario's.
+    pub only: Option<World>,
+    /// What happens.
+    pub action: Action,
+    /// Line of the file, from 1, where its verb's value begins.
+    pub line: usize,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Command to the engine.
+    Charge(Charge),
+    /// Somebody outside pays.
+    Pay(Pay),
+    /// Command to the engine.
+    Payout(Payout),
+    /// Command to the engine: claim a held charge.
+    Release {
+        /// Made with `hold` by an earlier step, not decided yet.
+        charge: PaymentName,
+    },
+    /// Command to the engine: fail a held charge back.
+    Refuse {
+        /// Made with `hold` by an earlier step, not decided yet.
+        charge: PaymentName,
+    },
+    /// Blocks are mined, with all that the mempool has and the fee market lets in.
+    Mine {
+        /// At least 1.
+        blocks: Blocks,
+    },
+    /// The last blocks are replaced.
+    Reorg(Reorg),
+    /// A Lightning node's process dies.
+    CrashNode {
+        /// Up until now.
+        node: NodeName,
+        /// It comes back by itself after this span, else by a `RestartNode`.
+        down_for: Option<Millis>,
+    },
+    /// A Lightning node is started again.
+    RestartNode {
+        /// Down until now.
+        node: NodeName,
+    },
+    /// The engine's process dies at this point of the next input that concerns a payment, and is started again at once.
+    CrashEngine {
+        /// Where.
+        point: CrashPoint,
+        /// Of any step: faults may be armed before the payment is made.
+        on: PaymentName,
+    },
+    /// Trouble between two nodes.
+    Link(LinkFault),
+    /// Trouble with the gateway.
+    Gateway(GatewayFault),
+    /// The feerate that a transaction needs from now on to be mined.
+    Fee {
+        /// Above zero.
+        feerate: Feerate,
+    },
+    /// Virtual time passes.
+    Wait {
+        /// Above zero.
+        span: Millis,
+    },
+    /// Command to the engine.
+    Reconcile {
+        /// New.
+        run: RunName,
+    },
+    /// Something must be true.
+    Expect(Expectation),
+}
+
+/// A request for money to a party.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// New.
+    pub id: PaymentName,
+    /// Is credited.
+    pub party: PartyName,
+    /// How much, how.
+    pub request: Request,
+    /// Above zero.
+    pub expires: Millis,
+}
+
+/// What a charge asks for; amounts above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A BOLT 11 invoice of the operator's node.
+    Lightning {
+        /// How much.
+        amount: Msat,
+        /// Whether it waits for `Release` or `Refuse`.
+        hold: bool,
+    },
+    /// An address of the operator's wallet.
+    Onchain {
+        /// How much.
+        amount: Sat,
+    },
+}
+
+/// A payment by an outsider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pay {
+    /// The charge that is paid; made by an earlier step or by this one.
+    pub charge: PaymentName,
+    /// The charge that this step makes first.
+    pub opens: Option<Charge>,
+    /// Who pays, in the way that the charge asks for.
+    pub payer: Payer,
+}
+
+/// Who pays a charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payer {
+    /// Pays the invoice; never the operator's node.
+    Node {
+        /// Who.
+        node: NodeName,
+        /// Instead of the invoice's amount.
+        amount: Option<Msat>,
+    },
+    /// Pays to the address.
+    Wallet {
+        /// Who.
+        wallet: WalletName,
+        /// Instead of the charge's amount.
+        amount: Option<Sat>,
+        /// Instead of the least that gets mined.
+        feerate: Option<Feerate>,
+    },
+}
+
+/// An order to pay somebody outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payout {
+    /// New.
+    pub id: PaymentName,
+    /// Whose money.
+    pub from: PartyName,
+    /// To whom, how much, how.
+    pub payee: Payee,
+    /// Above zero.
+    pub deadline: Millis,
+}
+
+/// Who is paid; amounts above zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payee {
+    /// Lightning: an invoice of this node, never the operator's.
+    Node {
+        /// Who.
+        node: NodeName,
+        /// What he gets.
+        amount: Msat,
+    },
+    /// On chain: a fresh address of this wallet.
+    Wallet {
+        /// Who.
+        wallet: WalletName,
+        /// What he gets.
+        amount: Sat,
+    },
+    /// SEPA.
+    Account {
+        /// Who.
+        account: AccountName,
+        /// What he gets.
+        amount: Cents,
+        /// Euro, or bitcoin at the policy's rate.
+        funded_by: Asset,
+    },
+}
+
+/// A replacement of the last blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reorg {
+    /// Blocks disconnected; at least 1.
+    pub depth: Blocks,
+    /// Blocks mined in their place; more than `depth`.
+    pub then: Blocks,
+    /// On-chain payments whose transactions are conflicted away.
+    pub drop: Vec<PaymentName>,
+    /// Whether the others are mined again at once.
+    pub keep: bool,
+}
+
+/// Trouble on a link (simulated world only).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkFault {
+    /// Two different nodes.
+    pub between: (NodeName, NodeName),
+    /// What happens.
+    pub kind: LinkFaultKind,
+}
+
+/// What happens to a link; spans above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkFaultKind {
+    /// No byte passes.
+    Partition {
+        /// How long.
+        lasts: Millis,
+    },
+    /// The connection is lost once.
+    Disconnect,
+    /// Messages take longer.
+    Delay {
+        /// How much longer.
+        by: Millis,
+        /// How long.
+        lasts: Millis,
+    },
+}
+
+/// Trouble with the gateway about one payout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayFault {
+    /// A SEPA payout of any step: faults may be armed before the payout is made.
+    pub on: PaymentName,
+    /// What happens.
+    pub kind: GatewayFaultKind,
+}
+
+/// What the gateway does wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayFaultKind {
+    /// The order is carried out, the response is lost.
+    LoseResponse {
+        /// Responses in a row; at least 1.
+        times: u32,
+    },
+    /// Each webhook comes twice.
+    DuplicateWebhook,
+    /// Webhooks come late.
+    DelayWebhook {
+        /// How late; above zero.
+        by: Millis,
+    },
+    /// Webhooks never come.
+    DropWebhook,
+    /// Webhooks are signed with an unknown key.
+    WrongSignature,
+    /// The order is rejected (status 422).
+    Reject {
+        /// With this code.
+        code: RejectCode,
+    },
+    /// The beneficiary's bank sends the money back.
+    Return {
+        /// ISO 20022 ExternalReturnReason1Code: four capitals or digits.
+        reason: String,
+        /// How long after the settlement.
+        after: Millis,
+    },
+    /// Status 500 before the order is looked at.
+    ServerError {
+        /// Requests in a row; at least 1.
+        times: u32,
+    },
+}
+
+/// What must be true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// A payment's state, one that its rail and direction can have.
+    Payment {
+        /// Made by an earlier step.
+        payment: PaymentName,
+        /// Where it stands.
+        state: PaymentState,
+        /// It may take this long; `None`: now.
+        within: Option<Millis>,
+        /// Only with `Failed`.
+        reason: Option<FailureReason>,
+    },
+    /// A party's balances, holds included; at least one is given.
+    Party {
+        /// Whose.
+        party: PartyName,
+        /// Bitcoin.
+        btc: Option<Balance<Msat>>,
+        /// Euro.
+        eur: Option<Balance<Cents>>,
+    },
+    /// What one end of a channel holds, HTLCs apart.
+    Channel {
+        /// Which.
+        channel: ChannelName,
+        /// One of its ends.
+        end: NodeName,
+        /// What it holds.
+        balance: Msat,
+    },
+    /// What a node has earned by forwarding since the start.
+    Forwarded {
+        /// Which.
+        node: NodeName,
+        /// All fees.
+        fee: Msat,
+    },
+    /// An HTLC that was offered over a channel since the start (simulated world only).
+    Htlc {
+        /// Which.
+        channel: ChannelName,
+        /// Its amount.
+        amount: Msat,
+        /// Expiry height minus the tip's when offered.
+        cltv_delta: Blocks,
+    },
+    /// On-chain holdings, unconfirmed included. `None` is the operator's own wallet.
+    Wallet {
+        /// Whose.
+        wallet: Option<WalletName>,
+        /// What it holds.
+        balance: Sat,
+    },
+    /// What a bank account has received, less what it sent back. `None` is the operator's balance at the gateway.
+    Account {
+        /// Whose.
+        account: Option<AccountName>,
+        /// What it holds.
+        balance: Cents,
+    },
+    /// What a reconciliation found.
+    Run {
+        /// Started by an earlier step.
+        run: RunName,
+        /// How many breaks.
+        breaks: u32,
+    },
+    /// How often the outside carried a payout out.
+    Executed {
+        /// Made by an earlier step.
+        payout: PaymentName,
+        /// How often.
+        times: u32,
+    },
+    /// Depth of an on-chain payment.
+    Confirmations {
+        /// Made by an earlier step.
+        payment: PaymentName,
+        /// 0: in the mempool.
+        at_least: u32,
+    },
+}
+
+impl Request {
+    /// The rail that the charge is paid over.
+    pub fn rail(&self) -> Rail {
+        match self {
+            Self::Lightning { .. } => Rail::Lightning,
+            Self::Onchain { .. } => Rail::Onchain,
+        }
+    }
+}
+
+impl Payee {
+    /// The rail that the payout goes over.
+    pub fn rail(&self) -> Rail {
+        match self {
+            Self::Node { .. } => Rail::Lightning,
+            Self::Wallet { .. } => Rail::Onchain,
+            Self::Account { .. } => Rail::Sepa,
+        }
+    }
+}
+
+impl Action {
+    /// The only world that can do this; `None` if every world can.
+    pub fn bound_to(&self) -> Option<World> {
+        match self {
+            Self::Link(_) | Self::Expect(Expectation::Htlc { .. }) => Some(World::Simulated),
+            Self::Charge(_)
+            | Self::Pay(_)
+            | Self::Payout(_)
+            | Self::Release { .. }
+            | Self::Refuse { .. }
+            | Self::Mine { .. } => None,
+            Self::Reorg(_)
+            | Self::CrashNode { .. }
+            | Self::RestartNode { .. }
+            | Self::CrashEngine { .. }
+            | Self::Gateway(_) => None,
+            Self::Fee { .. } | Self::Wait { .. } | Self::Reconcile { .. } | Self::Expect(_) => None,
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! Owns the scenario as typed: every table and key with its meaning, each value still text where it has a unit.
+//! From here come both what the reader knows and the JSON schema. Does not own what is consistent (`check`) nor the
+//! dispatch of steps and expectations by their verb (`verb`).
+
+use super::choice::{
+    Asset, CrashPoint, FailureReason, GatewayFaultKind, LinkFaultKind, Pace, PaymentState, Rail,
+    RejectCode, World,
+};
+use super::problem::Problems;
+use super::read::{At, Named, Node, Optional, Read, Required, table};
+pub(super) use super::verb::{Expect, Step};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::de::DeValue;
+
+/// Defines a text with a unit: not parsed yet, because what is legal depends on where it stands.
+macro_rules! measure {
+    ($(#[doc = $doc:literal])+ $name:ident, $integers:literal, $pattern:literal, [$first:literal $(, $example:literal)*]) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug)]
+        pub(super) struct $name(pub(super) String);
+
+        impl Read for $name {
+            fn read(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+                match node.value {
+                    DeValue::String(text) => Some(Self(text.clone().into_owned())),
+                    DeValue::Integer(number) if $integers && number.radix() == 10 => Some(Self(format!("{} blocks", number.as_str()))),
+                    _ => {
+                        node.mistyped("text with a unit", concat!("\"", $first, "\""), problems);
+                        None
+                    }
+                }
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let types: &[&str] = if $integers { &["string", "integer"] } else { &["string"] };
+                json_schema!({
+                    "type": types, "minimum": 0, "pattern": $pattern,
+                    "description": concat!($($doc),+).trim(), "examples": [$first $(, $example)*],
+                })
+            }
+        }
+    };
+}
+
+measure!(
+    /// An amount of money: number, space, unit. Bitcoin in `BTC`, `sat` or `msat`, euro in `EUR`.
+    Amount, false, "^-?[0-9][0-9_]*(\\.[0-9_]+)? *(BTC|sat|msat|EUR)$", ["400_000 sat", "0.5 BTC", "4_999_999 msat", "12.50 EUR"]
+);
+measure!(
+    /// A span of virtual time: number, space, `ms`, `s`, `min`, `h` or `d`.
+    Duration, false, "^[0-9][0-9_]*(\\.[0-9_]+)? *(ms|s|min|h|d)$", ["30 s", "5 min", "2 h", "10.2 s"]
+);
+measure!(
+    /// A number of blocks: an integer, or text with the unit.
+    BlockCount, true, "^[0-9][0-9_]* *blocks?$", ["6 blocks", "1 block"]
+);
+measure!(
+    /// A feerate.
+    FeerateText, false, "^[0-9][0-9_]*(\\.[0-9_]+)? *sat/vB$", ["2 sat/vB", "1.5 sat/vB"]
+);
+measure!(
+    /// A price of bitcoin.
+    RateText, false, "^[0-9][0-9_]*(\\.[0-9_]+)? *EUR/BTC$", ["60_000.00 EUR/BTC"]
+);
+
+table!(
+    /// A scripted scenario of Lockstep: who is there, what happens, what must then be true.
+    Scenario {
+        /// What the scenario shows, as one sentence.
+        "title" title: Required<String>,
+        /// Where it runs.
+        "worlds" worlds: Required<Vec<At<World>>>,
+        /// For each world that `worlds` does not name, why the scenario cannot run there.
+        "why_not" why_not: Optional<WhyNot>,
+        /// Rows of the failure atlas that it exercises, such as "L1" or "F54".
+        "covers" covers: Optional<Vec<At<String>>>,
+        /// Root of all random draws. Default 1.
+        "seed" seed: Optional<u64>,
+        /// When the next step begins. Default "lock-step".
+        "pace" pace: Optional<Pace>,
+        /// What the payment engine's operator has outside.
+        "operator" operator: Optional<Operator>,
+        /// Overrides of the engine policy's defaults.
+        "policy" policy: Optional<Policy>,
+        /// Parties with accounts in the engine, by name.
+        "parties" parties: Optional<Named<Party>>,
+        /// Lightning nodes, by name. All but the operator's are outsiders.
+        "nodes" nodes: Optional<Named<Fundable>>,
+        /// Outside on-chain wallets, by name.
+        "wallets" wallets: Optional<Named<Fundable>>,
+        /// Outside bank accounts, by name.
+        "accounts" accounts: Optional<Named<Account>>,
+        /// Lightning channels, by name, opened in the file's order during the warm-up.
+        "channels" channels: Optional<Named<Channel>>,
+        /// What happens, in order.
+        "steps" steps: Required<Vec<At<Step>>>,
+    }
+);
+table!(
+    /// Reasons why a scenario does not run in a world.
+    WhyNot {
+        /// Why it cannot run in the simulated world.
+        "simulated" simulated: Optional<String>,
+        /// Why it cannot run in the regtest world.
+        "regtest" regtest: Optional<String>,
+    }
+);
+table!(
+    /// What the payment engine's operator has outside.
+    Operator {
+        /// Its Lightning node, one of `nodes`. Without one, no Lightning payment is possible.
+        "node" node: Optional<String>,
+        /// Opening funds of its on-chain wallet, in one confirmed output. Default none.
+        "wallet" wallet: Optional<Amount>,
+        /// Opening balance at the fiat gateway. Default none.
+        "gateway" gateway: Optional<Amount>,
+    }
+);
+table!(
+    /// Overrides of the engine policy's defaults; what is left out keeps its default.
+    Policy {
+        /// The price at which bitcoin pays for euro payouts.
+        "rate" rate: Optional<RateText>,
+        /// How deep an on-chain payment must be, by its value: the first rule that fits holds, the last has no `below`.
+        "depth" depth: Optional<Vec<At<DepthRule>>>,
+        /// How deep an on-chain payout must be.
+        "payout_depth" payout_depth: Optional<BlockCount>,
+        /// Feerate of the operator's transactions.
+        "feerate" feerate: Optional<FeerateText>,
+        /// A held payment is failed back when no more than this many blocks remain for its claim.
+        "hold_margin" hold_margin: Optional<BlockCount>,
+        /// Between two questions about a transfer that the gateway has accepted.
+        "poll_interval" poll_interval: Optional<Duration>,
+    }
+);
+table!(
+    /// One rule of confirmation depth.
+    DepthRule {
+        /// The rule holds for payments below this amount; the last rule has none and holds for all others.
+        "below" below: Optional<Amount>,
+        /// Confirmations that settle the payment; the block that holds it is the first.
+        "blocks" blocks: Required<BlockCount>,
+    }
+);
+table!(
+    /// A party: a bitcoin and a euro account in the engine, both empty.
+    Party {}
+);
+table!(
+    /// Somebody outside with bitcoin of his own.
+    Fundable {
+        /// Opening on-chain funds, in one confirmed output. Default none.
+        "funds" funds: Optional<Amount>,
+    }
+);
+table!(
+    /// An outside bank account.
+    Account {
+        /// Account number (ISO 13616), spaces allowed. Its check digits are the engine's to judge.
+        "iban" iban: Required<String>,
+        /// Account holder, 1 to 70 characters.
+        "name" name: Required<String>,
+    }
+);
+table!(
+    /// A Lightning channel.
+    Channel {
+        /// The node that opens and funds it.
+        "from" from: Required<String>,
+        /// The node at the other end.
+        "to" to: Required<String>,
+        /// Its size.
+        "capacity" capacity: Required<Amount>,
+        /// What `to` is given at the opening. Default none.
+        "push" push: Optional<Amount>,
+        /// Whether other nodes may route over it. Default true.
+        "announced" announced: Optional<bool>,
+        /// What each end asks for forwarding.
+        "fees" fees: Optional<Fees>,
+    }
+);
+table!(
+    /// The forwarding policy of both ends of a channel.
+    Fees {
+        /// For what leaves `from` over this channel.
+        "from" from: Optional<Forwarding>,
+        /// For what leaves `to` over this channel.
+        "to" to: Optional<Forwarding>,
+    }
+);
+table!(
+    /// What one end of a channel asks for forwarding (BOLT 7, `channel_update`).
+    Forwarding {
+        /// Fee for each HTLC. Default "1_000 msat".
+        "base" base: Optional<Amount>,
+        /// Proportional fee in millionths of the forwarded amount. Default 100.
+        "ppm" ppm: Optional<u64>,
+        /// CLTV expiry delta. Default "80 blocks".
+        "cltv" cltv: Optional<BlockCount>,
+    }
+);
+table!(
+    /// The engine is asked to request money for a party.
+    Charge {
+        /// New.
+        "id" id: Required<String>,
+        /// Who is credited.
+        "party" party: Required<String>,
+        /// How much; bitcoin.
+        "amount" amount: Required<Amount>,
+        /// "lightning" or "onchain".
+        "over" over: Required<Rail>,
+        /// Lightning only: a paid charge waits for `release` or `refuse`. Default false.
+        "hold" hold: Optional<bool>,
+        /// Unpaid after this span, it expires. Default "1 h".
+        "expires" expires: Optional<Duration>,
+    }
+);
+table!(
+    /// Somebody outside pays: either a `charge` that is there, or a new one that `id`, `to` and `amount` describe.
+    Pay {
+        /// The charge to pay.
+        "charge" charge: Optional<String>,
+        /// Instead of `charge`: the id of a charge that is made first and then paid.
+        "id" id: Optional<String>,
+        /// A node (Lightning) or a wallet (on chain).
+        "from" from: Required<String>,
+        /// With `id`: the party to be credited.
+        "to" to: Optional<String>,
+        /// With `id`: the amount of the charge. With `charge`: pay this instead of what is asked.
+        "amount" amount: Optional<Amount>,
+        /// "lightning" or "onchain". Default: what `from` can do.
+        "over" over: Optional<Rail>,
+        /// On chain only: feerate of the paying transaction. Default: the least that gets mined.
+        "feerate" feerate: Optional<FeerateText>,
+    }
+);
+table!(
+    /// The engine is asked to pay money out of a party's account.
+    Payout {
+        /// New.
+        "id" id: Required<String>,
+        /// The party that pays.
+        "from" from: Required<String>,
+        /// A node (its invoice is made first), a wallet (its fresh address) or a bank account.
+        "to" to: Required<String>,
+        /// What the payee gets: bitcoin for nodes and wallets, euro for bank accounts.
+        "amount" amount: Required<Amount>,
+        /// What pays for it. Default: the same asset.
+        "funded_by" funded_by: Optional<Asset>,
+        /// "lightning", "onchain" or "sepa". Default: what `to` can take.
+        "over" over: Optional<Rail>,
+        /// It must be final by then. Default "1 h".
+        "deadline" deadline: Optional<Duration>,
+    }
+);
+table!(
+    /// The last `depth` blocks are replaced by `then` others.
+    Reorg {
+        /// How many blocks are disconnected.
+        "depth" depth: Required<BlockCount>,
+        /// How many are mined in their place; more than `depth`.
+        "then" then: Required<BlockCount>,
+        /// On-chain payments whose transactions vanish from the mempool too, because a conflicting one was mined.
+        "drop" drop: Optional<Vec<At<String>>>,
+        /// Whether the other disconnected transactions are mined again at once. Default false: they wait in the mempool for a `mine`.
+        "keep" keep: Optional<bool>,
+    }
+);
+table!(
+    /// A process dies: either a `node` at once, or the `engine` at a point of the next input that concerns a payment.
+    Crash {
+        /// The Lightning node whose process dies now.
+        "node" node: Optional<String>,
+        /// With `node`: it is started again after this span. Default: by a `restart`.
+        "for" span: Optional<Duration>,
+        /// Where in its handling of an input the engine dies; it is started again at once.
+        "engine" engine: Optional<CrashPoint>,
+        /// With `engine`: the payment whose next input it is.
+        "on" on: Optional<String>,
+    }
+);
+table!(
+    /// A crashed node is started again from what is on its disk.
+    Restart {
+        /// Which.
+        "node" node: Required<String>,
+    }
+);
+table!(
+    /// Trouble on the link between two nodes (simulated world only).
+    Link {
+        /// The two nodes.
+        "between" between: Required<Vec<At<String>>>,
+        /// What happens.
+        "fault" fault: Required<LinkFaultKind>,
+        /// How long; for "partition" and "delay".
+        "for" span: Optional<Duration>,
+        /// How much later each message arrives; for "delay".
+        "by" by: Optional<Duration>,
+    }
+);
+table!(
+    /// The fiat gateway is made to misbehave about one SEPA payout.
+    Gateway {
+        /// What it does.
+        "fault" fault: Required<GatewayFaultKind>,
+        /// The payout.
+        "on" on: Required<String>,
+        /// How late; for "delay-webhook".
+        "by" by: Optional<Duration>,
+        /// The error code; for "reject". Default "insufficient_funds".
+        "code" code: Optional<RejectCode>,
+        /// Reason code (ISO 20022 ExternalReturnReason1Code); for "return". Default "AC04", account closed.
+        "reason" reason: Optional<String>,
+        /// How long after the settlement; for "return". Default "1 min".
+        "after" after: Optional<Duration>,
+        /// How many requests in a row; for "lose-response" and "server-error". Default 1.
+        "times" times: Optional<u64>,
+    }
+);
+table!(
+    /// The ledger is compared with the outside on every rail.
+    Reconcile {
+        /// New.
+        "id" id: Required<String>,
+    }
+);
+table!(
+    /// A payment is in a state, or comes to be within a span.
+    ExpectPayment {
+        /// Which.
+        "payment" payment: Required<String>,
+        /// Where it stands.
+        "state" state: Required<PaymentState>,
+        /// It may take this long. Default: it must be so now.
+        "within" within: Optional<Duration>,
+        /// With "failed": why.
+        "reason" reason: Optional<FailureReason>,
+    }
+);
+table!(
+    /// A party's balances, holds included.
+    ExpectParty {
+        /// Which.
+        "party" party: Required<String>,
+        /// Its bitcoin; below zero only after a settled charge was undone.
+        "btc" btc: Optional<Amount>,
+        /// Its euro.
+        "eur" eur: Optional<Amount>,
+    }
+);
+table!(
+    /// What one end of a channel holds, HTLCs apart.
+    ExpectChannel {
+        /// Which.
+        "channel" channel: Required<String>,
+        /// Which of its two nodes.
+        "end" end: Required<String>,
+        /// What it holds.
+        "balance" balance: Required<Amount>,
+    }
+);
+table!(
+    /// What a node has earned by forwarding since the scenario's start.
+    Forwarded {
+        /// Which.
+        "node" node: Required<String>,
+        /// All fees together.
+        "fee" fee: Required<Amount>,
+    }
+);
+table!(
+    /// What a node has earned by forwarding.
+    ExpectForwarded {
+        /// Which and how much.
+        "forwarded" forwarded: Required<Forwarded>,
+    }
+);
+table!(
+    /// An HTLC that was offered over a channel since the scenario's start.
+    Htlc {
+        /// Which.
+        "channel" channel: Required<String>,
+        /// Its amount.
+        "amount" amount: Required<Amount>,
+        /// Its expiry height minus the tip's height when it was offered.
+        "cltv_delta" cltv_delta: Required<BlockCount>,
+    }
+);
+table!(
+    /// An HTLC was offered over a channel (simulated world only).
+    ExpectHtlc {
+        /// Which.
+        "htlc" htlc: Required<Htlc>,
+    }
+);
+table!(
+    /// What a wallet holds on chain, unconfirmed outputs included.
+    ExpectWallet {
+        /// One of `wallets`, or "operator" for the operator's own.
+        "wallet" wallet: Required<String>,
+        /// What it holds.
+        "balance" balance: Required<Amount>,
+    }
+);
+table!(
+    /// What a bank account has received since the scenario's start, less what it sent back.
+    ExpectAccount {
+        /// One of `accounts`, or "operator" for the operator's balance at the gateway.
+        "account" account: Required<String>,
+        /// What it holds.
+        "balance" balance: Required<Amount>,
+    }
+);
+table!(
+    /// How many breaks a reconciliation run has found.
+    ExpectRun {
+        /// Which.
+        "run" run: Required<String>,
+        /// How many.
+        "breaks" breaks: Required<u64>,
+    }
+);
+table!(
+    /// How often the outside has carried out a payout.
+    ExpectExecuted {
+        /// Which.
+        "executed" executed: Required<String>,
+        /// How often.
+        "times" times: Required<u64>,
+    }
+);
+table!(
+    /// The depth of an on-chain payment.
+    Confirmations {
+        /// Which.
+        "payment" payment: Required<String>,
+        /// Least number of confirmations; 0 means that the mempool is enough.
+        "at_least" at_least: Required<u64>,
+    }
+);
+table!(
+    /// An on-chain payment has confirmations.
+    ExpectConfirmations {
+        /// Which and how many.
+        "confirmations" confirmations: Required<Confirmations>,
+    }
+);

@@ -1,0 +1,121 @@
+//! Owns the harness's own view of the chain: every transaction of the best chain and the mempool, kept up to date
+//! through the `World` trait, so that balances and names need no trust in the wallets under test.
+//! Does not own coins' keys (`purse`).
+
+use super::{World, WorldError};
+use bitcoin::{Block, BlockHash, OutPoint, Script, Transaction, TxOut, Txid};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What changed between two looks.
+#[derive(Clone, Debug, Default)]
+pub struct ChainChange {
+    /// Heights whose blocks were given up, descending.
+    pub disconnected: Vec<u32>,
+    /// New blocks of the best chain, ascending, with their height.
+    pub connected: Vec<(u32, Block)>,
+    /// Transactions that entered the mempool.
+    pub entered: Vec<Transaction>,
+    /// Transactions that left the mempool without being mined.
+    pub left: Vec<Txid>,
+}
+
+/// The best chain and the mempool as last seen.
+#[derive(Default)]
+pub struct ChainBook {
+    blocks: BTreeMap<u32, Block>,
+    mempool: BTreeMap<Txid, Transaction>,
+    known: BTreeMap<Txid, Transaction>,
+}
+
+impl ChainBook {
+    /// Looks again.
+    pub async fn refresh(&mut self, world: &mut impl World) -> Result<ChainChange, WorldError> {
+        let mut change = ChainChange::default();
+        let tip = world.tip().await?;
+        let mut fork = self.tip_height().unwrap_or(0).min(tip.height);
+        while fork > 0 && self.hash(fork) != Some(world.block(fork).await?.block_hash()) {
+            fork -= 1;
+        }
+        change.disconnected = self.blocks.keys().rev().copied().take_while(|height| *height > fork).collect();
+        for height in &change.disconnected {
+            self.blocks.remove(height);
+        }
+        for height in fork + 1..=tip.height {
+            let block = world.block(height).await?;
+            for transaction in &block.txdata {
+                self.known.insert(transaction.compute_txid(), transaction.clone());
+            }
+            self.blocks.insert(height, block.clone());
+            change.connected.push((height, block));
+        }
+        self.refresh_mempool(world.mempool().await?, &mut change);
+        Ok(change)
+    }
+
+    fn refresh_mempool(&mut self, transactions: Vec<Transaction>, change: &mut ChainChange) {
+        let now: BTreeMap<Txid, Transaction> = transactions.into_iter().map(|tx| (tx.compute_txid(), tx)).collect();
+        let mined: BTreeSet<Txid> =
+            change.connected.iter().flat_map(|(_, block)| block.txdata.iter().map(Transaction::compute_txid)).collect();
+        change.left =
+            self.mempool.keys().filter(|txid| !now.contains_key(*txid) && !mined.contains(*txid)).copied().collect();
+        change.entered = now.iter().filter(|(txid, _)| !self.mempool.contains_key(*txid)).map(|(_, tx)| tx.clone()).collect();
+        self.known.extend(now.clone());
+        self.mempool = now;
+    }
+
+    fn hash(&self, height: u32) -> Option<BlockHash> {
+        self.blocks.get(&height).map(Block::block_hash)
+    }
+
+    /// Height of the best chain, if anything was seen.
+    pub fn tip_height(&self) -> Option<u32> {
+        self.blocks.keys().next_back().copied()
+    }
+
+    /// The output behind an outpoint, from any transaction ever seen.
+    pub fn output(&self, outpoint: &OutPoint) -> Option<&TxOut> {
+        self.known.get(&outpoint.txid)?.output.get(outpoint.vout as usize)
+    }
+
+    /// Every transaction of the best chain and the mempool, chain first.
+    pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
+        self.blocks.values().flat_map(|block| &block.txdata).chain(self.mempool.values())
+    }
+
+    /// Unspent outputs (mempool included) of scripts that `ours` accepts, with the height of those confirmed.
+    pub fn unspent(&self, ours: impl Fn(&Script) -> bool) -> BTreeMap<OutPoint, (TxOut, Option<u32>)> {
+        let mut unspent = BTreeMap::new();
+        let confirmed = self.blocks.iter().flat_map(|(height, block)| block.txdata.iter().map(|tx| (Some(*height), tx)));
+        let all: Vec<_> = confirmed.chain(self.mempool.values().map(|tx| (None, tx))).collect();
+        for (height, transaction) in &all {
+            let txid = transaction.compute_txid();
+            for (vout, output) in transaction.output.iter().enumerate() {
+                if ours(&output.script_pubkey) {
+                    unspent.insert(OutPoint::new(txid, vout as u32), (output.clone(), *height));
+                }
+            }
+        }
+        for (_, transaction) in &all {
+            for input in &transaction.input {
+                unspent.remove(&input.previous_output);
+            }
+        }
+        unspent
+    }
+
+    /// Depth of the deepest transaction that `wanted` accepts: 0 in the mempool, 1 in the tip.
+    pub fn confirmations(&self, wanted: impl Fn(&Txid) -> bool) -> Option<u32> {
+        let tip = self.tip_height()?;
+        let holds = |block: &Block| block.txdata.iter().any(|transaction| wanted(&transaction.compute_txid()));
+        let confirmed = self.blocks.iter().find(|(_, block)| holds(block)).map(|(height, _)| tip - height + 1);
+        confirmed.or_else(|| self.mempool.keys().any(|txid| wanted(txid)).then_some(0))
+    }
+
+    /// Fee of a transaction; `None` for a coinbase or unknown inputs.
+    pub fn fee_sat(&self, transaction: &Transaction) -> Option<u64> {
+        let spent: Option<u64> =
+            transaction.input.iter().map(|input| self.output(&input.previous_output).map(|o| o.value.to_sat())).sum();
+        let paid: u64 = transaction.output.iter().map(|output| output.value.to_sat()).sum();
+        spent?.checked_sub(paid)
+    }
+}

@@ -1,0 +1,151 @@
+//! Owns the gateway's webhooks: bodies, signatures, attempts and pauses. Does not own their transport: a delivery that
+//! was taken stays in flight until the transport tells its answer (or that there was none).
+
+use super::GatewayConfig;
+use super::books::{Transfer, TransferStatus};
+use super::faults::Faults;
+use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
+use serde::Serialize;
+
+/// Name of the header that carries the signature.
+pub const SIGNATURE_HEADER: &str = "Lockstep-Signature";
+
+/// Longest pause between two attempts, in milliseconds: one hour.
+const LONGEST_PAUSE_MS: u64 = 3_600_000;
+
+/// A webhook to send now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookDelivery {
+    /// The event's id; the same in each attempt and in duplicates.
+    pub id: String,
+    /// 1 at first.
+    pub attempt: u32,
+    /// Value of [`SIGNATURE_HEADER`].
+    pub signature_header: String,
+    /// JSON.
+    pub body: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting { due_ms: u64 },
+    InFlight,
+}
+
+#[derive(Clone, Debug)]
+struct Queued {
+    id: String,
+    body: String,
+    attempt: u32,
+    missign_next: bool,
+    state: State,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Webhooks {
+    events: u32,
+    given_up: u32,
+    /// Neither acknowledged nor given up.
+    queued: Vec<Queued>,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    created: u64,
+    data: &'a Transfer,
+}
+
+impl Webhooks {
+    pub(super) const fn given_up(&self) -> u32 {
+        self.given_up
+    }
+
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        let due = self.queued.iter().filter_map(|queued| match queued.state {
+            State::Waiting { due_ms } => Some(due_ms),
+            State::InFlight => None,
+        });
+        due.min()
+    }
+
+    /// Queues the event that `transfer` has changed at `at_ms`.
+    pub(super) fn queue(&mut self, at_ms: u64, transfer: &Transfer, faults: &mut Faults) {
+        let kind = match transfer.status {
+            TransferStatus::Accepted => return,
+            TransferStatus::Settled => "transfer.settled",
+            TransferStatus::Returned => "transfer.returned",
+        };
+        self.events += 1;
+        let reference = &transfer.reference;
+        if faults.drops_webhook(reference) {
+            return;
+        }
+        let id = format!("evt_{}", self.events);
+        let body = super::calls::to_json(&Event { id: &id, kind, created: at_ms / 1_000, data: transfer });
+        let delay_ms = faults.delays_webhook_secs(reference).unwrap_or(0).saturating_mul(1_000);
+        let state = State::Waiting { due_ms: at_ms.saturating_add(delay_ms) };
+        let missign_next = faults.missigns_webhook(reference);
+        let queued = Queued { id, body, attempt: 0, missign_next, state };
+        if faults.duplicates_webhook(reference) {
+            self.queued.push(queued.clone());
+        }
+        self.queued.push(queued);
+    }
+
+    /// Everything due, earliest first.
+    pub(super) fn take_due(&mut self, now_ms: u64, secret: &str) -> Vec<WebhookDelivery> {
+        let mut due: Vec<(u64, &mut Queued)> = Vec::new();
+        for queued in &mut self.queued {
+            match queued.state {
+                State::Waiting { due_ms } if due_ms <= now_ms => due.push((due_ms, queued)),
+                State::Waiting { .. } | State::InFlight => {}
+            }
+        }
+        due.sort_by_key(|(due_ms, _)| *due_ms);
+        due.into_iter().map(|(_, queued)| queued.send(now_ms, secret)).collect()
+    }
+
+    pub(super) fn answered(&mut self, id: &str, status: Option<u16>, now_ms: u64, config: &GatewayConfig) {
+        let in_flight = |queued: &Queued| queued.id == id && queued.state == State::InFlight;
+        let Some(position) = self.queued.iter().position(in_flight) else { return };
+        if status.is_some_and(|status| (200..300).contains(&status)) {
+            self.queued.remove(position);
+            return;
+        }
+        let attempt = self.queued[position].attempt;
+        if attempt >= config.webhook_attempts {
+            self.queued.remove(position);
+            self.given_up += 1;
+            return;
+        }
+        let doublings = attempt.saturating_sub(1).min(31);
+        let pause_ms = config.webhook_backoff_secs.saturating_mul(1_000).saturating_mul(1 << doublings);
+        let due_ms = now_ms.saturating_add(pause_ms.min(LONGEST_PAUSE_MS));
+        self.queued[position].state = State::Waiting { due_ms };
+    }
+}
+
+impl Queued {
+    fn send(&mut self, now_ms: u64, secret: &str) -> WebhookDelivery {
+        self.attempt += 1;
+        self.state = State::InFlight;
+        let wrong = format!("{secret}, but another one");
+        let secret = if std::mem::take(&mut self.missign_next) { &wrong } else { secret };
+        WebhookDelivery {
+            id: self.id.clone(),
+            attempt: self.attempt,
+            signature_header: sign(secret, now_ms / 1_000, &self.body),
+            body: self.body.clone(),
+        }
+    }
+}
+
+fn sign(secret: &str, now_secs: u64, body: &str) -> String {
+    let mut engine = HmacEngine::<sha256::Hash>::new(secret.as_bytes());
+    engine.input(format!("{now_secs}.{body}").as_bytes());
+    let mac: Hmac<sha256::Hash> = Hmac::from_engine(engine);
+    format!("t={now_secs},v1={mac:x}")
+}

@@ -1,0 +1,341 @@
+//! Owns where a scenario happens: the `World` trait that both worlds implement, and the parts that both share (the
+//! gateway model, the engine's service, outside wallets, the view of the chain). Does not own what is asked of a world
+//! (`run`) nor what must hold in it (`invariants`).
+
+pub mod chain_book;
+pub mod gateway;
+pub mod gateway_traffic;
+pub mod keys;
+pub mod no_node;
+pub mod purse;
+// pub mod regtest;
+pub mod service;
+pub mod simulated;
+
+use crate::faults::FaultId;
+use crate::vtime::Epoch;
+use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
+use lockstep_engine::rail::BlockId;
+use lockstep_engine::time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use service::{Service, Switch};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorldKind {
+    /// Everything in one process under a seeded scheduler.
+    Simulated,
+    /// Real bitcoind, electrs, ldk-node and HTTP on loopback.
+    Regtest,
+}
+
+impl fmt::Display for WorldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WorldKind::Simulated => "simulated",
+            WorldKind::Regtest => "regtest",
+        })
+    }
+}
+
+/// Why a world could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// A part of the harness or a server did not work: nothing is said about the engine.
+    #[error("failed to {doing}: {reason}")]
+    Harness {
+        /// What was being done.
+        doing: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The world did not come to rest.
+    #[error("not settled after {waited}: still waiting for {}", .waiting_for.join(", "))]
+    Unsettled {
+        /// How long was waited, in the world's time (regtest: real time).
+        waited: Span,
+        /// For what.
+        waiting_for: Vec<String>,
+    },
+    /// The stimulus was refused by the part that it was for.
+    #[error("{who} refused to {doing}: {reason}")]
+    Refused {
+        /// The part.
+        who: String,
+        /// What it was asked.
+        doing: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// Somebody asked the run to stop (Ctrl-C).
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl WorldError {
+    /// A failure of the harness.
+    pub fn harness(doing: impl Into<String>, reason: impl fmt::Display) -> WorldError {
+        WorldError::Harness { doing: doing.into(), reason: reason.to_string() }
+    }
+
+    /// A refused stimulus.
+    pub fn refused(who: impl Into<String>, doing: impl Into<String>, reason: impl fmt::Display) -> WorldError {
+        WorldError::Refused { who: who.into(), doing: doing.into(), reason: reason.to_string() }
+    }
+}
+
+/// What a node charges for forwarding over its end of a channel (BOLT 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardingFees {
+    /// msat for each payment.
+    pub base_msat: u32,
+    /// Millionths of the amount.
+    pub proportional_millionths: u32,
+    /// Blocks between incoming and outgoing expiry.
+    pub cltv_expiry_delta: u16,
+}
+
+/// A channel to be opened.
+#[derive(Clone, Debug)]
+pub struct ChannelPlan {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Opener.
+    pub from: String,
+    /// Acceptor.
+    pub to: String,
+    /// Size.
+    pub capacity_sat: u64,
+    /// Given to the acceptor at the start.
+    pub push_msat: u64,
+    /// Whether it is gossiped.
+    pub announced: bool,
+    /// What the opener's end charges.
+    pub fees_from: ForwardingFees,
+    /// What the acceptor's end charges.
+    pub fees_to: ForwardingFees,
+}
+
+/// Trouble on the link between two nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkTrouble {
+    /// Nothing passes from now on.
+    Partition {
+        /// The two.
+        between: [String; 2],
+        /// Counts its effects.
+        fault: FaultId,
+    },
+    /// What a partition or a delay did ends.
+    Heal {
+        /// The two.
+        between: [String; 2],
+    },
+    /// Their connections are lost once.
+    Disconnect {
+        /// The two.
+        between: [String; 2],
+        /// Counts its effects.
+        fault: FaultId,
+    },
+    /// Bytes take longer from now on.
+    Delay {
+        /// The two.
+        between: [String; 2],
+        /// How much longer.
+        by_ms: u64,
+        /// Counts its effects.
+        fault: FaultId,
+    },
+}
+
+/// An HTLC in a channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HtlcState {
+    /// The end that offered it.
+    pub offered_by: String,
+    /// Amount.
+    pub amount_msat: u64,
+    /// Absolute expiry height.
+    pub cltv_expiry: u32,
+}
+
+/// An HTLC at the moment it was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferedHtlc {
+    /// Amount.
+    pub amount_msat: u64,
+    /// Expiry height minus the tip's height.
+    pub cltv_delta: u32,
+}
+
+/// One channel as both ends see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelState {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Both ends, opener first.
+    pub ends: [String; 2],
+    /// Size.
+    pub capacity_sat: u64,
+    /// What each end holds, HTLCs apart.
+    pub balance_msat: [u64; 2],
+    /// Offered and not resolved, of each end.
+    pub in_flight_msat: [u64; 2],
+    /// Funding output.
+    pub funding: OutPoint,
+    /// Where known, each HTLC (the simulated world).
+    pub htlcs: Option<Vec<HtlcState>>,
+}
+
+/// Blocks to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reorg {
+    /// How many blocks are given up.
+    pub depth: u32,
+    /// How many blocks take their place (more than `depth`).
+    pub blocks: u32,
+    /// What the first new block holds, parents first; given-up transactions that are not here wait in the mempool, or
+    /// are lost if they conflict with these.
+    pub include: Vec<Transaction>,
+}
+
+/// What the outside really holds of the operator's money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Truth {
+    /// Outputs of the engine's wallet, mempool included.
+    pub wallet_sat: u64,
+    /// Our side of our node's channels, HTLCs apart.
+    pub channels_msat: u64,
+    /// In our outgoing HTLCs.
+    pub outgoing_msat: u64,
+    /// In HTLCs offered to us.
+    pub incoming_msat: u64,
+    /// Our balance at the gateway.
+    pub gateway_cents: u64,
+}
+
+/// Tells the truth at any moment, where a world can (the simulated one).
+pub trait TruthSource: Send + Sync {
+    /// Now.
+    fn truth(&self) -> Truth;
+}
+
+/// The gateway model, shared between its transport and the scenario.
+#[derive(Clone)]
+pub struct SharedGateway(Arc<Mutex<gateway::Gateway>>);
+
+impl SharedGateway {
+    /// Shares it.
+    pub fn new(gateway: gateway::Gateway) -> SharedGateway {
+        SharedGateway(Arc::new(Mutex::new(gateway)))
+    }
+
+    /// Exclusive access; never held across an await.
+    pub fn lock(&self) -> MutexGuard<'_, gateway::Gateway> {
+        self.0.lock().expect("no holder of the gateway panics")
+    }
+}
+
+/// Where a scenario happens. All waiting is done by the world, in its own kind of time.
+#[allow(async_fn_in_trait, reason = "used generically, on one thread")]
+pub trait World {
+    /// Which of the two.
+    fn kind(&self) -> WorldKind;
+
+    /// When the scenario began.
+    fn epoch(&self) -> Epoch;
+
+    /// Warm-up is over: the scenario begins now.
+    fn begin(&mut self);
+
+    /// The world's time.
+    fn now(&self) -> Timestamp;
+
+    /// The engine at work.
+    fn service(&self) -> &Service;
+
+    /// Starts the engine.
+    async fn start_engine(&mut self) -> Result<(), WorldError>;
+
+    /// The fiat gateway.
+    fn gateway(&self) -> &SharedGateway;
+
+    /// The truth, if it can be told at any moment.
+    fn truth_source(&self) -> Option<Arc<dyn TruthSource>>;
+
+    /// Lets time pass to `at`; what is due before happens at its time.
+    async fn pass_until(&mut self, at: Timestamp) -> Result<(), WorldError>;
+
+    /// Lets time pass until something may have changed, at most to `at`.
+    async fn pass_a_little(&mut self, at: Timestamp) -> Result<(), WorldError>;
+
+    /// Waits, within a limit, until nothing is on its way but what waits for time, a block or a decision.
+    async fn settle(&mut self) -> Result<(), WorldError>;
+
+    /// The best chain's tip.
+    async fn tip(&mut self) -> Result<BlockId, WorldError>;
+
+    /// The best chain's block at a height.
+    async fn block(&mut self, height: u32) -> Result<Block, WorldError>;
+
+    /// Unconfirmed transactions.
+    async fn mempool(&mut self) -> Result<Vec<Transaction>, WorldError>;
+
+    /// Mines blocks that pay `payout`, from the mempool.
+    async fn mine(&mut self, blocks: u32, payout: ScriptBuf) -> Result<(), WorldError>;
+
+    /// From now on a transaction below this feerate (satoshi per 1,000 weight units) is not mined.
+    async fn set_fee_floor(&mut self, sat_per_kwu: u64) -> Result<(), WorldError>;
+
+    /// Brings a fault on the link between two nodes about; the simulated world only.
+    async fn link_fault(&mut self, fault: LinkTrouble) -> Result<(), WorldError>;
+
+    /// Replaces blocks.
+    async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError>;
+
+    /// Hands a transaction to the chain's backend.
+    async fn broadcast(&mut self, transaction: &Transaction) -> Result<Txid, WorldError>;
+
+    /// A fresh on-chain address of a Lightning node.
+    async fn node_address(&mut self, node: &str) -> Result<Address, WorldError>;
+
+    /// What a Lightning node can spend on chain.
+    async fn node_wallet_sat(&mut self, node: &str) -> Result<u64, WorldError>;
+
+    /// Opens a channel; its funding transaction is in the mempool afterwards.
+    async fn open_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError>;
+
+    /// Waits until every node can use its channels and knows all the others' (BOLT 7 gossip).
+    async fn await_gossip(&mut self, channels: usize) -> Result<(), WorldError>;
+
+    /// A BOLT 11 invoice of an outside node.
+    async fn node_invoice(&mut self, node: &str, amount_msat: u64) -> Result<String, WorldError>;
+
+    /// Has an outside node pay an invoice.
+    async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError>;
+
+    /// Kills a Lightning node.
+    async fn crash(&mut self, node: &str) -> Result<(), WorldError>;
+
+    /// Starts it again from its disk.
+    async fn restart(&mut self, node: &str) -> Result<(), WorldError>;
+
+    /// Fees that a node has earned by forwarding since the world began.
+    async fn forwarded_msat(&mut self, node: &str) -> Result<u64, WorldError>;
+
+    /// HTLCs that were offered over a channel since the world began, where they can be seen (the simulated world).
+    async fn offered_htlcs(&mut self, channel: &str) -> Result<Vec<OfferedHtlc>, WorldError>;
+
+    /// The switch that kills the engine's process.
+    fn switch(&self) -> &Arc<Switch>;
+
+    /// All channels, in the order of their opening.
+    async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError>;
+
+    /// Ends everything; nothing of it is left on the machine afterwards.
+    async fn shut_down(self) -> Result<(), WorldError>;
+}

@@ -1,0 +1,147 @@
+//! Owns the gateway's process in the simulated world: it serves HTTP bytes on links and delivers webhooks when they are
+//! due. Does not own what it answers (`worlds::gateway`).
+
+use super::stream::LinkStream;
+use crate::links::{End, Network};
+use crate::trace::SharedTrace;
+use crate::worlds::SharedGateway;
+use crate::worlds::gateway::{Fate, Request, Response, WebhookDelivery};
+use crate::worlds::gateway_traffic::{record_call, record_webhook};
+use crate::worlds::service::Service;
+use async_channel::{Receiver, Sender};
+use futures_util::{FutureExt, select_biased};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use lockstep_engine::rail::Method;
+use lockstep_host::adapters::http_client::{self, OutgoingRequest};
+use lockstep_host::adapters::webhook_server;
+use madsim::runtime::NodeHandle;
+use madsim::time::sleep;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The name of the gateway's endpoint.
+pub const ENDPOINT: &str = "gateway";
+
+/// What the process needs.
+#[derive(Clone)]
+pub struct GatewayProcess {
+    /// The model.
+    pub gateway: SharedGateway,
+    /// Links.
+    pub network: Network,
+    /// Trace.
+    pub trace: SharedTrace,
+    /// Where its tasks run.
+    pub host: NodeHandle,
+    /// Wakes the delivery of webhooks after a call.
+    pub called: (Sender<()>, Receiver<()>),
+}
+
+impl GatewayProcess {
+    /// Serves a connection that somebody made.
+    pub fn accept(&self, end: End) {
+        let process = self.clone();
+        self.host.spawn(async move {
+            let answering = process.clone();
+            let service = service_fn(move |request| answering.clone().answer(request));
+            let connection = http1::Builder::new()
+                .auto_date_header(false)
+                .header_read_timeout(None)
+                .serve_connection(LinkStream::new(end), service);
+            // An error is a connection that ended early: the client learns it, and the model has recorded why.
+            let _ = connection.await;
+        });
+    }
+
+    async fn answer(self, request: hyper::Request<Incoming>) -> io::Result<hyper::Response<Full<Bytes>>> {
+        let request = read_request(request).await?;
+        let response = self.gateway.lock().handle(super::virtual_unix_time().as_millis() as u64, &request);
+        record_call(&self.trace, &request, &response);
+        // A full channel holds the message already.
+        let _ = self.called.0.try_send(());
+        match response.fate {
+            Fate::Deliver => Ok(into_hyper(response)),
+            Fate::LoseResponse | Fate::RefuseConnection => Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
+    /// Delivers webhooks when they are due, for ever.
+    pub async fn deliver_webhooks(self, service: Arc<dyn Fn() -> Option<Service> + Send + Sync>) {
+        loop {
+            let now = super::virtual_unix_time().as_millis() as u64;
+            let (due, next) = {
+                let mut gateway = self.gateway.lock();
+                (gateway.take_due(now), gateway.next_due_ms())
+            };
+            for delivery in due {
+                self.host.spawn(self.clone().deliver(delivery, service.clone()));
+            }
+            let wait = next.map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.saturating_sub(now).max(1)));
+            select_biased! {
+                _ = self.called.1.recv().fuse() => {}
+                () = sleep(wait).fuse() => {}
+            }
+        }
+    }
+
+    async fn deliver(self, delivery: WebhookDelivery, service: Arc<dyn Fn() -> Option<Service> + Send + Sync>) {
+        let status = self.post(&delivery, service).await;
+        record_webhook(&self.trace, &delivery, status);
+        self.gateway.lock().webhook_answered(&delivery.id, status, super::virtual_unix_time().as_millis() as u64);
+        // A full channel holds the message already.
+        let _ = self.called.0.try_send(());
+    }
+
+    async fn post(
+        &self,
+        delivery: &WebhookDelivery,
+        service: Arc<dyn Fn() -> Option<Service> + Send + Sync>,
+    ) -> Option<u16> {
+        let handle = service()?.handle().ok()?;
+        let (mine, theirs) = self.network.connect(ENDPOINT, super::ENGINE).ok()?;
+        self.host.spawn(async move {
+            // An error is a connection that ended early: the gateway sees no answer.
+            let _ = webhook_server::serve_connection(LinkStream::new(theirs), handle).await;
+        });
+        let request = webhook_request(delivery);
+        let answer = http_client::exchange_over(LinkStream::new(mine), request, sleep(http_client::EXCHANGE_LIMIT)).await;
+        answer.ok().map(|response| response.status)
+    }
+}
+
+/// A webhook as an HTTP request, the same in both worlds.
+pub fn webhook_request(delivery: &WebhookDelivery) -> OutgoingRequest {
+    OutgoingRequest {
+        method: Method::Post,
+        path: webhook_server::PATH.to_owned(),
+        headers: vec![
+            ("host", super::ENGINE.to_owned()),
+            ("content-type", "application/json".to_owned()),
+            (webhook_server::SIGNATURE_HEADER, delivery.signature_header.clone()),
+        ],
+        body: delivery.body.clone(),
+    }
+}
+
+async fn read_request(request: hyper::Request<Incoming>) -> io::Result<Request> {
+    let method = request.method().to_string();
+    let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+    let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let headers = request.headers().iter().map(header).collect();
+    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
+    Ok(Request { method, path, headers, body })
+}
+
+fn into_hyper(response: Response) -> hyper::Response<Full<Bytes>> {
+    let mut answer = hyper::Response::builder().status(response.status);
+    for (name, value) in &response.headers {
+        answer = answer.header(name, value);
+    }
+    answer.body(Full::new(Bytes::from(response.body))).expect("the model gives legal status codes and headers")
+}
