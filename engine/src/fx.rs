@@ -27,9 +27,15 @@ pub fn convert(bought: Minor<Eur>, rate: Rate) -> Result<Msat, ConvertError> {
     if rate.cents == 0 || rate.btc == 0 {
         return Err(ConvertError::RateZero);
     }
-    let too_much = ConvertError::TooMuch { cents: bought.units() };
-    let product = u128::from(bought.units()).checked_mul(u128::from(rate.btc)).and_then(|n| n.checked_mul(MSAT_PER_BTC));
-    let msat = product.map(|n| n.div_ceil(u128::from(rate.cents))).and_then(|n| u64::try_from(n).ok());
+    let too_much = ConvertError::TooMuch {
+        cents: bought.units(),
+    };
+    let product = u128::from(bought.units())
+        .checked_mul(u128::from(rate.btc))
+        .and_then(|n| n.checked_mul(MSAT_PER_BTC));
+    let msat = product
+        .map(|n| n.div_ceil(u128::from(rate.cents)))
+        .and_then(|n| u64::try_from(n).ok());
     msat.map(Msat).ok_or(too_much)
 }
 
@@ -38,8 +44,15 @@ mod tests {
     use super::*;
 
     fn check(cents: u64, rate: (u64, u64), expected: Result<u64, ConvertError>) {
-        let rate = Rate { cents: rate.0, btc: rate.1 };
-        assert_eq!(convert(Minor::new(cents), rate), expected.map(Msat), "{cents} at {rate:?}");
+        let rate = Rate {
+            cents: rate.0,
+            btc: rate.1,
+        };
+        assert_eq!(
+            convert(Minor::new(cents), rate),
+            expected.map(Msat),
+            "{cents} at {rate:?}"
+        );
     }
 
     #[test]
@@ -56,7 +69,15 @@ mod tests {
     fn refuses_what_it_cannot_count() {
         check(1, (0, 1), Err(ConvertError::RateZero));
         check(1, (1, 0), Err(ConvertError::RateZero));
-        check(u64::MAX, (1, 1), Err(ConvertError::TooMuch { cents: u64::MAX }));
-        check(u64::MAX, (1, u64::MAX), Err(ConvertError::TooMuch { cents: u64::MAX }));
+        check(
+            u64::MAX,
+            (1, 1),
+            Err(ConvertError::TooMuch { cents: u64::MAX }),
+        );
+        check(
+            u64::MAX,
+            (1, u64::MAX),
+            Err(ConvertError::TooMuch { cents: u64::MAX }),
+        );
     }
 }

@@ -124,7 +124,12 @@ impl Default for Journal {
 impl Journal {
     /// An empty journal.
     pub fn new() -> Journal {
-        Journal { head: Head { next_seq: 0, hash: genesis() } }
+        Journal {
+            head: Head {
+                next_seq: 0,
+                hash: genesis(),
+            },
+        }
     }
 
     /// The journal that ends with `records`, after checking all of them; the records come with it.
@@ -154,7 +159,13 @@ impl Journal {
     /// If the input cannot be written as JSON: an error of the program.
     pub fn seal<I: Serialize>(&mut self, at: Timestamp, input: &I) -> SealedRecord {
         let seq = self.head.next_seq;
-        let record = Record { version: VERSION, seq, at, previous: self.head.hash, input };
+        let record = Record {
+            version: VERSION,
+            seq,
+            at,
+            previous: self.head.hash,
+            input,
+        };
         let (bytes, hash) = written(&record);
         self.advance(hash);
         SealedRecord { seq, bytes, hash }
@@ -166,7 +177,11 @@ impl Journal {
     }
 
     fn advance(&mut self, hash: RecordHash) {
-        let next_seq = self.head.next_seq.checked_add(1).expect("records are counted in 64 bits");
+        let next_seq = self
+            .head
+            .next_seq
+            .checked_add(1)
+            .expect("records are counted in 64 bits");
         self.head = Head { next_seq, hash };
     }
 
@@ -178,8 +193,14 @@ impl Journal {
         let (record, hash) = decode::<I>(bytes)?;
         let (expected, found) = (self.head.next_seq, record.seq);
         if found != expected {
-            let elsewhere = all.iter().any(|other| matches!(decode::<I>(other), Ok((r, _)) if r.seq == expected));
-            return Err(if elsewhere { Fault::Reordered { expected, found } } else { Fault::Removed { expected, found } });
+            let elsewhere = all
+                .iter()
+                .any(|other| matches!(decode::<I>(other), Ok((r, _)) if r.seq == expected));
+            return Err(if elsewhere {
+                Fault::Reordered { expected, found }
+            } else {
+                Fault::Removed { expected, found }
+            });
         }
         if record.previous != self.head.hash {
             return Err(Fault::Unchained);
@@ -190,34 +211,49 @@ impl Journal {
     fn not_at(&self, head: Head) -> JournalBroken {
         let position = self.head.next_seq;
         if head.next_seq > position {
-            JournalBroken { position, fault: Fault::Truncated }
+            JournalBroken {
+                position,
+                fault: Fault::Truncated,
+            }
         } else {
-            JournalBroken { position: position.saturating_sub(1), fault: Fault::Unchained }
+            JournalBroken {
+                position: position.saturating_sub(1),
+                fault: Fault::Unchained,
+            }
         }
     }
 }
 
 /// Reads one record and checks that its content is what was sealed; its place in the chain is not looked at.
-pub fn decode<I: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<(Record<I>, RecordHash), Fault> {
+pub fn decode<I: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<(Record<I>, RecordHash), Fault> {
     let altered = |what: String| Fault::Altered { what };
     let value: serde_json::Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         Err(error) if error.is_eof() => return Err(Fault::Truncated),
         Err(error) => return Err(altered(error.to_string())),
     };
-    let serde_json::Value::Object(mut fields) = value else { return Err(altered("not an object".to_owned())) };
-    let version = fields.get("version").and_then(serde_json::Value::as_u64).and_then(|v| u32::try_from(v).ok());
+    let serde_json::Value::Object(mut fields) = value else {
+        return Err(altered("not an object".to_owned()));
+    };
+    let version = fields
+        .get("version")
+        .and_then(serde_json::Value::as_u64)
+        .and_then(|v| u32::try_from(v).ok());
     match version {
         Some(VERSION) => {}
         Some(version) => return Err(Fault::UnknownVersion { version }),
         None => return Err(altered("no version".to_owned())),
     }
     fields.remove("hash");
-    let record: Record<I> =
-        serde_json::from_value(serde_json::Value::Object(fields)).map_err(|error| altered(error.to_string()))?;
+    let record: Record<I> = serde_json::from_value(serde_json::Value::Object(fields))
+        .map_err(|error| altered(error.to_string()))?;
     let (canonical, hash) = written(&record);
     if canonical != bytes {
-        return Err(altered("its hash or its form is not that of its content".to_owned()));
+        return Err(altered(
+            "its hash or its form is not that of its content".to_owned(),
+        ));
     }
     Ok((record, hash))
 }
@@ -237,7 +273,9 @@ mod tests {
 
     fn chain() -> (Journal, Vec<Vec<u8>>) {
         let mut journal = Journal::new();
-        let records = (0_u64..4).map(|n| journal.seal(Timestamp(n), &format!("input {n}")).bytes).collect();
+        let records = (0_u64..4)
+            .map(|n| journal.seal(Timestamp(n), &format!("input {n}")).bytes)
+            .collect();
         (journal, records)
     }
 
@@ -249,23 +287,51 @@ mod tests {
     #[test]
     fn a_whole_chain_is_read_back() {
         let (journal, records) = chain();
-        let (read, opened) = Journal::from_records::<String>(&records, Some(journal.head())).expect("whole");
+        let (read, opened) =
+            Journal::from_records::<String>(&records, Some(journal.head())).expect("whole");
         assert_eq!(read, journal);
-        assert_eq!(opened.iter().map(|r| r.input.as_str()).collect::<Vec<_>>(), ["input 0", "input 1", "input 2", "input 3"]);
+        assert_eq!(
+            opened.iter().map(|r| r.input.as_str()).collect::<Vec<_>>(),
+            ["input 0", "input 1", "input 2", "input 3"]
+        );
     }
 
     #[test]
     fn removed_and_reordered_records_are_told_apart() {
         let (_, mut records) = chain();
         records.swap(1, 2);
-        check(&records, None, 1, Fault::Reordered { expected: 1, found: 2 });
+        check(
+            &records,
+            None,
+            1,
+            Fault::Reordered {
+                expected: 1,
+                found: 2,
+            },
+        );
         let (_, mut records) = chain();
         records.remove(1);
-        check(&records, None, 1, Fault::Removed { expected: 1, found: 2 });
+        check(
+            &records,
+            None,
+            1,
+            Fault::Removed {
+                expected: 1,
+                found: 2,
+            },
+        );
         let (_, mut records) = chain();
         let again = records[1].clone();
         records.push(again);
-        check(&records, None, 4, Fault::Removed { expected: 4, found: 1 });
+        check(
+            &records,
+            None,
+            4,
+            Fault::Removed {
+                expected: 4,
+                found: 1,
+            },
+        );
     }
 
     #[test]
@@ -280,13 +346,28 @@ mod tests {
     #[test]
     fn altered_records_are_found_even_when_their_hash_is_made_new() {
         let (_, mut records) = chain();
-        let text = String::from_utf8(records[1].clone()).expect("text").replace("input 1", "input 9");
+        let text = String::from_utf8(records[1].clone())
+            .expect("text")
+            .replace("input 1", "input 9");
         records[1] = text.into_bytes();
         let found = Journal::from_records::<String>(&records, None).map(|_| ());
-        assert!(matches!(found, Err(JournalBroken { position: 1, fault: Fault::Altered { .. } })), "{found:?}");
+        assert!(
+            matches!(
+                found,
+                Err(JournalBroken {
+                    position: 1,
+                    fault: Fault::Altered { .. }
+                })
+            ),
+            "{found:?}"
+        );
 
         let (record, _) = decode::<String>(&chain().1[1]).expect("whole");
-        records[1] = written(&Record { input: "input 9".to_owned(), ..record }).0;
+        records[1] = written(&Record {
+            input: "input 9".to_owned(),
+            ..record
+        })
+        .0;
         check(&records, None, 2, Fault::Unchained);
     }
 
@@ -294,14 +375,20 @@ mod tests {
     fn the_last_record_is_bound_by_the_head() {
         let (journal, mut records) = chain();
         let (record, _) = decode::<String>(&records[3]).expect("whole");
-        records[3] = written(&Record { input: "input 9".to_owned(), ..record }).0;
+        records[3] = written(&Record {
+            input: "input 9".to_owned(),
+            ..record
+        })
+        .0;
         check(&records, Some(journal.head()), 3, Fault::Unchained);
     }
 
     #[test]
     fn another_version_is_named() {
         let (_, mut records) = chain();
-        let text = String::from_utf8(records[0].clone()).expect("text").replace("\"version\":1", "\"version\":2");
+        let text = String::from_utf8(records[0].clone())
+            .expect("text")
+            .replace("\"version\":1", "\"version\":2");
         records[0] = text.into_bytes();
         check(&records, None, 0, Fault::UnknownVersion { version: 2 });
     }

@@ -96,7 +96,9 @@ pub enum PolicyInvalid {
         btc: u64,
     },
     /// No step, first step not from zero, not ascending, or zero confirmations.
-    #[error("depth table must begin at 0 sat, ascend, and ask for at least 1 confirmation (step {step})")]
+    #[error(
+        "depth table must begin at 0 sat, ascend, and ask for at least 1 confirmation (step {step})"
+    )]
     DepthTable {
         /// Index of the first wrong step.
         step: usize,
@@ -116,7 +118,9 @@ impl Retry {
             return None;
         }
         let doublings = attempt.saturating_sub(1).min(32);
-        Some(Span(self.first.0.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(u64::MAX))))
+        Some(Span(self.first.0.saturating_mul(
+            1_u64.checked_shl(doublings).unwrap_or(u64::MAX),
+        )))
     }
 }
 
@@ -125,17 +129,32 @@ impl Policy {
     pub fn regtest_default() -> Policy {
         Policy {
             // 60,000.00 EUR per bitcoin: a round figure, so that amounts in traces can be checked by hand.
-            rate: Rate { cents: 6_000_000, btc: 1 },
+            rate: Rate {
+                cents: 6_000_000,
+                btc: 1,
+            },
             // One block for small amounts, 3 from 0.01 BTC, 6 (the customary hour) from 1 BTC.
             depth_by_value: vec![
-                DepthStep { from_sat: Sat(0), confirmations: 1 },
-                DepthStep { from_sat: Sat(1_000_000), confirmations: 3 },
-                DepthStep { from_sat: Sat(100_000_000), confirmations: 6 },
+                DepthStep {
+                    from_sat: Sat(0),
+                    confirmations: 1,
+                },
+                DepthStep {
+                    from_sat: Sat(1_000_000),
+                    confirmations: 3,
+                },
+                DepthStep {
+                    from_sat: Sat(100_000_000),
+                    confirmations: 6,
+                },
             ],
             // Our own transaction is never double-spent by us; one block shows that miners took it.
             payout_depth: 1,
             // 1 %, at least 10 sat: a few hops at ordinary prices (base fees of 1 sat each, BOLT 7).
-            lightning_fee: LightningFeeLimit { floor_msat: Msat(10_000), parts_per_million: 10_000 },
+            lightning_fee: LightningFeeLimit {
+                floor_msat: Msat(10_000),
+                parts_per_million: 10_000,
+            },
             // The deadline in the fact already holds the node's own safety margin.
             hold_margin_blocks: 1,
             // 2 sat/vB: twice Bitcoin Core's default minimum relay feerate of 1 sat/vB = 250 sat/kwu.
@@ -143,7 +162,10 @@ impl Policy {
             // About 36 P2WPKH inputs (272 WU each); more than that is left to a consolidation.
             onchain_max_weight_wu: 10_000,
             // 5 s doubled six times is 320 s: about 11 minutes in all (seven waits), longer than a gateway's restart.
-            retry: Retry { first: Span::secs(5), max_attempts: 8 },
+            retry: Retry {
+                first: Span::secs(5),
+                max_attempts: 8,
+            },
             // Webhooks normally come within seconds; a question every 10 minutes is no load.
             poll_interval: Span::secs(600),
             // 30 days of questions, as long as gateways keep events.
@@ -170,12 +192,18 @@ impl Policy {
     /// Whether the parameters make sense together.
     pub fn check(&self) -> Result<(), PolicyInvalid> {
         if self.rate.cents == 0 || self.rate.btc == 0 {
-            return Err(PolicyInvalid::RateZero { cents: self.rate.cents, btc: self.rate.btc });
+            return Err(PolicyInvalid::RateZero {
+                cents: self.rate.cents,
+                btc: self.rate.btc,
+            });
         }
         check_depths(&self.depth_by_value)?;
         let must_not_be_zero = [
             ("payout_depth", u64::from(self.payout_depth)),
-            ("onchain_feerate_sat_per_kwu", self.onchain_feerate_sat_per_kwu),
+            (
+                "onchain_feerate_sat_per_kwu",
+                self.onchain_feerate_sat_per_kwu,
+            ),
             ("onchain_max_weight_wu", self.onchain_max_weight_wu),
             ("retry.first", self.retry.first.0),
             ("retry.max_attempts", u64::from(self.retry.max_attempts)),
@@ -191,13 +219,18 @@ impl Policy {
 
     /// Confirmations that a charge of this amount needs.
     pub fn depth_for(&self, amount: Sat) -> u32 {
-        let steps = self.depth_by_value.iter().take_while(|step| step.from_sat <= amount);
+        let steps = self
+            .depth_by_value
+            .iter()
+            .take_while(|step| step.from_sat <= amount);
         steps.last().map_or(1, |step| step.confirmations)
     }
 
     /// The most that one of our transactions may cost: feerate times the greatest weight, rounded up.
     pub fn onchain_fee_bound(&self) -> Sat {
-        let product = self.onchain_feerate_sat_per_kwu.saturating_mul(self.onchain_max_weight_wu);
+        let product = self
+            .onchain_feerate_sat_per_kwu
+            .saturating_mul(self.onchain_max_weight_wu);
         Sat(product.div_ceil(1_000))
     }
 }
@@ -222,7 +255,10 @@ mod tests {
 
     #[test]
     fn backoff_doubles_and_ends() {
-        let retry = Retry { first: Span::secs(5), max_attempts: 8 };
+        let retry = Retry {
+            first: Span::secs(5),
+            max_attempts: 8,
+        };
         assert_eq!(retry.after(1), Some(Span::secs(5)));
         assert_eq!(retry.after(7), Some(Span::secs(320)));
         assert_eq!(retry.after(8), None);
@@ -232,7 +268,13 @@ mod tests {
     fn depth_follows_the_table_at_its_edges() {
         let policy = Policy::regtest_default();
         assert_eq!(policy.check(), Ok(()));
-        for (sat, depth) in [(0, 1), (999_999, 1), (1_000_000, 3), (99_999_999, 3), (100_000_000, 6)] {
+        for (sat, depth) in [
+            (0, 1),
+            (999_999, 1),
+            (1_000_000, 3),
+            (99_999_999, 3),
+            (100_000_000, 6),
+        ] {
             assert_eq!(policy.depth_for(Sat(sat)), depth, "{sat} sat");
         }
     }
@@ -241,7 +283,13 @@ mod tests {
     fn senseless_policies_are_named() {
         let mut policy = Policy::regtest_default();
         policy.rate.btc = 0;
-        assert_eq!(policy.check(), Err(PolicyInvalid::RateZero { cents: 6_000_000, btc: 0 }));
+        assert_eq!(
+            policy.check(),
+            Err(PolicyInvalid::RateZero {
+                cents: 6_000_000,
+                btc: 0
+            })
+        );
         let mut policy = Policy::regtest_default();
         policy.depth_by_value.swap(1, 2);
         assert_eq!(policy.check(), Err(PolicyInvalid::DepthTable { step: 2 }));

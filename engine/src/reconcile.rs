@@ -132,13 +132,22 @@ impl Reconciliation {
     }
 
     /// Whether a run would be accepted.
-    pub fn check_begin(&self, policy: &Policy, run: &ReconciliationId, day: &str) -> Result<Day, ReconcileRefused> {
+    pub fn check_begin(
+        &self,
+        policy: &Policy,
+        run: &ReconciliationId,
+        day: &str,
+    ) -> Result<Day, ReconcileRefused> {
         if self.open.contains_key(run) || self.finished.contains_key(run) {
             return Err(ReconcileRefused::RunIdUsed { run: run.clone() });
         }
         let day = Day::parse(day)?;
         let open = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
-        if open >= policy.max_open_runs { Err(ReconcileRefused::TooManyOpen { open }) } else { Ok(day) }
+        if open >= policy.max_open_runs {
+            Err(ReconcileRefused::TooManyOpen { open })
+        } else {
+            Ok(day)
+        }
     }
 
     /// Asks all three rails.
@@ -149,9 +158,19 @@ impl Reconciliation {
             instruction(run, "lightning", Effect::ReadLightningBalance),
             instruction(run, "report", Effect::CallGateway { request }),
         ];
-        let empty = Run { day, onchain: None, lightning: None, sepa: None, report_attempts: 1, report_asked_at: now };
+        let empty = Run {
+            day,
+            onchain: None,
+            lightning: None,
+            sepa: None,
+            report_attempts: 1,
+            report_asked_at: now,
+        };
         self.open.insert(run.clone(), empty);
-        Consequences { instructions, ..Consequences::default() }
+        Consequences {
+            instructions,
+            ..Consequences::default()
+        }
     }
 
     /// The chain was looked at: that answers every run that waits for it.
@@ -168,7 +187,12 @@ impl Reconciliation {
     }
 
     /// The channels were read.
-    pub fn on_lightning(&mut self, key: &IdempotencyKey, outside: Msat, books: &Books<'_>) -> Consequences {
+    pub fn on_lightning(
+        &mut self,
+        key: &IdempotencyKey,
+        outside: Msat,
+        books: &Books<'_>,
+    ) -> Consequences {
         let mut out = Consequences::default();
         if let Some(run) = self.run_of(key) {
             run.lightning = Some(compare_lightning(outside, books));
@@ -187,11 +211,17 @@ impl Reconciliation {
         books: &Books<'_>,
     ) -> Consequences {
         let mut out = Consequences::default();
-        let Some((run_id, _)) = split(key) else { return out };
-        let Some(run) = self.run_of(key) else { return out };
+        let Some((run_id, _)) = split(key) else {
+            return out;
+        };
+        let Some(run) = self.run_of(key) else {
+            return out;
+        };
         let parsed = match answer {
             ReportAnswer::Failed => Err(true),
-            ReportAnswer::Responded { status, body } => fiat::parse_report(run.day, status, body).map_err(|e| is_passing(&e)),
+            ReportAnswer::Responded { status, body } => {
+                fiat::parse_report(run.day, status, body).map_err(|e| is_passing(&e))
+            }
         };
         match (parsed, policy.retry.after(run.report_attempts)) {
             (Ok(report), _) => run.sepa = Some(compare_report(&report, run.report_asked_at, books)),
@@ -208,13 +238,20 @@ impl Reconciliation {
     /// Time to ask for the report again.
     pub fn on_timer(&mut self, now: Timestamp, key: &IdempotencyKey) -> Consequences {
         let mut out = Consequences::default();
-        let Some((run_id, _)) = split(key) else { return out };
-        let Some(run) = self.run_of(key) else { return out };
+        let Some((run_id, _)) = split(key) else {
+            return out;
+        };
+        let Some(run) = self.run_of(key) else {
+            return out;
+        };
         run.report_attempts = run.report_attempts.saturating_add(1);
         run.report_asked_at = now;
         let request = fiat::report_request(run.day);
         let key = IdempotencyKey(format!("{run_id}/report"));
-        out.instructions.push(Instruction { key, effect: Effect::CallGateway { request } });
+        out.instructions.push(Instruction {
+            key,
+            effect: Effect::CallGateway { request },
+        });
         out
     }
 
@@ -225,21 +262,43 @@ impl Reconciliation {
 
     /// Tells the breaks of every run that all rails have answered.
     fn close(&mut self, out: &mut Consequences) {
-        let done = |run: &Run| run.onchain.is_some() && run.lightning.is_some() && run.sepa.is_some();
-        let ready: Vec<_> = self.open.iter().filter(|(_, run)| done(run)).map(|(id, _)| id.clone()).collect();
+        let done =
+            |run: &Run| run.onchain.is_some() && run.lightning.is_some() && run.sepa.is_some();
+        let ready: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, run)| done(run))
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in ready {
-            let Some(run) = self.open.remove(&id) else { continue };
-            let breaks: Vec<Break> = [run.onchain, run.lightning, run.sepa].into_iter().flatten().flatten().collect();
-            out.events.extend(breaks.iter().map(|found| Event::BreakFound { run: id.clone(), found: found.clone() }));
+            let Some(run) = self.open.remove(&id) else {
+                continue;
+            };
+            let breaks: Vec<Break> = [run.onchain, run.lightning, run.sepa]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect();
+            out.events
+                .extend(breaks.iter().map(|found| Event::BreakFound {
+                    run: id.clone(),
+                    found: found.clone(),
+                }));
             let count = u32::try_from(breaks.len()).unwrap_or(u32::MAX);
-            out.events.push(Event::Reconciled { run: id.clone(), breaks: count });
+            out.events.push(Event::Reconciled {
+                run: id.clone(),
+                breaks: count,
+            });
             self.finished.insert(id, breaks);
         }
     }
 }
 
 fn instruction(run: &ReconciliationId, what: &str, effect: Effect) -> Instruction {
-    Instruction { key: IdempotencyKey(format!("{run}/{what}")), effect }
+    Instruction {
+        key: IdempotencyKey(format!("{run}/{what}")),
+        effect,
+    }
 }
 
 fn split(key: &IdempotencyKey) -> Option<(&str, &str)> {
@@ -259,12 +318,31 @@ fn is_passing(refused: &ReportRefused) -> bool {
     }
 }
 
-fn found(rail: Rail, kind: BreakKind, reference: Option<&str>, ledger: i128, outside: i128) -> Break {
-    Break { rail, kind, reference: reference.map(str::to_owned), asset: rail.asset(), ledger, outside }
+fn found(
+    rail: Rail,
+    kind: BreakKind,
+    reference: Option<&str>,
+    ledger: i128,
+    outside: i128,
+) -> Break {
+    Break {
+        rail,
+        kind,
+        reference: reference.map(str::to_owned),
+        asset: rail.asset(),
+        ledger,
+        outside,
+    }
 }
 
 fn unavailable(books: &Books<'_>) -> Break {
-    found(Rail::Sepa, BreakKind::ReportUnavailable, None, books.ledger.balance(&Account::Gateway), 0)
+    found(
+        Rail::Sepa,
+        BreakKind::ReportUnavailable,
+        None,
+        books.ledger.balance(&Account::Gateway),
+        0,
+    )
 }
 
 /// Money in suspense: the ledger can explain none of it. Positive: more than is explained.
@@ -277,19 +355,34 @@ fn compare_chain(books: &Books<'_>) -> Vec<Break> {
     let rail = Rail::Onchain;
     let ledger = books.ledger.balance(&Account::ChainWallet);
     let outside = i128::from(books.chain_total.0).saturating_mul(1_000);
-    let differs = (ledger != outside).then(|| found(rail, BreakKind::BalanceDiffers, None, ledger, outside));
-    differs.into_iter().chain(unexplained(rail, books.ledger)).collect()
+    let differs =
+        (ledger != outside).then(|| found(rail, BreakKind::BalanceDiffers, None, ledger, outside));
+    differs
+        .into_iter()
+        .chain(unexplained(rail, books.ledger))
+        .collect()
 }
 
 fn compare_lightning(outside: Msat, books: &Books<'_>) -> Vec<Break> {
     let rail = Rail::Lightning;
-    let (ledger, outside) = (books.ledger.balance(&Account::LightningChannels), i128::from(outside.0));
+    let (ledger, outside) = (
+        books.ledger.balance(&Account::LightningChannels),
+        i128::from(outside.0),
+    );
     let surplus = outside.saturating_sub(ledger);
     let flight = &books.lightning;
-    let within = (i128::from(flight.outgoing.0).saturating_neg()..=i128::from(flight.incoming.0)).contains(&surplus);
-    let just_paid = flight.invoices.iter().any(|invoice| i128::from(invoice.0) == surplus);
-    let differs = (!within && !just_paid).then(|| found(rail, BreakKind::BalanceDiffers, None, ledger, outside));
-    differs.into_iter().chain(unexplained(rail, books.ledger)).collect()
+    let within = (i128::from(flight.outgoing.0).saturating_neg()..=i128::from(flight.incoming.0))
+        .contains(&surplus);
+    let just_paid = flight
+        .invoices
+        .iter()
+        .any(|invoice| i128::from(invoice.0) == surplus);
+    let differs = (!within && !just_paid)
+        .then(|| found(rail, BreakKind::BalanceDiffers, None, ledger, outside));
+    differs
+        .into_iter()
+        .chain(unexplained(rail, books.ledger))
+        .collect()
 }
 
 /// The comparison of one report. `expected` is what the closing balance should be: the ledger's balance, without what it
@@ -314,10 +407,16 @@ fn compare_report(report: &Report, asked_at: Timestamp, books: &Books<'_>) -> Ve
         expected: books.ledger.balance(&Account::Gateway),
         breaks: Vec::new(),
     };
-    let by_reference: BTreeMap<&str, &BookedTransfer> =
-        books.transfers.iter().map(|transfer| (transfer.reference.as_str(), transfer)).collect();
+    let by_reference: BTreeMap<&str, &BookedTransfer> = books
+        .transfers
+        .iter()
+        .map(|transfer| (transfer.reference.as_str(), transfer))
+        .collect();
     for entry in &report.entries {
-        let transfer = entry.reference.as_deref().and_then(|reference| by_reference.get(reference));
+        let transfer = entry
+            .reference
+            .as_deref()
+            .and_then(|reference| by_reference.get(reference));
         comparison.entry(entry, transfer.copied());
     }
     for transfer in &books.transfers {
@@ -325,9 +424,17 @@ fn compare_report(report: &Report, asked_at: Timestamp, books: &Books<'_>) -> Ve
     }
     let (expected, closing) = (comparison.expected, i128::from(report.closing_cents));
     if expected != closing {
-        comparison.breaks.push(found(Rail::Sepa, BreakKind::BalanceDiffers, None, expected, closing));
+        comparison.breaks.push(found(
+            Rail::Sepa,
+            BreakKind::BalanceDiffers,
+            None,
+            expected,
+            closing,
+        ));
     }
-    comparison.breaks.extend(unexplained(Rail::Sepa, books.ledger));
+    comparison
+        .breaks
+        .extend(unexplained(Rail::Sepa, books.ledger));
     comparison.breaks
 }
 
@@ -337,21 +444,35 @@ impl<'a> ReportComparison<'a> {
         let known = transfer.and_then(|transfer| {
             let cents = i128::from(transfer.cents);
             match entry.kind {
-                EntryKind::Transfer => Some((cents.saturating_neg(), transfer.settled_at, transfer.may_have_moved)),
+                EntryKind::Transfer => Some((
+                    cents.saturating_neg(),
+                    transfer.settled_at,
+                    transfer.may_have_moved,
+                )),
                 EntryKind::Return => Some((cents, transfer.returned_at, transfer.may_have_moved)),
                 EntryKind::Deposit => None,
             }
         });
         let name = reference.or(Some(entry.id.as_str()));
-        let Some((ours, booked_at, may_have_moved)) = known.filter(|(_, at, moved)| at.is_some() || *moved) else {
+        let Some((ours, booked_at, may_have_moved)) =
+            known.filter(|(_, at, moved)| at.is_some() || *moved)
+        else {
             self.expected = self.expected.saturating_add(amount);
-            self.breaks.push(found(Rail::Sepa, BreakKind::UnknownEntry, name, 0, amount));
+            self.breaks
+                .push(found(Rail::Sepa, BreakKind::UnknownEntry, name, 0, amount));
             return;
         };
-        let again = reference.is_some_and(|reference| !self.on_report.insert((reference, entry.kind)));
+        let again =
+            reference.is_some_and(|reference| !self.on_report.insert((reference, entry.kind)));
         if again {
             self.expected = self.expected.saturating_add(amount);
-            self.breaks.push(found(Rail::Sepa, BreakKind::DuplicateEntry, name, 0, amount));
+            self.breaks.push(found(
+                Rail::Sepa,
+                BreakKind::DuplicateEntry,
+                name,
+                0,
+                amount,
+            ));
             return;
         }
         if booked_at.is_none() && may_have_moved {
@@ -359,7 +480,13 @@ impl<'a> ReportComparison<'a> {
         }
         if ours != amount {
             self.expected = self.expected.saturating_add(amount).saturating_sub(ours);
-            self.breaks.push(found(Rail::Sepa, BreakKind::AmountDiffers, name, ours, amount));
+            self.breaks.push(found(
+                Rail::Sepa,
+                BreakKind::AmountDiffers,
+                name,
+                ours,
+                amount,
+            ));
         }
     }
 
@@ -367,13 +494,21 @@ impl<'a> ReportComparison<'a> {
         let cents = i128::from(transfer.cents);
         let reference = transfer.reference.as_str();
         let absent = |kind| !self.on_report.contains(&(reference, kind));
-        let later = |at: Timestamp| at >= self.ends_at || (!self.report.complete && at >= self.asked_at);
+        let later =
+            |at: Timestamp| at >= self.ends_at || (!self.report.complete && at >= self.asked_at);
         let absent_transfer = transfer.settled_at.filter(|_| absent(EntryKind::Transfer));
         let absent_return = transfer.returned_at.filter(|_| absent(EntryKind::Return));
-        let missing = |at: &Timestamp| self.report.complete && transfer.created_at >= begins_at && *at < self.ends_at;
-        let (transfer_missing, return_missing) =
-            (absent_transfer.as_ref().is_some_and(missing), absent_return.as_ref().is_some_and(missing));
-        let (transfer_later, return_later) = (absent_transfer.is_some_and(later), absent_return.is_some_and(later));
+        let missing = |at: &Timestamp| {
+            self.report.complete && transfer.created_at >= begins_at && *at < self.ends_at
+        };
+        let (transfer_missing, return_missing) = (
+            absent_transfer.as_ref().is_some_and(missing),
+            absent_return.as_ref().is_some_and(missing),
+        );
+        let (transfer_later, return_later) = (
+            absent_transfer.is_some_and(later),
+            absent_return.is_some_and(later),
+        );
         if transfer_missing || transfer_later {
             self.expected = self.expected.saturating_add(cents);
         }
@@ -382,10 +517,17 @@ impl<'a> ReportComparison<'a> {
         }
         let name = Some(reference);
         if transfer_missing {
-            self.breaks.push(found(Rail::Sepa, BreakKind::MissingEntry, name, cents.saturating_neg(), 0));
+            self.breaks.push(found(
+                Rail::Sepa,
+                BreakKind::MissingEntry,
+                name,
+                cents.saturating_neg(),
+                0,
+            ));
         }
         if return_missing {
-            self.breaks.push(found(Rail::Sepa, BreakKind::MissingEntry, name, cents, 0));
+            self.breaks
+                .push(found(Rail::Sepa, BreakKind::MissingEntry, name, cents, 0));
         }
     }
 }

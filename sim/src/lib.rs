@@ -9,6 +9,7 @@ pub mod faults;
 pub mod invariants;
 pub mod links;
 pub mod prng;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod scheduler;

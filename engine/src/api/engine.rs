@@ -2,8 +2,8 @@
 //! the digest. Does not own any rule (`payments`, `reconcile`) nor the journal's place (the host seals, then steps).
 
 use super::input::{Command, Input};
-use super::outstanding::{Outstanding, answered_by};
 use super::output::Output;
+use super::outstanding::{Outstanding, answered_by};
 use super::refusal::Refusal;
 use crate::event::{Consequences, Event};
 use crate::id::{CommandId, IdempotencyKey, ReconciliationId};
@@ -11,12 +11,15 @@ use crate::ledger::Ledger;
 use crate::money::Msat;
 use crate::onchain::{Descriptors, DescriptorsRefused};
 use crate::payments::{
-    LightningChargeState, LightningPayoutState, Payment, Payments, PaymentsConfig, SepaPayout, SepaPayoutState,
+    LightningChargeState, LightningPayoutState, Payment, Payments, PaymentsConfig, SepaPayout,
+    SepaPayoutState,
 };
 use crate::planted::Bug;
 use crate::policy::{Policy, PolicyInvalid};
 use crate::rail::{BlockId, Entropy, Fact, Instruction};
-use crate::reconcile::{BookedTransfer, Books, Break, LightningInFlight, Reconciliation, ReportAnswer};
+use crate::reconcile::{
+    BookedTransfer, Books, Break, LightningInFlight, Reconciliation, ReportAnswer,
+};
 use crate::time::Timestamp;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{Network, ScriptBuf};
@@ -104,7 +107,9 @@ impl Engine {
         match input {
             Input::Command { id, command, .. } => self.admit_command(now, id, command),
             Input::Fact { fact, .. } => {
-                self.outstanding.check_answer(fact).map_err(|key| Refusal::NotOutstanding { key })?;
+                self.outstanding
+                    .check_answer(fact)
+                    .map_err(|key| Refusal::NotOutstanding { key })?;
                 Ok(self.payments.check_fact(now, fact)?)
             }
         }
@@ -115,8 +120,17 @@ impl Engine {
     pub fn step(&mut self, now: Timestamp, input: &Input) -> Result<Output, Refusal> {
         self.admit(now, input)?;
         let consequences = match input {
-            Input::Command { id, entropy, command } => match self.commands.get(id) {
-                Some(answered) => return Ok(Output { events: answered.events.clone(), instructions: Vec::new() }),
+            Input::Command {
+                id,
+                entropy,
+                command,
+            } => match self.commands.get(id) {
+                Some(answered) => {
+                    return Ok(Output {
+                        events: answered.events.clone(),
+                        instructions: Vec::new(),
+                    });
+                }
                 None => self.on_command(now, id, *entropy, command),
             },
             Input::Fact { entropy, fact } => self.on_fact(now, *entropy, fact),
@@ -127,7 +141,10 @@ impl Engine {
         for instruction in &consequences.instructions {
             self.outstanding.add(instruction.clone());
         }
-        Ok(Output { events: consequences.events, instructions: consequences.instructions })
+        Ok(Output {
+            events: consequences.events,
+            instructions: consequences.instructions,
+        })
     }
 
     /// SHA-256 over the whole state in a canonical form (JSON, ordered).
@@ -135,7 +152,12 @@ impl Engine {
     /// # Panics
     /// If the state cannot be written as JSON: an error of the program.
     pub fn digest(&self) -> [u8; 32] {
-        let state = (self.payments.snapshot(), &self.reconciliation, &self.outstanding, &self.commands);
+        let state = (
+            self.payments.snapshot(),
+            &self.reconciliation,
+            &self.outstanding,
+            &self.commands,
+        );
         let bytes = serde_json::to_vec(&state).expect("the state is plain data");
         sha256::Hash::hash(&bytes).to_byte_array()
     }
@@ -170,7 +192,12 @@ impl Engine {
         self.payments.onchain().blocks()
     }
 
-    fn admit_command(&self, now: Timestamp, id: &CommandId, command: &Command) -> Result<(), Refusal> {
+    fn admit_command(
+        &self,
+        now: Timestamp,
+        id: &CommandId,
+        command: &Command,
+    ) -> Result<(), Refusal> {
         match self.commands.get(id) {
             Some(answered) if answered.command == hash_of(command) => return Ok(()),
             Some(_) => return Err(Refusal::CommandIdReused { id: id.clone() }),
@@ -185,27 +212,42 @@ impl Engine {
                 self.payments.check_decision(payment)?;
             }
             Command::Reconcile { run, report_day } => {
-                self.reconciliation.check_begin(self.payments.policy(), run, report_day)?;
+                self.reconciliation
+                    .check_begin(self.payments.policy(), run, report_day)?;
             }
         }
         Ok(())
     }
 
-    fn on_command(&mut self, now: Timestamp, id: &CommandId, entropy: Entropy, command: &Command) -> Consequences {
+    fn on_command(
+        &mut self,
+        now: Timestamp,
+        id: &CommandId,
+        entropy: Entropy,
+        command: &Command,
+    ) -> Consequences {
         let consequences = match command {
             Command::OpenParty { party } => self.payments.open_party(party),
-            Command::RecordOpening { rail, quantity } => self.payments.record_opening(now, *rail, *quantity),
+            Command::RecordOpening { rail, quantity } => {
+                self.payments.record_opening(now, *rail, *quantity)
+            }
             Command::CreateCharge(order) => self.payments.create_charge(now, entropy, order),
             Command::CreatePayout(order) => self.payments.create_payout(now, entropy, order),
             Command::ReleaseHeld { payment } => self.payments.release_held(now, entropy, payment),
             Command::RefuseHeld { payment } => self.payments.refuse_held(now, entropy, payment),
             Command::Reconcile { run, report_day } => {
-                let day = self.reconciliation.check_begin(self.payments.policy(), run, report_day);
-                self.reconciliation.begin(now, run, day.expect("the run was checked on admission"))
+                let day = self
+                    .reconciliation
+                    .check_begin(self.payments.policy(), run, report_day);
+                self.reconciliation
+                    .begin(now, run, day.expect("the run was checked on admission"))
             }
         };
         if self.planted != Some(Bug::ForgetCommand) {
-            let answered = Answered { command: hash_of(command), events: consequences.events.clone() };
+            let answered = Answered {
+                command: hash_of(command),
+                events: consequences.events.clone(),
+            };
             self.commands.insert(id.clone(), answered);
         }
         consequences
@@ -225,14 +267,26 @@ impl Engine {
                 out.answered.extend(more.answered);
                 out
             }
-            Fact::LightningBalance { key, local_msat, outgoing_htlcs_msat } => {
+            Fact::LightningBalance {
+                key,
+                local_msat,
+                outgoing_htlcs_msat,
+            } => {
                 let outside = Msat(local_msat.0.saturating_add(outgoing_htlcs_msat.0));
-                self.reconciliation.on_lightning(key, outside, &books(&self.payments))
+                self.reconciliation
+                    .on_lightning(key, outside, &books(&self.payments))
             }
-            Fact::HttpResponded { key, status, body } if of_run(key) => {
-                self.on_report(now, key, ReportAnswer::Responded { status: *status, body })
+            Fact::HttpResponded { key, status, body } if of_run(key) => self.on_report(
+                now,
+                key,
+                ReportAnswer::Responded {
+                    status: *status,
+                    body,
+                },
+            ),
+            Fact::HttpFailed { key, .. } if of_run(key) => {
+                self.on_report(now, key, ReportAnswer::Failed)
             }
-            Fact::HttpFailed { key, .. } if of_run(key) => self.on_report(now, key, ReportAnswer::Failed),
             Fact::TimerFired { key } if of_run(key) => self.reconciliation.on_timer(now, key),
             Fact::Signed { .. }
             | Fact::Broadcast { .. }
@@ -250,9 +304,15 @@ impl Engine {
         }
     }
 
-    fn on_report(&mut self, now: Timestamp, key: &IdempotencyKey, answer: ReportAnswer<'_>) -> Consequences {
+    fn on_report(
+        &mut self,
+        now: Timestamp,
+        key: &IdempotencyKey,
+        answer: ReportAnswer<'_>,
+    ) -> Consequences {
         let books = books(&self.payments);
-        self.reconciliation.on_report(now, self.payments.policy(), key, answer, &books)
+        self.reconciliation
+            .on_report(now, self.payments.policy(), key, answer, &books)
     }
 }
 
@@ -267,11 +327,15 @@ fn books(payments: &Payments) -> Books<'_> {
     let plus = |sum: Msat, more: Msat| Msat(sum.0.saturating_add(more.0));
     for (_, payment) in payments.iter() {
         match payment {
-            Payment::LightningPayout(payout) if payout.state == LightningPayoutState::Dispatched => {
+            Payment::LightningPayout(payout)
+                if payout.state == LightningPayoutState::Dispatched =>
+            {
                 lightning.outgoing = plus(plus(lightning.outgoing, payout.amount), payout.max_fee);
             }
             Payment::LightningCharge(charge) => match charge.state {
-                LightningChargeState::Releasing { amount } => lightning.incoming = plus(lightning.incoming, amount),
+                LightningChargeState::Releasing { amount } => {
+                    lightning.incoming = plus(lightning.incoming, amount)
+                }
                 LightningChargeState::Issued { .. } => lightning.invoices.push(charge.amount),
                 LightningChargeState::Requested
                 | LightningChargeState::Held { .. }
@@ -280,10 +344,16 @@ fn books(payments: &Payments) -> Books<'_> {
                 | LightningChargeState::Failed { .. } => {}
             },
             Payment::SepaPayout(payout) => transfers.push(booked(payout)),
-            Payment::LightningPayout(_) | Payment::OnchainCharge(_) | Payment::OnchainPayout(_) => {}
+            Payment::LightningPayout(_) | Payment::OnchainCharge(_) | Payment::OnchainPayout(_) => {
+            }
         }
     }
-    Books { ledger: payments.ledger(), chain_total: payments.onchain().total(), lightning, transfers }
+    Books {
+        ledger: payments.ledger(),
+        chain_total: payments.onchain().total(),
+        lightning,
+        transfers,
+    }
 }
 
 fn booked(payout: &SepaPayout) -> BookedTransfer {

@@ -3,8 +3,8 @@
 
 mod engine;
 mod input;
-mod outstanding;
 mod output;
+mod outstanding;
 mod refusal;
 
 pub use crate::event::{Break, BreakKind, Event, FailureReason};

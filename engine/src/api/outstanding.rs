@@ -21,7 +21,10 @@ impl Outstanding {
         self.remove(&instruction.key);
         self.numbers.insert(instruction.key.clone(), self.next);
         self.by_number.insert(self.next, instruction);
-        self.next = self.next.checked_add(1).expect("instructions are counted in 64 bits");
+        self.next = self
+            .next
+            .checked_add(1)
+            .expect("instructions are counted in 64 bits");
     }
 
     pub(super) fn remove(&mut self, key: &IdempotencyKey) {
@@ -36,8 +39,14 @@ impl Outstanding {
 
     /// Whether a fact answers what is outstanding; `Err` holds the key that it names in vain.
     pub(super) fn check_answer(&self, fact: &Fact) -> Result<(), IdempotencyKey> {
-        let Some(key) = key_of(fact) else { return Ok(()) };
-        let effect = self.numbers.get(key).and_then(|number| self.by_number.get(number)).map(|i| &i.effect);
+        let Some(key) = key_of(fact) else {
+            return Ok(());
+        };
+        let effect = self
+            .numbers
+            .get(key)
+            .and_then(|number| self.by_number.get(number))
+            .map(|i| &i.effect);
         match effect {
             Some(effect) if fits(fact, effect) => Ok(()),
             Some(_) | None => Err(key.clone()),
@@ -92,7 +101,9 @@ fn fits(fact: &Fact, effect: &Effect) -> bool {
         Fact::Broadcast { .. } => matches!(effect, Effect::Broadcast { .. }),
         Fact::InvoiceCreated { .. } => matches!(effect, Effect::CreateInvoice { .. }),
         Fact::LightningBalance { .. } => matches!(effect, Effect::ReadLightningBalance),
-        Fact::HttpResponded { .. } | Fact::HttpFailed { .. } => matches!(effect, Effect::CallGateway { .. }),
+        Fact::HttpResponded { .. } | Fact::HttpFailed { .. } => {
+            matches!(effect, Effect::CallGateway { .. })
+        }
         Fact::TimerFired { .. } => matches!(effect, Effect::WakeAt { .. }),
         Fact::Unavailable { .. }
         | Fact::Chain(_)

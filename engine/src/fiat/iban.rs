@@ -55,17 +55,31 @@ pub enum IbanRefused {
 impl Iban {
     /// Reads the printed form (spaces, small letters) or the electronic one.
     pub fn parse(text: &str) -> Result<Self, IbanRefused> {
-        let electronic: String = text.chars().filter(|c| *c != ' ').map(|c| c.to_ascii_uppercase()).collect();
-        check_shape(&electronic).ok_or_else(|| IbanRefused::Malformed { text: text.to_owned() })?;
+        let electronic: String = text
+            .chars()
+            .filter(|c| *c != ' ')
+            .map(|c| c.to_ascii_uppercase())
+            .collect();
+        check_shape(&electronic).ok_or_else(|| IbanRefused::Malformed {
+            text: text.to_owned(),
+        })?;
         let country = &electronic[..2];
         let known = LENGTHS.iter().find(|(code, _)| *code == country);
-        let (_, expected) = known.ok_or_else(|| IbanRefused::UnknownCountry { country: country.to_owned() })?;
+        let (_, expected) = known.ok_or_else(|| IbanRefused::UnknownCountry {
+            country: country.to_owned(),
+        })?;
         if electronic.len() != *expected {
             let found = electronic.len();
-            return Err(IbanRefused::WrongLength { country: country.to_owned(), expected: *expected, found });
+            return Err(IbanRefused::WrongLength {
+                country: country.to_owned(),
+                expected: *expected,
+                found,
+            });
         }
         if remainder_97(&electronic) != 1 {
-            return Err(IbanRefused::WrongCheckDigits { text: text.to_owned() });
+            return Err(IbanRefused::WrongCheckDigits {
+                text: text.to_owned(),
+            });
         }
         Ok(Self(electronic))
     }
@@ -81,7 +95,11 @@ fn check_shape(electronic: &str) -> Option<()> {
     let (country, rest) = bytes.split_at_checked(2)?;
     let (digits, account) = rest.split_at_checked(2)?;
     // The check digits of a valid number are 02 to 98; 00, 01 and 99 would pass mod 97 a second time (ISO 7064).
-    let check = std::str::from_utf8(digits).ok()?.parse::<u8>().ok().filter(|_| digits.iter().all(u8::is_ascii_digit))?;
+    let check = std::str::from_utf8(digits)
+        .ok()?
+        .parse::<u8>()
+        .ok()
+        .filter(|_| digits.iter().all(u8::is_ascii_digit))?;
     let shaped = country.iter().all(u8::is_ascii_uppercase)
         && (2..=98).contains(&check)
         && account.iter().all(u8::is_ascii_alphanumeric);
@@ -91,10 +109,14 @@ fn check_shape(electronic: &str) -> Option<()> {
 /// The number that the text spells (A = 10 .. Z = 35, the first four characters last), modulo 97.
 fn remainder_97(electronic: &str) -> u32 {
     let (head, account) = electronic.split_at(4);
-    account.chars().chain(head.chars()).filter_map(|c| c.to_digit(36)).fold(0, |remainder, value| {
-        let shift = if value >= 10 { 100 } else { 10 };
-        (remainder * shift + value) % 97
-    })
+    account
+        .chars()
+        .chain(head.chars())
+        .filter_map(|c| c.to_digit(36))
+        .fold(0, |remainder, value| {
+            let shift = if value >= 10 { 100 } else { 10 };
+            (remainder * shift + value) % 97
+        })
 }
 
 impl TryFrom<String> for Iban {

@@ -11,10 +11,13 @@ pub use report::{
     Day, DayRefused, Entry, EntryKind, Report, ReportRefused, parse_report, report_request,
 };
 pub use transfer::{
-    MAX_NAME_CHARS, Mismatch, NameRefused, StatusAnswer, Transfer, TransferAnswer, TransferOrder, TransferStatus,
-    check_name, parse_status_response, parse_transfer_response, status_request, transfer_request,
+    MAX_NAME_CHARS, Mismatch, NameRefused, StatusAnswer, Transfer, TransferAnswer, TransferOrder,
+    TransferStatus, check_name, parse_status_response, parse_transfer_response, status_request,
+    transfer_request,
 };
-pub use webhook::{SIGNATURE_HEADER, WebhookEvent, WebhookKind, WebhookRefused, sign_webhook, verify_webhook};
+pub use webhook::{
+    SIGNATURE_HEADER, WebhookEvent, WebhookKind, WebhookRefused, sign_webhook, verify_webhook,
+};
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,9 @@ pub struct DayRefused {
 impl Day {
     /// Reads `YYYY-MM-DD` (ISO 8601, Gregorian).
     pub fn parse(text: &str) -> Result<Self, DayRefused> {
-        read_day(text).ok_or_else(|| DayRefused { text: text.to_owned() })
+        read_day(text).ok_or_else(|| DayRefused {
+            text: text.to_owned(),
+        })
     }
 
     /// Seconds since 1970 at which it begins.
@@ -49,7 +51,9 @@ fn read_day(text: &str) -> Option<Day> {
     let bytes = text.as_bytes();
     let digits = |range: std::ops::Range<usize>| {
         let part = bytes.get(range)?;
-        part.iter().all(u8::is_ascii_digit).then(|| part.iter().fold(0, |n, b| n * 10 + u16::from(b - b'0')))
+        part.iter()
+            .all(u8::is_ascii_digit)
+            .then(|| part.iter().fold(0, |n, b| n * 10 + u16::from(b - b'0')))
     };
     let separated = bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-';
     let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
@@ -60,7 +64,8 @@ fn read_day(text: &str) -> Option<Day> {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     };
-    let legal = separated && year >= 1970 && (1..=12).contains(&month) && (1..=longest).contains(&day);
+    let legal =
+        separated && year >= 1970 && (1..=12).contains(&month) && (1..=longest).contains(&day);
     let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
     legal.then_some(Day { year, month, day })
 }
@@ -86,7 +91,11 @@ impl fmt::Display for Day {
 
 /// Asks for the report of a day.
 pub fn report_request(day: Day) -> HttpRequest {
-    HttpRequest { method: Method::Get, path: format!("/v1/reports/{day}"), body: String::new() }
+    HttpRequest {
+        method: Method::Get,
+        path: format!("/v1/reports/{day}"),
+        body: String::new(),
+    }
 }
 
 /// What moved our account.
@@ -185,7 +194,9 @@ pub enum ReportRefused {
         reason: &'static str,
     },
     /// Opening balance plus entries is not the closing balance.
-    #[error("opening {opening_cents} and entries of {entries_cents} do not make closing {closing_cents} (cents)")]
+    #[error(
+        "opening {opening_cents} and entries of {entries_cents} do not make closing {closing_cents} (cents)"
+    )]
     WrongSum {
         /// As reported.
         opening_cents: i64,
@@ -214,33 +225,65 @@ pub fn parse_report(asked: Day, status: u16, body: &str) -> Result<Report, Repor
         _ => return Err(ReportRefused::NoAnswer { status }),
     }
     let body: ReportBody =
-        serde_json::from_str(body).map_err(|error| ReportRefused::Malformed { cause: error.to_string() })?;
+        serde_json::from_str(body).map_err(|error| ReportRefused::Malformed {
+            cause: error.to_string(),
+        })?;
     if body.day != asked {
-        return Err(ReportRefused::OtherDay { asked, found: body.day });
+        return Err(ReportRefused::OtherDay {
+            asked,
+            found: body.day,
+        });
     }
     if body.currency != "EUR" {
-        return Err(ReportRefused::OtherCurrency { found: body.currency });
+        return Err(ReportRefused::OtherCurrency {
+            found: body.currency,
+        });
     }
     check_entries(asked, &body.entries)?;
     let (opening_cents, closing_cents) = (body.opening_balance, body.closing_balance);
-    let entries_cents: i128 = body.entries.iter().map(|entry| i128::from(entry.amount_cents)).sum();
+    let entries_cents: i128 = body
+        .entries
+        .iter()
+        .map(|entry| i128::from(entry.amount_cents))
+        .sum();
     if i128::from(opening_cents) + entries_cents != i128::from(closing_cents) {
-        return Err(ReportRefused::WrongSum { opening_cents, entries_cents, closing_cents });
+        return Err(ReportRefused::WrongSum {
+            opening_cents,
+            entries_cents,
+            closing_cents,
+        });
     }
-    Ok(Report { day: asked, opening_cents, closing_cents, complete: body.complete, entries: body.entries })
+    Ok(Report {
+        day: asked,
+        opening_cents,
+        closing_cents,
+        complete: body.complete,
+        entries: body.entries,
+    })
 }
 
 fn check_entries(day: Day, entries: &[Entry]) -> Result<(), ReportRefused> {
     let begin = day.begins_at_secs();
     let mut ids = BTreeSet::new();
     for entry in entries {
-        let impossible = |reason| Err(ReportRefused::ImpossibleEntry { id: entry.id.clone(), reason });
+        let impossible = |reason| {
+            Err(ReportRefused::ImpossibleEntry {
+                id: entry.id.clone(),
+                reason,
+            })
+        };
         if !ids.insert(&entry.id) {
-            return Err(ReportRefused::DuplicateEntry { id: entry.id.clone() });
+            return Err(ReportRefused::DuplicateEntry {
+                id: entry.id.clone(),
+            });
         }
         match entry.kind {
-            EntryKind::Transfer if entry.amount_cents >= 0 => return impossible("a transfer takes money away"),
-            EntryKind::Return | EntryKind::Deposit if entry.amount_cents <= 0 => return impossible("it brings money"),
+            EntryKind::Transfer if entry.amount_cents >= 0 => {
+                return impossible("a transfer takes money away");
+            }
+            EntryKind::Return | EntryKind::Deposit if entry.amount_cents <= 0 => {
+                return impossible("it brings money");
+            }
             EntryKind::Transfer | EntryKind::Return | EntryKind::Deposit => {}
         }
         if !(begin..begin + SECONDS_PER_DAY).contains(&entry.booked_at_secs) {

@@ -24,7 +24,11 @@ pub struct NameRefused {
 pub fn check_name(name: &str) -> Result<(), NameRefused> {
     let chars = name.chars().count();
     let printable = !name.trim().is_empty() && !name.chars().any(char::is_control);
-    if printable && chars <= MAX_NAME_CHARS { Ok(()) } else { Err(NameRefused { chars }) }
+    if printable && chars <= MAX_NAME_CHARS {
+        Ok(())
+    } else {
+        Err(NameRefused { chars })
+    }
 }
 
 /// What the gateway is asked to do.
@@ -60,17 +64,28 @@ pub fn transfer_request(order: &TransferOrder<'_>) -> HttpRequest {
         reference: order.reference.as_str(),
         amount: order.amount.units(),
         currency: CURRENCY,
-        creditor: CreditorBody { iban: order.iban.as_str(), name: order.name },
+        creditor: CreditorBody {
+            iban: order.iban.as_str(),
+            name: order.name,
+        },
     };
     let body = serde_json::to_string(&body).expect("a struct of texts and numbers is always JSON");
-    HttpRequest { method: Method::Post, path: "/v1/transfers".to_owned(), body }
+    HttpRequest {
+        method: Method::Post,
+        path: "/v1/transfers".to_owned(),
+        body,
+    }
 }
 
 /// Asks what became of our reference.
 pub fn status_request(reference: &PaymentId) -> HttpRequest {
     // An identifier has no character that a query would have to escape.
     let path = format!("/v1/transfers?reference={reference}");
-    HttpRequest { method: Method::Get, path, body: String::new() }
+    HttpRequest {
+        method: Method::Get,
+        path,
+        body: String::new(),
+    }
 }
 
 /// Where a transfer stands.
@@ -144,10 +159,15 @@ impl Transfer {
             return Err(Mismatch::Reference { found, expected });
         }
         if self.currency != CURRENCY {
-            return Err(Mismatch::Currency { found: self.currency.clone() });
+            return Err(Mismatch::Currency {
+                found: self.currency.clone(),
+            });
         }
         if self.amount != amount {
-            return Err(Mismatch::Amount { found: self.amount.units(), expected: amount.units() });
+            return Err(Mismatch::Amount {
+                found: self.amount.units(),
+                expected: amount.units(),
+            });
         }
         Ok(())
     }
@@ -199,7 +219,9 @@ pub fn parse_transfer_response(status: u16, body: &str) -> TransferAnswer {
             Ok(transfer) => TransferAnswer::Accepted(transfer),
             Err(cause) => unclear(format!("status {status} without a transfer: {cause}")),
         },
-        (422, Ok(code)) if code == DUPLICATE_REFERENCE => unclear("the gateway knows that reference already".to_owned()),
+        (422, Ok(code)) if code == DUPLICATE_REFERENCE => {
+            unclear("the gateway knows that reference already".to_owned())
+        }
         (422, Ok(code)) => TransferAnswer::Rejected { code },
         (_, Ok(code)) => unclear(format!("status {status}, code {code}")),
         (_, Err(_)) => unclear(format!("status {status} without a readable error")),
@@ -228,21 +250,34 @@ pub enum StatusAnswer {
 /// Reads the answer to [`status_request`].
 pub fn parse_status_response(reference: &PaymentId, status: u16, body: &str) -> StatusAnswer {
     if status != 200 {
-        return StatusAnswer::Unclear { reason: format!("status {status}") };
+        return StatusAnswer::Unclear {
+            reason: format!("status {status}"),
+        };
     }
     let mut transfers = match serde_json::from_str::<ListBody>(body) {
         Ok(list) => list.data,
-        Err(cause) => return StatusAnswer::Unclear { reason: format!("not a list of transfers: {cause}") },
+        Err(cause) => {
+            return StatusAnswer::Unclear {
+                reason: format!("not a list of transfers: {cause}"),
+            };
+        }
     };
-    if let Some(stranger) = transfers.iter().find(|transfer| transfer.reference != reference.as_str()) {
-        return StatusAnswer::Unclear { reason: format!("asked for {reference}, told about {}", stranger.reference) };
+    if let Some(stranger) = transfers
+        .iter()
+        .find(|transfer| transfer.reference != reference.as_str())
+    {
+        return StatusAnswer::Unclear {
+            reason: format!("asked for {reference}, told about {}", stranger.reference),
+        };
     }
     match (transfers.pop(), transfers.is_empty()) {
         (None, _) => StatusAnswer::Unknown,
         (Some(transfer), true) => StatusAnswer::Known(transfer),
         (Some(last), false) => {
             transfers.push(last);
-            StatusAnswer::Several { ids: transfers.into_iter().map(|transfer| transfer.id).collect() }
+            StatusAnswer::Several {
+                ids: transfers.into_iter().map(|transfer| transfer.id).collect(),
+            }
         }
     }
 }

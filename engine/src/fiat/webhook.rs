@@ -99,7 +99,10 @@ pub fn verify_webhook(
     let mut genuine = false;
     for secret in secrets {
         let expected = mac(secret, signed_secs, body);
-        for signature in signatures.iter().filter_map(|hex| Vec::<u8>::from_hex(hex).ok()) {
+        for signature in signatures
+            .iter()
+            .filter_map(|hex| Vec::<u8>::from_hex(hex).ok())
+        {
             genuine |= equal_in_constant_time(&expected, &signature);
         }
     }
@@ -117,7 +120,9 @@ pub fn sign_webhook(secret: &str, now: Timestamp, body: &str) -> String {
 }
 
 fn parse_header(header: &str) -> Result<(u64, Vec<&str>), WebhookRefused> {
-    let malformed = || WebhookRefused::MalformedHeader { header: header.to_owned() };
+    let malformed = || WebhookRefused::MalformedHeader {
+        header: header.to_owned(),
+    };
     let mut signed_secs = None;
     let mut signatures = Vec::new();
     for part in header.split(',') {
@@ -151,31 +156,52 @@ fn equal_in_constant_time(expected: &[u8; 32], given: &[u8]) -> bool {
     if given.len() != expected.len() {
         return false;
     }
-    let difference = expected.iter().zip(given).fold(0, |sum, (a, b)| std::hint::black_box(sum | (a ^ b)));
+    let difference = expected
+        .iter()
+        .zip(given)
+        .fold(0, |sum, (a, b)| std::hint::black_box(sum | (a ^ b)));
     difference == 0
 }
 
 fn check_age(tolerance: Span, now: Timestamp, signed: Timestamp) -> Result<(), WebhookRefused> {
     if now.since(signed) > tolerance {
-        return Err(WebhookRefused::TooOld { age: now.since(signed) });
+        return Err(WebhookRefused::TooOld {
+            age: now.since(signed),
+        });
     }
     if signed.since(now) > tolerance {
-        return Err(WebhookRefused::TooNew { lead: signed.since(now) });
+        return Err(WebhookRefused::TooNew {
+            lead: signed.since(now),
+        });
     }
     Ok(())
 }
 
 fn parse_body(body: &str) -> Result<WebhookEvent, WebhookRefused> {
     let malformed = |cause: String| WebhookRefused::MalformedBody { cause };
-    let envelope: Envelope = serde_json::from_str(body).map_err(|error| malformed(error.to_string()))?;
+    let envelope: Envelope =
+        serde_json::from_str(body).map_err(|error| malformed(error.to_string()))?;
     let (kind, status) = match envelope.kind.as_str() {
         "transfer.settled" => (WebhookKind::TransferSettled, TransferStatus::Settled),
         "transfer.returned" => (WebhookKind::TransferReturned, TransferStatus::Returned),
-        _ => return Err(WebhookRefused::UnknownKind { kind: envelope.kind }),
+        _ => {
+            return Err(WebhookRefused::UnknownKind {
+                kind: envelope.kind,
+            });
+        }
     };
-    let transfer: Transfer = serde_json::from_value(envelope.data).map_err(|error| malformed(error.to_string()))?;
+    let transfer: Transfer =
+        serde_json::from_value(envelope.data).map_err(|error| malformed(error.to_string()))?;
     if transfer.status != status {
-        return Err(malformed(format!("{} with a transfer that is {:?}", envelope.kind, transfer.status)));
+        return Err(malformed(format!(
+            "{} with a transfer that is {:?}",
+            envelope.kind, transfer.status
+        )));
     }
-    Ok(WebhookEvent { id: envelope.id, kind, created_secs: envelope.created, transfer })
+    Ok(WebhookEvent {
+        id: envelope.id,
+        kind,
+        created_secs: envelope.created,
+        transfer,
+    })
 }

@@ -59,7 +59,9 @@ impl Account {
     /// What the account holds.
     pub const fn asset(&self) -> Asset {
         match self {
-            Account::Party { asset, .. } | Account::Fx { asset } | Account::Equity { asset } => *asset,
+            Account::Party { asset, .. } | Account::Fx { asset } | Account::Equity { asset } => {
+                *asset
+            }
             Account::ChainWallet
             | Account::Incoming { .. }
             | Account::Outgoing { .. }

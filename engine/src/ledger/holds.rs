@@ -121,16 +121,30 @@ pub enum HoldRefused {
 impl Ledger {
     /// Whether `place_hold` would succeed.
     pub fn check_hold(&self, order: &HoldOrder) -> Result<(), HoldRefused> {
-        let Hold { party, asset, units, .. } = &order.hold;
+        let Hold {
+            party,
+            asset,
+            units,
+            ..
+        } = &order.hold;
         if !self.has_party(party) {
-            return Err(HoldRefused::UnknownParty { party: party.clone() });
+            return Err(HoldRefused::UnknownParty {
+                party: party.clone(),
+            });
         }
         if self.holds.contains_key(&order.payment) {
-            return Err(HoldRefused::Exists { payment: order.payment.clone() });
+            return Err(HoldRefused::Exists {
+                payment: order.payment.clone(),
+            });
         }
         let available = self.available(party, *asset);
         if available < i128::from(*units) {
-            return Err(HoldRefused::Insufficient { party: party.clone(), asset: *asset, available, needed: *units });
+            return Err(HoldRefused::Insufficient {
+                party: party.clone(),
+                asset: *asset,
+                available,
+                needed: *units,
+            });
         }
         Ok(())
     }
@@ -151,9 +165,13 @@ impl Ledger {
         units: u64,
         posting: Posting,
     ) -> Result<(HoldEvent, Transaction), HoldRefused> {
-        let hold = self.hold(payment).ok_or_else(|| HoldRefused::NoSuchHold { payment: payment.clone() })?;
+        let hold = self.hold(payment).ok_or_else(|| HoldRefused::NoSuchHold {
+            payment: payment.clone(),
+        })?;
         let (asset, held) = (hold.asset, hold.units);
-        let released = held.checked_sub(units).ok_or(HoldRefused::ExceedsHold { units, held, asset })?;
+        let released =
+            held.checked_sub(units)
+                .ok_or(HoldRefused::ExceedsHold { units, held, asset })?;
         let event = hold.event(payment, HoldChange::Posted { units, released });
         self.holds.remove(payment);
         Ok((event, self.post(posting)))
@@ -161,7 +179,9 @@ impl Ledger {
 
     /// Ends a hold and gives all of it back.
     pub fn void_hold(&mut self, payment: &PaymentId) -> Result<HoldEvent, HoldRefused> {
-        let hold = self.hold(payment).ok_or_else(|| HoldRefused::NoSuchHold { payment: payment.clone() })?;
+        let hold = self.hold(payment).ok_or_else(|| HoldRefused::NoSuchHold {
+            payment: payment.clone(),
+        })?;
         let event = hold.event(payment, HoldChange::Voided { units: hold.units });
         if self.planted != Some(Bug::ForgetHoldRelease) {
             self.holds.remove(payment);
@@ -171,7 +191,10 @@ impl Ledger {
 
     /// Ends one hold whose time is over, if it is.
     pub fn expire_hold(&mut self, payment: &PaymentId, now: Timestamp) -> Option<HoldEvent> {
-        let hold = self.holds.get(payment).filter(|hold| hold.expires_at.is_some_and(|at| at <= now))?;
+        let hold = self
+            .holds
+            .get(payment)
+            .filter(|hold| hold.expires_at.is_some_and(|at| at <= now))?;
         let event = hold.event(payment, HoldChange::Expired { units: hold.units });
         self.holds.remove(payment);
         Some(event)
@@ -196,13 +219,21 @@ impl Ledger {
 
     /// All that is set aside of a party's asset, in its smallest unit.
     pub fn held(&self, party: &PartyId, asset: Asset) -> u64 {
-        let of_party = self.holds.values().filter(|hold| hold.party == *party && hold.asset == asset);
+        let of_party = self
+            .holds
+            .values()
+            .filter(|hold| hold.party == *party && hold.asset == asset);
         of_party.fold(0_u64, |sum, hold| sum.saturating_add(hold.units))
     }
 }
 
 impl Hold {
     fn event(&self, payment: &PaymentId, change: HoldChange) -> HoldEvent {
-        HoldEvent { payment: payment.clone(), party: self.party.clone(), asset: self.asset, change }
+        HoldEvent {
+            payment: payment.clone(),
+            party: self.party.clone(),
+            asset: self.asset,
+            change,
+        }
     }
 }

@@ -75,7 +75,10 @@ pub struct Ledger {
 }
 
 /// JSON objects have text keys only; accounts are structured.
-fn as_pairs<S: Serializer>(balances: &BTreeMap<Account, i128>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_pairs<S: Serializer>(
+    balances: &BTreeMap<Account, i128>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(balances)
 }
 
@@ -93,7 +96,13 @@ impl Ledger {
 
     /// Opens a party's accounts.
     pub fn open_party(&mut self, party: &PartyId) -> Result<(), PartyExists> {
-        if self.parties.insert(party.clone()) { Ok(()) } else { Err(PartyExists { party: party.clone() }) }
+        if self.parties.insert(party.clone()) {
+            Ok(())
+        } else {
+            Err(PartyExists {
+                party: party.clone(),
+            })
+        }
     }
 
     /// Whether the party has accounts.
@@ -111,22 +120,49 @@ impl Ledger {
     /// # Panics
     /// If the lines do not sum to zero per asset, or no line is left: both are errors of the program.
     pub fn post(&mut self, posting: Posting) -> Transaction {
-        let lines: Vec<Line> = posting.lines.into_iter().filter(|(_, amount)| *amount != 0).map(line).collect();
-        assert!(!lines.is_empty(), "a transaction without lines: {}", posting.memo);
+        let lines: Vec<Line> = posting
+            .lines
+            .into_iter()
+            .filter(|(_, amount)| *amount != 0)
+            .map(line)
+            .collect();
+        assert!(
+            !lines.is_empty(),
+            "a transaction without lines: {}",
+            posting.memo
+        );
         for (asset, sum) in sums(&lines) {
-            assert_eq!(sum, 0, "lines of `{}` do not sum to zero in {asset}: {lines:?}", posting.memo);
+            assert_eq!(
+                sum, 0,
+                "lines of `{}` do not sum to zero in {asset}: {lines:?}",
+                posting.memo
+            );
         }
-        let booked = if self.planted == Some(Bug::UnbalancedPosting) { lines.len().saturating_sub(1) } else { lines.len() };
+        let booked = if self.planted == Some(Bug::UnbalancedPosting) {
+            lines.len().saturating_sub(1)
+        } else {
+            lines.len()
+        };
         for line in lines.iter().take(booked) {
             let balance = self.balances.entry(line.account.clone()).or_insert(0);
-            *balance = balance.checked_add(line.amount).expect("64-bit amounts do not fill 128 bits");
+            *balance = balance
+                .checked_add(line.amount)
+                .expect("64-bit amounts do not fill 128 bits");
             if *balance == 0 {
                 self.balances.remove(&line.account);
             }
         }
         let number = self.posted;
-        self.posted = number.checked_add(1).expect("transactions are counted in 64 bits");
-        Transaction { number, at: posting.at, payment: posting.payment, memo: posting.memo.to_owned(), lines }
+        self.posted = number
+            .checked_add(1)
+            .expect("transactions are counted in 64 bits");
+        Transaction {
+            number,
+            at: posting.at,
+            payment: posting.payment,
+            memo: posting.memo.to_owned(),
+            lines,
+        }
     }
 
     /// The balance of an account; zero if nothing was ever booked on it.
@@ -136,7 +172,9 @@ impl Ledger {
 
     /// Every account whose balance is not zero, in the order of [`Account`].
     pub fn accounts(&self) -> impl Iterator<Item = (&Account, i128)> {
-        self.balances.iter().map(|(account, balance)| (account, *balance))
+        self.balances
+            .iter()
+            .map(|(account, balance)| (account, *balance))
     }
 
     /// The sum of all balances per asset: zero, if the books are right.
@@ -152,7 +190,12 @@ impl Ledger {
     /// What a party can still spend: what we owe it, less what is held. Negative only after a reorganisation has
     /// taken back a credit that was spent already.
     pub fn available(&self, party: &PartyId, asset: Asset) -> i128 {
-        let owed = self.balance(&Account::Party { party: party.clone(), asset }).saturating_neg();
+        let owed = self
+            .balance(&Account::Party {
+                party: party.clone(),
+                asset,
+            })
+            .saturating_neg();
         owed.saturating_sub(i128::from(self.held(party, asset)))
     }
 
@@ -170,7 +213,9 @@ fn sums(lines: &[Line]) -> BTreeMap<Asset, i128> {
     let mut sums = BTreeMap::new();
     for line in lines {
         let sum = sums.entry(line.account.asset()).or_insert(0_i128);
-        *sum = sum.checked_add(line.amount).expect("64-bit amounts do not fill 128 bits");
+        *sum = sum
+            .checked_add(line.amount)
+            .expect("64-bit amounts do not fill 128 bits");
     }
     sums
 }

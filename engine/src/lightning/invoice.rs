@@ -84,10 +84,16 @@ pub enum InvoiceRefused {
 }
 
 /// Reads an invoice that is to be paid at `now`.
-pub fn check_invoice(text: &str, now: Timestamp, network: Network) -> Result<CheckedInvoice, InvoiceRefused> {
+pub fn check_invoice(
+    text: &str,
+    now: Timestamp,
+    network: Network,
+) -> Result<CheckedInvoice, InvoiceRefused> {
     let checked = read(text, network)?;
     if now >= checked.expires_at {
-        return Err(InvoiceRefused::Expired { expired_at: checked.expires_at });
+        return Err(InvoiceRefused::Expired {
+            expired_at: checked.expires_at,
+        });
     }
     Ok(checked)
 }
@@ -102,7 +108,10 @@ pub fn check_issued(
 ) -> Result<CheckedInvoice, InvoiceRefused> {
     let checked = read(text, network)?;
     if checked.amount_msat != asked {
-        return Err(InvoiceRefused::OtherAmount { found: checked.amount_msat, asked });
+        return Err(InvoiceRefused::OtherAmount {
+            found: checked.amount_msat,
+            asked,
+        });
     }
     if hold_hash.is_some_and(|hash| hash != checked.payment_hash) {
         return Err(InvoiceRefused::OtherHash);
@@ -116,9 +125,15 @@ fn read(text: &str, network: Network) -> Result<CheckedInvoice, InvoiceRefused> 
     }
     let invoice: Bolt11Invoice = text.trim().parse().map_err(refused)?;
     if !is_of(network, &invoice.currency()) {
-        return Err(InvoiceRefused::WrongNetwork { found: invoice.currency().to_string(), expected: network });
+        return Err(InvoiceRefused::WrongNetwork {
+            found: invoice.currency().to_string(),
+            expected: network,
+        });
     }
-    let amount = invoice.amount_milli_satoshis().filter(|msat| *msat > 0).ok_or(InvoiceRefused::NoAmount)?;
+    let amount = invoice
+        .amount_milli_satoshis()
+        .filter(|msat| *msat > 0)
+        .ok_or(InvoiceRefused::NoAmount)?;
     Ok(CheckedInvoice {
         payment_hash: invoice.payment_hash().to_byte_array(),
         amount_msat: Msat(amount),
@@ -133,7 +148,10 @@ fn read(text: &str, network: Network) -> Result<CheckedInvoice, InvoiceRefused> 
 
 /// Timestamp plus expiry (default 3,600 s); saturates, as both come from outside.
 fn expiry(invoice: &Bolt11Invoice) -> Timestamp {
-    let seconds = invoice.duration_since_epoch().saturating_add(invoice.expiry_time()).as_secs();
+    let seconds = invoice
+        .duration_since_epoch()
+        .saturating_add(invoice.expiry_time())
+        .as_secs();
     Timestamp(seconds.saturating_mul(1_000))
 }
 
@@ -150,9 +168,15 @@ const fn is_of(network: Network, currency: &Currency) -> bool {
 
 fn refused(error: ParseOrSemanticError) -> InvoiceRefused {
     match error {
-        ParseOrSemanticError::ParseError(cause) => InvoiceRefused::NotBolt11 { cause: cause.to_string() },
-        ParseOrSemanticError::SemanticError(Bolt11SemanticError::InvalidSignature) => InvoiceRefused::BadSignature,
-        ParseOrSemanticError::SemanticError(cause) => InvoiceRefused::Unpayable { cause: cause.to_string() },
+        ParseOrSemanticError::ParseError(cause) => InvoiceRefused::NotBolt11 {
+            cause: cause.to_string(),
+        },
+        ParseOrSemanticError::SemanticError(Bolt11SemanticError::InvalidSignature) => {
+            InvoiceRefused::BadSignature
+        }
+        ParseOrSemanticError::SemanticError(cause) => InvoiceRefused::Unpayable {
+            cause: cause.to_string(),
+        },
     }
 }
 

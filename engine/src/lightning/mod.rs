@@ -29,6 +29,10 @@ mod tests {
         assert_eq!(max_fee(Msat(1_000_001), Msat(0), 10_000), Msat(10_001));
         assert_eq!(max_fee(Msat(1_000), Msat(5_000), 10_000), Msat(5_000));
         assert_eq!(max_fee(Msat(0), Msat(0), 10_000), Msat(0));
-        assert_eq!(max_fee(Msat(u64::MAX), Msat(0), u32::MAX), Msat(u64::MAX), "saturates");
+        assert_eq!(
+            max_fee(Msat(u64::MAX), Msat(0), u32::MAX),
+            Msat(u64::MAX),
+            "saturates"
+        );
     }
 }

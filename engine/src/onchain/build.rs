@@ -9,9 +9,9 @@ use super::Onchain;
 use super::draws::Draws;
 use crate::money::Sat;
 use crate::rail::Entropy;
+use bdk_wallet::KeychainKind;
 use bdk_wallet::error::CreateTxError;
 use bdk_wallet::miniscript::psbt::PsbtExt;
-use bdk_wallet::KeychainKind;
 use bitcoin::{Amount, FeeRate, OutPoint, Psbt, ScriptBuf, Transaction, Txid};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -129,7 +129,11 @@ pub(super) struct BuiltTransaction {
 
 impl BuiltTransaction {
     fn inputs(&self) -> impl Iterator<Item = OutPoint> {
-        self.psbt.unsigned_tx.input.iter().map(|input| input.previous_output)
+        self.psbt
+            .unsigned_tx
+            .input
+            .iter()
+            .map(|input| input.previous_output)
     }
 }
 
@@ -137,20 +141,37 @@ impl Onchain {
     /// Builds a transaction that signals replaceability (BIP 125). If it is refused, nothing has changed.
     pub fn build(&mut self, order: BuildOrder) -> Result<Built, BuildRefused> {
         let change_index = self.wallet.next_derivation_index(KeychainKind::Internal);
-        let change = self.wallet.peek_address(KeychainKind::Internal, change_index).script_pubkey();
+        let change = self
+            .wallet
+            .peek_address(KeychainKind::Internal, change_index)
+            .script_pubkey();
         let psbt = self.select(&order, change.clone())?;
         let fee_sat = fee_of(&psbt)?;
         if fee_sat > order.max_fee_sat {
-            return Err(BuildRefused::FeeTooHigh { fee_sat, max_fee_sat: order.max_fee_sat });
+            return Err(BuildRefused::FeeTooHigh {
+                fee_sat,
+                max_fee_sat: order.max_fee_sat,
+            });
         }
         let txid = psbt.unsigned_tx.compute_txid();
-        if psbt.unsigned_tx.output.iter().any(|output| output.script_pubkey == change) {
+        if psbt
+            .unsigned_tx
+            .output
+            .iter()
+            .any(|output| output.script_pubkey == change)
+        {
             // The addresses revealed are of no interest here; the wallet has recorded them.
-            let _revealed = self.wallet.reveal_addresses_to(KeychainKind::Internal, change_index);
+            let _revealed = self
+                .wallet
+                .reveal_addresses_to(KeychainKind::Internal, change_index);
         }
         let psbt_base64 = psbt.to_string();
         self.built.insert(txid, BuiltTransaction { psbt });
-        Ok(Built { psbt_base64, txid, fee_sat })
+        Ok(Built {
+            psbt_base64,
+            txid,
+            fee_sat,
+        })
     }
 
     /// The signed transaction, if the signer's PSBT is one that was built here and every signature in it holds.
@@ -158,9 +179,14 @@ impl Onchain {
     /// Only signatures are taken from the signer; what the inputs are worth is what the wallet said when building.
     pub fn finalise(&self, psbt_base64: &str) -> Result<Transaction, FinaliseRefused> {
         let unreadable = |cause: String| FinaliseRefused::Unreadable { cause };
-        let signed: Psbt = psbt_base64.parse().map_err(|e: bitcoin::psbt::PsbtParseError| unreadable(e.to_string()))?;
+        let signed: Psbt = psbt_base64
+            .parse()
+            .map_err(|e: bitcoin::psbt::PsbtParseError| unreadable(e.to_string()))?;
         let txid = signed.unsigned_tx.compute_txid();
-        let built = self.built.get(&txid).ok_or(FinaliseRefused::NotBuiltHere { txid })?;
+        let built = self
+            .built
+            .get(&txid)
+            .ok_or(FinaliseRefused::NotBuiltHere { txid })?;
         let mut psbt = built.psbt.clone();
         for (ours, theirs) in psbt.inputs.iter_mut().zip(signed.inputs) {
             ours.partial_sigs = theirs.partial_sigs;
@@ -172,9 +198,14 @@ impl Onchain {
         let secp = self.wallet.secp_ctx();
         psbt.finalize_mut(secp).map_err(|errors| {
             let causes: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            FinaliseRefused::Unsatisfied { cause: causes.join("; ") }
+            FinaliseRefused::Unsatisfied {
+                cause: causes.join("; "),
+            }
         })?;
-        psbt.extract(secp).map_err(|error| FinaliseRefused::Unsatisfied { cause: error.to_string() })
+        psbt.extract(secp)
+            .map_err(|error| FinaliseRefused::Unsatisfied {
+                cause: error.to_string(),
+            })
     }
 
     /// Unlocks the coins of a transaction that will never be broadcast. The caller answers for that: a signed copy that
@@ -198,7 +229,9 @@ impl Onchain {
             .drain_to(change)
             .fee_rate(FeeRate::from_sat_per_kwu(order.feerate_sat_per_kwu))
             .unspendable(unspendable);
-        builder.finish_with_aux_rand(&mut Draws::new(order.entropy)).map_err(|error| refused(order, error))
+        builder
+            .finish_with_aux_rand(&mut Draws::new(order.entropy))
+            .map_err(|error| refused(order, error))
     }
 
     /// Locked coins, and unconfirmed money of others: whoever sent it can still take it back.
@@ -207,7 +240,9 @@ impl Onchain {
         let foreign = self.wallet.list_unspent().filter(|output| {
             !output.chain_position.is_confirmed() && !self.built.contains_key(&output.outpoint.txid)
         });
-        locked.chain(foreign.map(|output| output.outpoint)).collect()
+        locked
+            .chain(foreign.map(|output| output.outpoint))
+            .collect()
     }
 }
 
@@ -218,18 +253,24 @@ fn as_base64<S: Serializer>(psbt: &Psbt, serializer: S) -> Result<S::Ok, S::Erro
 fn fee_of(psbt: &Psbt) -> Result<Sat, BuildRefused> {
     match psbt.fee() {
         Ok(fee) => Ok(Sat(fee.to_sat())),
-        Err(error) => Err(BuildRefused::Unbuildable { cause: error.to_string() }),
+        Err(error) => Err(BuildRefused::Unbuildable {
+            cause: error.to_string(),
+        }),
     }
 }
 
 fn refused(order: &BuildOrder, error: CreateTxError) -> BuildRefused {
     match error {
-        CreateTxError::OutputBelowDustLimit(_) => BuildRefused::Dust { amount_sat: order.amount_sat },
+        CreateTxError::OutputBelowDustLimit(_) => BuildRefused::Dust {
+            amount_sat: order.amount_sat,
+        },
         CreateTxError::CoinSelection(short) => BuildRefused::InsufficientFunds {
             needed_sat: Sat(short.needed.to_sat()),
             available_sat: Sat(short.available.to_sat()),
         },
         // bdk's enum grows with its features; whatever else it finds is told in its own words.
-        other => BuildRefused::Unbuildable { cause: other.to_string() },
+        other => BuildRefused::Unbuildable {
+            cause: other.to_string(),
+        },
     }
 }

@@ -17,7 +17,12 @@ pub(super) struct Draws {
 
 impl Draws {
     pub(super) const fn new(entropy: Entropy) -> Self {
-        Self { entropy, next_block: 0, block: [0; BLOCK_BYTES], used: BLOCK_BYTES }
+        Self {
+            entropy,
+            next_block: 0,
+            block: [0; BLOCK_BYTES],
+            used: BLOCK_BYTES,
+        }
     }
 
     fn next_byte(&mut self) -> u8 {

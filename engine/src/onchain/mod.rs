@@ -54,7 +54,9 @@ pub enum DescriptorsRefused {
         which: &'static str,
     },
     /// Signing would change the transaction's id.
-    #[error("the {which} descriptor is not segwit, so a transaction's id would depend on its signatures")]
+    #[error(
+        "the {which} descriptor is not segwit, so a transaction's id would depend on its signatures"
+    )]
     NotSegwit {
         /// `external` or `internal`.
         which: &'static str,
@@ -89,7 +91,12 @@ pub struct Received {
 impl Received {
     /// The sum of the outputs with at least `depth` confirmations (0: all).
     pub fn at_depth(&self, depth: u32) -> Sat {
-        Sat(self.outputs.iter().filter(|o| o.confirmations >= depth).map(|o| o.value_sat.0).sum())
+        Sat(self
+            .outputs
+            .iter()
+            .filter(|o| o.confirmations >= depth)
+            .map(|o| o.value_sat.0)
+            .sum())
     }
 }
 
@@ -158,7 +165,9 @@ impl Onchain {
             value_sat: *value,
             confirmations: self.confirmations(outpoint.txid).unwrap_or(0),
         });
-        Received { outputs: outputs.collect() }
+        Received {
+            outputs: outputs.collect(),
+        }
     }
 
     /// All unspent outputs of ours in the latest view: confirmed, unconfirmed and immature together.
@@ -169,7 +178,9 @@ impl Onchain {
     /// Confirmations of a transaction that touches the wallet: `None` if the latest view lacks it, 0 in the mempool.
     pub fn confirmations(&self, txid: Txid) -> Option<u32> {
         let height = self.positions.get(&txid)?;
-        Some(height.map_or(0, |height| self.tip().height.saturating_sub(height).saturating_add(1)))
+        Some(height.map_or(0, |height| {
+            self.tip().height.saturating_sub(height).saturating_add(1)
+        }))
     }
 
     /// The best block known.
@@ -179,14 +190,24 @@ impl Onchain {
 
     /// The blocks known to be in the best chain, ascending from genesis to the tip, with gaps.
     pub fn blocks(&self) -> Vec<BlockId> {
-        let mut blocks: Vec<_> = self.wallet.checkpoints().map(|at| own_block(at.block_id())).collect();
+        let mut blocks: Vec<_> = self
+            .wallet
+            .checkpoints()
+            .map(|at| own_block(at.block_id()))
+            .collect();
         blocks.reverse();
         blocks
     }
 
     /// Every script to watch: all revealed ones and the lookahead, change included.
     pub fn watched_scripts(&self) -> Vec<ScriptBuf> {
-        self.wallet.spk_index().inner().all_spks().values().cloned().collect()
+        self.wallet
+            .spk_index()
+            .inner()
+            .all_spks()
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// Whether `apply_view` would accept this view.
@@ -233,19 +254,36 @@ pub enum AddressRefused {
 
 /// The script of an address as typed, if it belongs to `network`.
 pub fn check_address(text: &str, network: Network) -> Result<ScriptBuf, AddressRefused> {
-    let address: Address<_> = text.trim().parse().map_err(|cause: bitcoin::address::ParseError| {
-        AddressRefused::Unreadable { text: text.to_owned(), cause: cause.to_string() }
-    })?;
+    let address: Address<_> =
+        text.trim()
+            .parse()
+            .map_err(
+                |cause: bitcoin::address::ParseError| AddressRefused::Unreadable {
+                    text: text.to_owned(),
+                    cause: cause.to_string(),
+                },
+            )?;
     match address.require_network(network) {
         Ok(address) => Ok(address.script_pubkey()),
-        Err(_) => Err(AddressRefused::WrongNetwork { text: text.to_owned(), network }),
+        Err(_) => Err(AddressRefused::WrongNetwork {
+            text: text.to_owned(),
+            network,
+        }),
     }
 }
 
-fn ranged(which: &'static str, text: &str) -> Result<Descriptor<DescriptorPublicKey>, DescriptorsRefused> {
-    let descriptor: Descriptor<DescriptorPublicKey> = text.parse().map_err(|cause: bdk_wallet::miniscript::Error| {
-        DescriptorsRefused::Unreadable { which, cause: cause.to_string() }
-    })?;
+fn ranged(
+    which: &'static str,
+    text: &str,
+) -> Result<Descriptor<DescriptorPublicKey>, DescriptorsRefused> {
+    let descriptor: Descriptor<DescriptorPublicKey> =
+        text.parse()
+            .map_err(
+                |cause: bdk_wallet::miniscript::Error| DescriptorsRefused::Unreadable {
+                    which,
+                    cause: cause.to_string(),
+                },
+            )?;
     if !descriptor.has_wildcard() {
         return Err(DescriptorsRefused::NotRanged { which });
     }
@@ -256,7 +294,10 @@ fn ranged(which: &'static str, text: &str) -> Result<Descriptor<DescriptorPublic
 }
 
 const fn own_block(block: bdk_wallet::chain::BlockId) -> BlockId {
-    BlockId { height: block.height, hash: block.hash }
+    BlockId {
+        height: block.height,
+        hash: block.hash,
+    }
 }
 
 #[cfg(test)]

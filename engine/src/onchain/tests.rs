@@ -20,7 +20,10 @@ fn master(seed: u8) -> Xpriv {
 
 fn descriptors() -> Descriptors {
     let public = Xpub::from_priv(&Secp256k1::new(), &master(7));
-    Descriptors { external: format!("wpkh({public}/0/*)"), internal: format!("wpkh({public}/1/*)") }
+    Descriptors {
+        external: format!("wpkh({public}/0/*)"),
+        internal: format!("wpkh({public}/1/*)"),
+    }
 }
 
 fn wallet() -> Onchain {
@@ -35,7 +38,15 @@ fn sign(seed: u8, psbt_base64: &str) -> String {
         .create_wallet_no_persist()
         .expect("usable descriptors");
     let mut psbt: Psbt = psbt_base64.parse().expect("a PSBT");
-    signer.sign(&mut psbt, SignOptions { try_finalize: false, ..SignOptions::default() }).expect("signing works");
+    signer
+        .sign(
+            &mut psbt,
+            SignOptions {
+                try_finalize: false,
+                ..SignOptions::default()
+            },
+        )
+        .expect("signing works");
     psbt.to_string()
 }
 
@@ -43,7 +54,10 @@ fn sign(seed: u8, psbt_base64: &str) -> String {
 fn block(branch: &str, height: u32) -> BlockId {
     match height {
         0 => wallet().tip(),
-        _ => BlockId { height, hash: bitcoin::BlockHash::hash(format!("{branch} {height}").as_bytes()) },
+        _ => BlockId {
+            height,
+            hash: bitcoin::BlockHash::hash(format!("{branch} {height}").as_bytes()),
+        },
     }
 }
 
@@ -53,9 +67,20 @@ fn branch(name: &str, from: u32, to: u32) -> Vec<BlockId> {
 
 /// A payment to `script` that spends an outpoint of its own, named by `coin`.
 fn payment(script: &ScriptBuf, sat: u64, coin: &str) -> Transaction {
-    let previous_output = OutPoint { txid: Txid::hash(coin.as_bytes()), vout: 0 };
-    let input = TxIn { previous_output, sequence: Sequence::MAX, script_sig: ScriptBuf::new(), witness: Witness::new() };
-    let output = TxOut { value: Amount::from_sat(sat), script_pubkey: script.clone() };
+    let previous_output = OutPoint {
+        txid: Txid::hash(coin.as_bytes()),
+        vout: 0,
+    };
+    let input = TxIn {
+        previous_output,
+        sequence: Sequence::MAX,
+        script_sig: ScriptBuf::new(),
+        witness: Witness::new(),
+    };
+    let output = TxOut {
+        value: Amount::from_sat(sat),
+        script_pubkey: script.clone(),
+    };
     Transaction {
         version: transaction::Version::TWO,
         lock_time: absolute::LockTime::ZERO,
@@ -65,16 +90,28 @@ fn payment(script: &ScriptBuf, sat: u64, coin: &str) -> Transaction {
 }
 
 fn in_mempool(transaction: &Transaction) -> SeenTransaction {
-    SeenTransaction { transaction: transaction.clone(), position: ChainPosition::Mempool }
+    SeenTransaction {
+        transaction: transaction.clone(),
+        position: ChainPosition::Mempool,
+    }
 }
 
 fn confirmed(transaction: &Transaction, block: BlockId) -> SeenTransaction {
-    let position = ChainPosition::Confirmed { block, time_secs: 1_700_000_000 };
-    SeenTransaction { transaction: transaction.clone(), position }
+    let position = ChainPosition::Confirmed {
+        block,
+        time_secs: 1_700_000_000,
+    };
+    SeenTransaction {
+        transaction: transaction.clone(),
+        position,
+    }
 }
 
 fn view(blocks: Vec<BlockId>, transactions: Vec<SeenTransaction>) -> ChainView {
-    ChainView { blocks, transactions }
+    ChainView {
+        blocks,
+        transactions,
+    }
 }
 
 fn state(onchain: &Onchain) -> String {
@@ -83,11 +120,18 @@ fn state(onchain: &Onchain) -> String {
 
 /// bdk must find exactly the view's transactions canonical, else coin selection would differ from what is reported.
 fn assert_canonical_set_is_the_view(onchain: &Onchain) {
-    let canonical: std::collections::BTreeSet<Txid> = onchain.wallet.transactions().map(|tx| tx.tx_node.txid).collect();
+    let canonical: std::collections::BTreeSet<Txid> = onchain
+        .wallet
+        .transactions()
+        .map(|tx| tx.tx_node.txid)
+        .collect();
     assert_eq!(canonical, onchain.positions.keys().copied().collect());
     for transaction in onchain.wallet.transactions() {
         let height = onchain.positions[&transaction.tx_node.txid];
-        assert_eq!(transaction.chain_position.confirmation_height_upper_bound(), height);
+        assert_eq!(
+            transaction.chain_position.confirmation_height_upper_bound(),
+            height
+        );
     }
 }
 
@@ -102,32 +146,68 @@ fn every_address_is_fresh_and_watched() {
         assert!(scripts.insert(script), "given out twice");
     }
     let both_lookaheads = usize::try_from(2 * LOOKAHEAD_SCRIPTS).expect("small");
-    assert_eq!(onchain.watched_scripts().len(), scripts.len() + both_lookaheads);
+    assert_eq!(
+        onchain.watched_scripts().len(),
+        scripts.len() + both_lookaheads
+    );
 }
 
 #[test]
 fn descriptors_that_cannot_serve_are_refused() {
     let good = descriptors();
     let refusal = |external: &str, internal: &str, network| {
-        let descriptors = Descriptors { external: external.to_owned(), internal: internal.to_owned() };
+        let descriptors = Descriptors {
+            external: external.to_owned(),
+            internal: internal.to_owned(),
+        };
         Onchain::new(&descriptors, network).expect_err("must be refused")
     };
     let private = format!("wpkh({}/0/*)", master(7));
     let fixed = good.external.replace("/*", "/5");
     let legacy = good.external.replace("wpkh", "pkh");
     let regtest = Network::Regtest;
-    assert!(matches!(refusal(&private, &good.internal, regtest), DescriptorsRefused::Unreadable { which: "external", .. }));
-    assert!(matches!(refusal(&good.external, "nonsense", regtest), DescriptorsRefused::Unreadable { which: "internal", .. }));
-    assert!(matches!(refusal(&fixed, &good.internal, regtest), DescriptorsRefused::NotRanged { .. }));
-    assert!(matches!(refusal(&legacy, &good.internal, regtest), DescriptorsRefused::NotSegwit { .. }));
-    assert!(matches!(refusal(&good.external, &good.external, regtest), DescriptorsRefused::Unusable { .. }));
-    assert!(matches!(refusal(&good.external, &good.internal, Network::Bitcoin), DescriptorsRefused::Unusable { .. }));
+    assert!(matches!(
+        refusal(&private, &good.internal, regtest),
+        DescriptorsRefused::Unreadable {
+            which: "external",
+            ..
+        }
+    ));
+    assert!(matches!(
+        refusal(&good.external, "nonsense", regtest),
+        DescriptorsRefused::Unreadable {
+            which: "internal",
+            ..
+        }
+    ));
+    assert!(matches!(
+        refusal(&fixed, &good.internal, regtest),
+        DescriptorsRefused::NotRanged { .. }
+    ));
+    assert!(matches!(
+        refusal(&legacy, &good.internal, regtest),
+        DescriptorsRefused::NotSegwit { .. }
+    ));
+    assert!(matches!(
+        refusal(&good.external, &good.external, regtest),
+        DescriptorsRefused::Unusable { .. }
+    ));
+    assert!(matches!(
+        refusal(&good.external, &good.internal, Network::Bitcoin),
+        DescriptorsRefused::Unusable { .. }
+    ));
 }
 
 #[test]
 fn addresses_of_other_networks_are_refused() {
     let mainnet = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4";
-    assert!(matches!(wallet().script_of(mainnet), Err(AddressRefused::WrongNetwork { .. })));
-    assert!(matches!(wallet().script_of("bc1qnonsense"), Err(AddressRefused::Unreadable { .. })));
+    assert!(matches!(
+        wallet().script_of(mainnet),
+        Err(AddressRefused::WrongNetwork { .. })
+    ));
+    assert!(matches!(
+        wallet().script_of("bc1qnonsense"),
+        Err(AddressRefused::Unreadable { .. })
+    ));
     assert!(check_address(mainnet, Network::Bitcoin).is_ok());
 }

@@ -4,7 +4,9 @@
 use super::order::{Charge, Destination, Payout};
 use super::record::{Payment, Status};
 use super::refusal::{ChargeRefused, DecisionRefused, OpeningRefused, PayoutRefused};
-use super::{Payments, charge_lightning::LightningChargeState, payout_lightning, payout_onchain, payout_sepa};
+use super::{
+    Payments, charge_lightning::LightningChargeState, payout_lightning, payout_onchain, payout_sepa,
+};
 use crate::fiat::{self, Iban};
 use crate::id::{PartyId, PaymentId};
 use crate::lightning::{self, CheckedInvoice};
@@ -24,19 +26,33 @@ impl Payments {
     /// Whether the charge would be accepted.
     pub fn check_charge(&self, order: &Charge) -> Result<(), ChargeRefused> {
         if !self.ledger.has_party(&order.party) {
-            return Err(ChargeRefused::UnknownParty { party: order.party.clone() });
+            return Err(ChargeRefused::UnknownParty {
+                party: order.party.clone(),
+            });
         }
         if self.records.contains_key(&order.payment) {
-            return Err(ChargeRefused::PaymentIdUsed { payment: order.payment.clone() });
+            return Err(ChargeRefused::PaymentIdUsed {
+                payment: order.payment.clone(),
+            });
         }
         match (order.rail, order.hold) {
             (Rail::Sepa, _) => return Err(ChargeRefused::RailNotOffered { rail: order.rail }),
-            (Rail::Onchain, true) => return Err(ChargeRefused::HoldNotOffered { rail: order.rail }),
+            (Rail::Onchain, true) => {
+                return Err(ChargeRefused::HoldNotOffered { rail: order.rail });
+            }
             (Rail::Onchain, false) | (Rail::Lightning, _) => {}
         }
-        let (amount, least, most) = (order.amount_msat, self.policy.min_charge_msat, self.policy.max_charge_msat);
+        let (amount, least, most) = (
+            order.amount_msat,
+            self.policy.min_charge_msat,
+            self.policy.max_charge_msat,
+        );
         if amount < least || amount > most {
-            return Err(ChargeRefused::AmountOutOfRange { amount, least, most });
+            return Err(ChargeRefused::AmountOutOfRange {
+                amount,
+                least,
+                most,
+            });
         }
         if order.rail == Rail::Onchain && amount.to_sat_exact().is_none() {
             return Err(ChargeRefused::NotWholeSatoshi { amount });
@@ -45,7 +61,8 @@ impl Payments {
         if expires_in == Span(0) || expires_in > most {
             return Err(ChargeRefused::ExpiryOutOfRange { expires_in, most });
         }
-        self.room().map_err(|open| ChargeRefused::TooManyOpen { open })
+        self.room()
+            .map_err(|open| ChargeRefused::TooManyOpen { open })
     }
 
     /// Whether the payout would be accepted at `now`.
@@ -63,11 +80,15 @@ impl Payments {
         self.check_payout_limits(order)?;
         let destination = self.check_destination(now, order)?;
         let hold = match &destination {
-            CheckedDestination::Invoice(_, invoice) => payout_lightning::hold(&self.policy, order, invoice),
+            CheckedDestination::Invoice(_, invoice) => {
+                payout_lightning::hold(&self.policy, order, invoice)
+            }
             CheckedDestination::Script(_, amount) => {
                 payout_onchain::hold(&self.policy, order, *amount, now.plus(order.deadline))
             }
-            CheckedDestination::Account(_, _, amount) => payout_sepa::hold(&self.policy, order, *amount)?,
+            CheckedDestination::Account(_, _, amount) => {
+                payout_sepa::hold(&self.policy, order, *amount)?
+            }
         };
         self.ledger.check_hold(&hold)?;
         Ok(destination)
@@ -75,10 +96,14 @@ impl Payments {
 
     fn check_identity(&self, party: &PartyId, payment: &PaymentId) -> Result<(), PayoutRefused> {
         if !self.ledger.has_party(party) {
-            return Err(PayoutRefused::UnknownParty { party: party.clone() });
+            return Err(PayoutRefused::UnknownParty {
+                party: party.clone(),
+            });
         }
         if self.records.contains_key(payment) {
-            return Err(PayoutRefused::PaymentIdUsed { payment: payment.clone() });
+            return Err(PayoutRefused::PaymentIdUsed {
+                payment: payment.clone(),
+            });
         }
         Ok(())
     }
@@ -96,25 +121,37 @@ impl Payments {
         if deadline == Span(0) || deadline > most {
             return Err(PayoutRefused::DeadlineOutOfRange { deadline, most });
         }
-        self.room().map_err(|open| PayoutRefused::TooManyOpen { open })
+        self.room()
+            .map_err(|open| PayoutRefused::TooManyOpen { open })
     }
 
-    fn check_destination(&self, now: Timestamp, order: &Payout) -> Result<CheckedDestination, PayoutRefused> {
+    fn check_destination(
+        &self,
+        now: Timestamp,
+        order: &Payout,
+    ) -> Result<CheckedDestination, PayoutRefused> {
         let amount = Msat(order.quantity.units);
         match &order.destination {
             Destination::Invoice(text) => {
                 let invoice = lightning::check_invoice(text, now, self.network)?;
                 if invoice.amount_msat != amount {
-                    return Err(PayoutRefused::InvoiceAmountDiffers { invoice: invoice.amount_msat, payout: amount });
+                    return Err(PayoutRefused::InvoiceAmountDiffers {
+                        invoice: invoice.amount_msat,
+                        payout: amount,
+                    });
                 }
                 match self.paid_hashes.get(&super::hex(&invoice.payment_hash)) {
-                    Some(payment) => Err(PayoutRefused::InvoiceUsed { payment: payment.clone() }),
+                    Some(payment) => Err(PayoutRefused::InvoiceUsed {
+                        payment: payment.clone(),
+                    }),
                     None => Ok(CheckedDestination::Invoice(text.trim().to_owned(), invoice)),
                 }
             }
             Destination::Address(text) => {
                 let script = onchain::check_address(text, self.network)?;
-                let sat = amount.to_sat_exact().ok_or(PayoutRefused::NotWholeSatoshi { amount })?;
+                let sat = amount
+                    .to_sat_exact()
+                    .ok_or(PayoutRefused::NotWholeSatoshi { amount })?;
                 let least = Sat(script.minimal_non_dust().to_sat());
                 if sat < least {
                     let least = least.to_msat().unwrap_or(Msat(u64::MAX));
@@ -125,7 +162,11 @@ impl Payments {
             Destination::Iban { iban, name } => {
                 let iban = Iban::parse(iban)?;
                 fiat::check_name(name)?;
-                Ok(CheckedDestination::Account(iban, name.clone(), Minor::new(order.quantity.units)))
+                Ok(CheckedDestination::Account(
+                    iban,
+                    name.clone(),
+                    Minor::new(order.quantity.units),
+                ))
             }
         }
     }
@@ -133,31 +174,54 @@ impl Payments {
     /// Whether a decision about a held payment would be accepted.
     pub fn check_decision(&self, payment: &PaymentId) -> Result<(), DecisionRefused> {
         match self.records.get(payment) {
-            None => Err(DecisionRefused::UnknownPayment { payment: payment.clone() }),
-            Some(Payment::LightningCharge(charge)) if matches!(charge.state, LightningChargeState::Held { .. }) => Ok(()),
+            None => Err(DecisionRefused::UnknownPayment {
+                payment: payment.clone(),
+            }),
+            Some(Payment::LightningCharge(charge))
+                if matches!(charge.state, LightningChargeState::Held { .. }) =>
+            {
+                Ok(())
+            }
             Some(
                 Payment::LightningCharge(_)
                 | Payment::OnchainCharge(_)
                 | Payment::LightningPayout(_)
                 | Payment::OnchainPayout(_)
                 | Payment::SepaPayout(_),
-            ) => Err(DecisionRefused::NotHeld { payment: payment.clone() }),
+            ) => Err(DecisionRefused::NotHeld {
+                payment: payment.clone(),
+            }),
         }
     }
 
     /// Whether an opening balance would be accepted.
     pub fn check_opening(rail: Rail, quantity: Quantity) -> Result<(), OpeningRefused> {
         if rail.asset() != quantity.asset {
-            return Err(OpeningRefused::WrongAsset { rail, asset: quantity.asset });
+            return Err(OpeningRefused::WrongAsset {
+                rail,
+                asset: quantity.asset,
+            });
         }
-        if quantity.units == 0 { Err(OpeningRefused::Zero) } else { Ok(()) }
+        if quantity.units == 0 {
+            Err(OpeningRefused::Zero)
+        } else {
+            Ok(())
+        }
     }
 
     /// `Err`: how many payments are open, if that is the limit.
     fn room(&self) -> Result<(), u32> {
-        let open = self.records.values().filter(|payment| !Status::is_final(payment.status())).count();
+        let open = self
+            .records
+            .values()
+            .filter(|payment| !Status::is_final(payment.status()))
+            .count();
         let open = u32::try_from(open).unwrap_or(u32::MAX);
-        if open >= self.policy.max_open_payments { Err(open) } else { Ok(()) }
+        if open >= self.policy.max_open_payments {
+            Err(open)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -168,12 +232,16 @@ fn check_assets(order: &Payout) -> Result<(), PayoutRefused> {
         Destination::Iban { .. } => Rail::Sepa,
     };
     if rail.asset() != order.quantity.asset {
-        return Err(PayoutRefused::WrongAsset { rail, asset: order.quantity.asset });
+        return Err(PayoutRefused::WrongAsset {
+            rail,
+            asset: order.quantity.asset,
+        });
     }
     match (order.quantity.asset, order.funded_by) {
         (Asset::Btc, Asset::Btc) | (Asset::Eur, Asset::Eur | Asset::Btc) => Ok(()),
-        (Asset::Btc, Asset::Eur) => {
-            Err(PayoutRefused::WrongFunding { quantity: order.quantity, funded_by: order.funded_by })
-        }
+        (Asset::Btc, Asset::Eur) => Err(PayoutRefused::WrongFunding {
+            quantity: order.quantity,
+            funded_by: order.funded_by,
+        }),
     }
 }

@@ -84,7 +84,9 @@ use LightningChargeState as State;
 
 impl LightningCharge {
     pub(super) fn create(desk: &mut Desk<'_>, order: &Charge) -> LightningCharge {
-        let preimage = order.hold.then(|| lightning::preimage(&desk.entropy, &order.payment));
+        let preimage = order
+            .hold
+            .then(|| lightning::preimage(&desk.entropy, &order.payment));
         let payment_hash = preimage.as_ref().map(lightning::payment_hash);
         let expires_at = desk.now.plus(order.expires_in);
         let expiry_secs = u32::try_from(order.expires_in.0.div_ceil(1_000)).unwrap_or(u32::MAX);
@@ -123,27 +125,48 @@ impl LightningCharge {
         let checked = result.as_ref().map_err(Clone::clone).and_then(|text| {
             let hold_hash = self.preimage.as_ref().map(lightning::payment_hash);
             let checked = lightning::check_issued(text, desk.network, self.amount, hold_hash);
-            checked.map(|invoice| (text, invoice)).map_err(|refused| refused.to_string())
+            checked
+                .map(|invoice| (text, invoice))
+                .map_err(|refused| refused.to_string())
         });
         match checked {
             Ok((text, invoice)) => {
                 self.payment_hash = Some(invoice.payment_hash);
-                self.state = State::Issued { invoice: text.clone() };
-                desk.emit(Event::ChargeIssued { payment: self.id.clone(), request: text.clone() });
+                self.state = State::Issued {
+                    invoice: text.clone(),
+                };
+                desk.emit(Event::ChargeIssued {
+                    payment: self.id.clone(),
+                    request: text.clone(),
+                });
             }
             Err(cause) => self.fail(desk, FailureReason::InvoiceNotCreated(cause)),
         }
     }
 
     /// Money waits. It is kept if it is what was asked, and sent back otherwise; told again, it changes nothing.
-    pub(super) fn on_held(&mut self, desk: &mut Desk<'_>, amount: Msat, claim_deadline_height: u32) {
+    pub(super) fn on_held(
+        &mut self,
+        desk: &mut Desk<'_>,
+        amount: Msat,
+        claim_deadline_height: u32,
+    ) {
         match &self.state {
             State::Issued { .. } if self.preimage.is_some() && amount >= self.amount => {
-                self.state = State::Held { amount, claim_deadline_height };
-                desk.emit(Event::PaymentHeld { payment: self.id.clone(), amount_msat: amount });
+                self.state = State::Held {
+                    amount,
+                    claim_deadline_height,
+                };
+                desk.emit(Event::PaymentHeld {
+                    payment: self.id.clone(),
+                    amount_msat: amount,
+                });
                 self.on_tip(desk);
             }
-            State::Requested | State::Issued { .. } | State::Settled { .. } | State::Failed { .. } => {
+            State::Requested
+            | State::Issued { .. }
+            | State::Settled { .. }
+            | State::Failed { .. } => {
                 self.send_back(desk);
             }
             State::Held { .. } | State::Releasing { .. } | State::Refusing { .. } => {}
@@ -151,10 +174,21 @@ impl LightningCharge {
     }
 
     pub(super) fn on_release(&mut self, desk: &mut Desk<'_>) {
-        let (State::Held { amount, .. }, Some(preimage)) = (&self.state, self.preimage) else { return };
+        let (State::Held { amount, .. }, Some(preimage)) = (&self.state, self.preimage) else {
+            return;
+        };
         let amount_msat = *amount;
-        desk.instruct(&self.id, "claim", Effect::ClaimHeld { preimage, amount_msat });
-        self.state = State::Releasing { amount: amount_msat };
+        desk.instruct(
+            &self.id,
+            "claim",
+            Effect::ClaimHeld {
+                preimage,
+                amount_msat,
+            },
+        );
+        self.state = State::Releasing {
+            amount: amount_msat,
+        };
     }
 
     pub(super) fn on_refuse(&mut self, desk: &mut Desk<'_>, reason: FailureReason) {
@@ -166,7 +200,13 @@ impl LightningCharge {
 
     /// A payment that nobody decides about is sent back before the chain decides (failure F52).
     pub(super) fn on_tip(&mut self, desk: &mut Desk<'_>) {
-        let State::Held { claim_deadline_height, .. } = self.state else { return };
+        let State::Held {
+            claim_deadline_height,
+            ..
+        } = self.state
+        else {
+            return;
+        };
         let height = desk.onchain.tip().height;
         if height.saturating_add(desk.policy.hold_margin_blocks) >= claim_deadline_height {
             self.on_refuse(desk, FailureReason::Expired);
@@ -180,7 +220,9 @@ impl LightningCharge {
             return;
         }
         match &self.state {
-            State::Settled { .. } if desk.has_bug(Bug::RepeatDuplicates) => self.credit(desk, amount),
+            State::Settled { .. } if desk.has_bug(Bug::RepeatDuplicates) => {
+                self.credit(desk, amount)
+            }
             State::Settled { .. } => {}
             State::Requested
             | State::Issued { .. }
@@ -192,7 +234,11 @@ impl LightningCharge {
                 self.credit(desk, amount);
                 self.state = State::Settled { amount };
                 let quantity = Quantity::btc(amount);
-                desk.emit(Event::PaymentSettled { payment: self.id.clone(), quantity, fee_msat: Msat(0) });
+                desk.emit(Event::PaymentSettled {
+                    payment: self.id.clone(),
+                    quantity,
+                    fee_msat: Msat(0),
+                });
             }
             State::Requested
             | State::Issued { .. }
@@ -216,7 +262,10 @@ impl LightningCharge {
             }
             // The node's own deadline came first.
             State::Held { .. } | State::Releasing { .. } => self.fail(desk, FailureReason::Expired),
-            State::Requested | State::Issued { .. } | State::Settled { .. } | State::Failed { .. } => {}
+            State::Requested
+            | State::Issued { .. }
+            | State::Settled { .. }
+            | State::Failed { .. } => {}
         }
     }
 
@@ -235,7 +284,10 @@ impl LightningCharge {
     }
 
     fn credit(&self, desk: &mut Desk<'_>, amount: Msat) {
-        let lines = vec![(Account::LightningChannels, msat(amount)), (party_btc(&self.party), msat(amount).saturating_neg())];
+        let lines = vec![
+            (Account::LightningChannels, msat(amount)),
+            (party_btc(&self.party), msat(amount).saturating_neg()),
+        ];
         desk.post(&self.id, "charge received", lines);
     }
 
@@ -244,20 +296,36 @@ impl LightningCharge {
             return;
         }
         self.in_suspense = Some(amount);
-        let suspense = Account::Suspense { rail: Rail::Lightning };
-        let lines = vec![(Account::LightningChannels, msat(amount)), (suspense, msat(amount).saturating_neg())];
+        let suspense = Account::Suspense {
+            rail: Rail::Lightning,
+        };
+        let lines = vec![
+            (Account::LightningChannels, msat(amount)),
+            (suspense, msat(amount).saturating_neg()),
+        ];
         desk.post(&self.id, "receipt not creditable", lines);
     }
 
     fn send_back(&mut self, desk: &mut Desk<'_>) {
-        let Some(payment_hash) = self.payment_hash else { return };
+        let Some(payment_hash) = self.payment_hash else {
+            return;
+        };
         self.sent_back = self.sent_back.saturating_add(1);
-        desk.instruct(&self.id, &fail_key(self.sent_back), Effect::FailHeld { payment_hash });
+        desk.instruct(
+            &self.id,
+            &fail_key(self.sent_back),
+            Effect::FailHeld { payment_hash },
+        );
     }
 
     fn fail(&mut self, desk: &mut Desk<'_>, reason: FailureReason) {
-        self.state = State::Failed { reason: reason.clone() };
-        desk.emit(Event::PaymentFailed { payment: self.id.clone(), reason });
+        self.state = State::Failed {
+            reason: reason.clone(),
+        };
+        desk.emit(Event::PaymentFailed {
+            payment: self.id.clone(),
+            reason,
+        });
     }
 
     pub(super) fn status(&self) -> Status {
@@ -273,5 +341,9 @@ impl LightningCharge {
 
 /// The first refusal of a charge is `fail`; a payer who tries again is refused under further keys.
 fn fail_key(n: u32) -> String {
-    if n == 1 { "fail".to_owned() } else { format!("fail-{n}") }
+    if n == 1 {
+        "fail".to_owned()
+    } else {
+        format!("fail-{n}")
+    }
 }

@@ -85,9 +85,18 @@ impl OnchainCharge {
             rail: Rail::Onchain,
             amount_msat: order.amount_msat,
         });
-        desk.instruct(&payment, "watch", Effect::WatchScript { script: script.clone() });
+        desk.instruct(
+            &payment,
+            "watch",
+            Effect::WatchScript {
+                script: script.clone(),
+            },
+        );
         desk.wake(&payment, "expiry", expires_at);
-        desk.emit(Event::ChargeIssued { payment, request: address.clone() });
+        desk.emit(Event::ChargeIssued {
+            payment,
+            request: address.clone(),
+        });
         OnchainCharge {
             id: order.payment.clone(),
             party: order.party.clone(),
@@ -109,31 +118,51 @@ impl OnchainCharge {
         self.note_seen(desk, received.at_depth(0));
         let depth = desk.policy.depth_for(self.amount);
         let deep = received.at_depth(depth);
-        let settles = self.state == State::Open && deep >= self.amount && !desk.has_bug(Bug::NeverSettle);
+        let settles =
+            self.state == State::Open && deep >= self.amount && !desk.has_bug(Bug::NeverSettle);
         if settles {
-            let credited = received.outputs.iter().filter(|o| o.confirmations >= depth).map(|o| o.outpoint).collect();
-            self.state = State::Settled { credited, amount: deep };
+            let credited = received
+                .outputs
+                .iter()
+                .filter(|o| o.confirmations >= depth)
+                .map(|o| o.outpoint)
+                .collect();
+            self.state = State::Settled {
+                credited,
+                amount: deep,
+            };
         } else if self.expired && self.state == State::Open && self.seen < self.amount {
             self.fail(desk);
         }
         self.book(desk, &received, depth);
         if settles {
             let quantity = Quantity::btc(in_msat(deep));
-            desk.emit(Event::PaymentSettled { payment: self.id.clone(), quantity, fee_msat: Msat(0) });
+            desk.emit(Event::PaymentSettled {
+                payment: self.id.clone(),
+                quantity,
+                fee_msat: Msat(0),
+            });
         }
     }
 
     /// A credit stands as long as each of its outputs has a confirmation.
     fn undo_if_lost(&mut self, desk: &mut Desk<'_>, received: &Received) {
-        let State::Settled { credited, .. } = &self.state else { return };
+        let State::Settled { credited, .. } = &self.state else {
+            return;
+        };
         let confirmed = |outpoint: &OutPoint| {
-            received.outputs.iter().any(|o| o.outpoint == *outpoint && o.confirmations >= 1)
+            received
+                .outputs
+                .iter()
+                .any(|o| o.outpoint == *outpoint && o.confirmations >= 1)
         };
         if credited.iter().all(confirmed) || desk.has_bug(Bug::IgnoreReorg) {
             return;
         }
         self.state = State::Open;
-        desk.emit(Event::PaymentUndone { payment: self.id.clone() });
+        desk.emit(Event::PaymentUndone {
+            payment: self.id.clone(),
+        });
     }
 
     fn note_seen(&mut self, desk: &mut Desk<'_>, total: Sat) {
@@ -145,23 +174,40 @@ impl OnchainCharge {
         desk.emit(if total == Sat(0) {
             Event::PaymentVanished { payment }
         } else {
-            Event::PaymentSeen { payment, amount_sat: total }
+            Event::PaymentSeen {
+                payment,
+                amount_sat: total,
+            }
         });
     }
 
     /// Posts the difference between where the money should be booked and where it is.
     fn book(&mut self, desk: &mut Desk<'_>, received: &Received, depth: u32) {
         let target = self.target(received, depth);
-        let rise = |after: Sat, before: Sat| msat(in_msat(after)).saturating_sub(msat(in_msat(before)));
+        let rise =
+            |after: Sat, before: Sat| msat(in_msat(after)).saturating_sub(msat(in_msat(before)));
         let incoming = rise(target.incoming, self.booked.incoming);
         let credited = rise(target.credited, self.booked.credited);
         let suspense = rise(target.suspense, self.booked.suspense);
         self.booked = target;
         let lines = vec![
-            (Account::ChainWallet, incoming.saturating_add(credited).saturating_add(suspense)),
-            (Account::Incoming { payment: self.id.clone() }, incoming.saturating_neg()),
+            (
+                Account::ChainWallet,
+                incoming.saturating_add(credited).saturating_add(suspense),
+            ),
+            (
+                Account::Incoming {
+                    payment: self.id.clone(),
+                },
+                incoming.saturating_neg(),
+            ),
             (party_btc(&self.party), credited.saturating_neg()),
-            (Account::Suspense { rail: Rail::Onchain }, suspense.saturating_neg()),
+            (
+                Account::Suspense {
+                    rail: Rail::Onchain,
+                },
+                suspense.saturating_neg(),
+            ),
         ];
         desk.post(&self.id, "charge on chain", lines);
     }
@@ -171,11 +217,15 @@ impl OnchainCharge {
         for output in &received.outputs {
             let deep = output.confirmations >= depth;
             let place = match &self.state {
-                State::Settled { credited, .. } if credited.contains(&output.outpoint) => &mut target.credited,
+                State::Settled { credited, .. } if credited.contains(&output.outpoint) => {
+                    &mut target.credited
+                }
                 State::Settled { .. } | State::Failed { .. } if deep => &mut target.suspense,
                 State::Open | State::Settled { .. } | State::Failed { .. } => &mut target.incoming,
             };
-            *place = place.checked_add(output.value_sat).expect("amounts on chain are below 21 million bitcoin");
+            *place = place
+                .checked_add(output.value_sat)
+                .expect("amounts on chain are below 21 million bitcoin");
         }
         if let State::Settled { amount, .. } = &self.state {
             // Equal, unless a test planted the bug that keeps a lost credit.
@@ -194,8 +244,13 @@ impl OnchainCharge {
     }
 
     fn fail(&mut self, desk: &mut Desk<'_>) {
-        self.state = State::Failed { reason: FailureReason::Expired };
-        desk.emit(Event::PaymentFailed { payment: self.id.clone(), reason: FailureReason::Expired });
+        self.state = State::Failed {
+            reason: FailureReason::Expired,
+        };
+        desk.emit(Event::PaymentFailed {
+            payment: self.id.clone(),
+            reason: FailureReason::Expired,
+        });
     }
 
     pub(super) fn status(&self) -> Status {

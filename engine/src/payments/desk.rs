@@ -37,7 +37,9 @@ pub(super) fn msat(amount: Msat) -> i128 {
 
 /// Satoshi as msat. Consensus bounds every amount on chain to 21 million bitcoin, which fits.
 pub(super) fn in_msat(amount: Sat) -> Msat {
-    amount.to_msat().expect("amounts on chain are below 21 million bitcoin")
+    amount
+        .to_msat()
+        .expect("amounts on chain are below 21 million bitcoin")
 }
 
 impl Desk<'_> {
@@ -46,7 +48,10 @@ impl Desk<'_> {
     }
 
     pub(super) fn instruct(&mut self, payment: &PaymentId, what: &str, effect: Effect) {
-        self.out.instructions.push(Instruction { key: key(payment, what), effect });
+        self.out.instructions.push(Instruction {
+            key: key(payment, what),
+            effect,
+        });
     }
 
     pub(super) fn wake(&mut self, payment: &PaymentId, what: &str, at: Timestamp) {
@@ -59,18 +64,31 @@ impl Desk<'_> {
     }
 
     /// Books lines for a payment; nothing if they are all zero.
-    pub(super) fn post(&mut self, payment: &PaymentId, memo: &'static str, lines: Vec<(Account, i128)>) {
+    pub(super) fn post(
+        &mut self,
+        payment: &PaymentId,
+        memo: &'static str,
+        lines: Vec<(Account, i128)>,
+    ) {
         if lines.iter().all(|(_, amount)| *amount == 0) {
             return;
         }
-        let posting = Posting { at: self.now, payment: Some(payment.clone()), memo, lines };
+        let posting = Posting {
+            at: self.now,
+            payment: Some(payment.clone()),
+            memo,
+            lines,
+        };
         let transaction = self.ledger.post(posting);
         self.emit(Event::Posted(transaction));
     }
 
     /// Places a hold that was checked when its command was admitted.
     pub(super) fn place_hold(&mut self, order: HoldOrder) {
-        let event = self.ledger.place_hold(order).expect("the hold was checked on admission");
+        let event = self
+            .ledger
+            .place_hold(order)
+            .expect("the hold was checked on admission");
         self.emit(Event::Hold(event));
     }
 
@@ -82,14 +100,25 @@ impl Desk<'_> {
         memo: &'static str,
         lines: Vec<(Account, i128)>,
     ) {
-        let posting = Posting { at: self.now, payment: Some(payment.clone()), memo, lines };
-        let (event, transaction) = self.ledger.post_hold(payment, units, posting).expect("the state has this hold");
+        let posting = Posting {
+            at: self.now,
+            payment: Some(payment.clone()),
+            memo,
+            lines,
+        };
+        let (event, transaction) = self
+            .ledger
+            .post_hold(payment, units, posting)
+            .expect("the state has this hold");
         self.emit(Event::Posted(transaction));
         self.emit(Event::Hold(event));
     }
 
     pub(super) fn void_hold(&mut self, payment: &PaymentId) {
-        let event = self.ledger.void_hold(payment).expect("the state has this hold");
+        let event = self
+            .ledger
+            .void_hold(payment)
+            .expect("the state has this hold");
         self.emit(Event::Hold(event));
     }
 
@@ -108,5 +137,8 @@ impl Desk<'_> {
 
 /// What a party is owed in bitcoin.
 pub(super) fn party_btc(party: &PartyId) -> Account {
-    Account::Party { party: party.clone(), asset: Asset::Btc }
+    Account::Party {
+        party: party.clone(),
+        asset: Asset::Btc,
+    }
 }

@@ -13,26 +13,43 @@ use crate::lightning;
 use crate::money::{Msat, Rail};
 use crate::rail::{ChainView, Effect, Entropy, Fact, HttpFailure, Instruction, LightningFailure};
 use crate::time::Timestamp;
+use bitcoin::{Amount, TxOut};
 
 impl Payments {
     /// Whether a fact would be accepted. That facts with a key answer an outstanding instruction is checked by the caller.
     pub fn check_fact(&self, now: Timestamp, fact: &Fact) -> Result<(), FactRefused> {
         match fact {
-            Fact::Chain(view) => Ok(self.onchain.check_view(view)?),
-            Fact::Webhook { signature, body } => self.checked_webhook(now, signature, body).map(|_| ()),
-            Fact::LightningSent { payment_hash, preimage, .. } => {
+            Fact::Chain(view) => {
+                self.onchain.check_view(view)?;
+                check_amounts(view)
+            }
+            Fact::Webhook { signature, body } => {
+                self.checked_webhook(now, signature, body).map(|_| ())
+            }
+            Fact::LightningSent {
+                payment_hash,
+                preimage,
+                ..
+            } => {
                 self.check_paid_hash(payment_hash)?;
                 if lightning::is_proof(preimage, payment_hash) {
                     Ok(())
                 } else {
-                    Err(FactRefused::WrongProof { payment_hash: hex(payment_hash) })
+                    Err(FactRefused::WrongProof {
+                        payment_hash: hex(payment_hash),
+                    })
                 }
             }
             Fact::LightningFailed { payment_hash, .. } => self.check_paid_hash(payment_hash),
             Fact::HeldFailed { payment_hash } => {
                 let text = hex(payment_hash);
-                let known = self.charged_hashes.contains_key(&text) || self.stray_holds.contains(&text);
-                if known { Ok(()) } else { Err(FactRefused::UnknownHash { payment_hash: text }) }
+                let known =
+                    self.charged_hashes.contains_key(&text) || self.stray_holds.contains(&text);
+                if known {
+                    Ok(())
+                } else {
+                    Err(FactRefused::UnknownHash { payment_hash: text })
+                }
             }
             Fact::LightningHeld { .. }
             | Fact::LightningReceived { .. }
@@ -49,12 +66,27 @@ impl Payments {
 
     fn check_paid_hash(&self, hash: &[u8; 32]) -> Result<(), FactRefused> {
         let payment_hash = hex(hash);
-        if self.paid_hashes.contains_key(&payment_hash) { Ok(()) } else { Err(FactRefused::UnknownHash { payment_hash }) }
+        if self.paid_hashes.contains_key(&payment_hash) {
+            Ok(())
+        } else {
+            Err(FactRefused::UnknownHash { payment_hash })
+        }
     }
 
     /// `None`: genuine, of a kind that is not known here.
-    fn checked_webhook(&self, now: Timestamp, signature: &str, body: &str) -> Result<Option<WebhookEvent>, FactRefused> {
-        match fiat::verify_webhook(&self.webhook_secrets, self.policy.webhook_tolerance, now, signature, body) {
+    fn checked_webhook(
+        &self,
+        now: Timestamp,
+        signature: &str,
+        body: &str,
+    ) -> Result<Option<WebhookEvent>, FactRefused> {
+        match fiat::verify_webhook(
+            &self.webhook_secrets,
+            self.policy.webhook_tolerance,
+            now,
+            signature,
+            body,
+        ) {
             Ok(event) => Ok(Some(event)),
             Err(WebhookRefused::UnknownKind { .. }) => Ok(None),
             Err(
@@ -72,34 +104,58 @@ impl Payments {
     pub fn on_fact(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
         match fact {
             Fact::Chain(view) => self.on_chain(now, entropy, view),
-            Fact::Signed { key, result } => self.by_key(now, entropy, &key.0, |payment, desk, _| {
-                if let Payment::OnchainPayout(payout) = payment {
-                    payout.on_signed(desk, result);
-                }
-            }),
-            Fact::Broadcast { key, result } => self.by_key(now, entropy, &key.0, |payment, desk, _| {
-                if let Payment::OnchainPayout(payout) = payment {
-                    payout.on_broadcast(desk, result);
-                }
-            }),
-            Fact::InvoiceCreated { key, result } => self.on_invoice_created(now, entropy, &key.0, result),
-            Fact::LightningHeld { payment_hash, amount_msat, claim_deadline_height } => {
-                self.on_held(now, entropy, payment_hash, *amount_msat, *claim_deadline_height)
+            Fact::Signed { key, result } => {
+                self.by_key(now, entropy, &key.0, |payment, desk, _| {
+                    if let Payment::OnchainPayout(payout) = payment {
+                        payout.on_signed(desk, result);
+                    }
+                })
             }
-            Fact::LightningReceived { payment_hash, amount_msat } => {
-                self.on_received(now, entropy, payment_hash, *amount_msat)
+            Fact::Broadcast { key, result } => {
+                self.by_key(now, entropy, &key.0, |payment, desk, _| {
+                    if let Payment::OnchainPayout(payout) = payment {
+                        payout.on_broadcast(desk, result);
+                    }
+                })
             }
+            Fact::InvoiceCreated { key, result } => {
+                self.on_invoice_created(now, entropy, &key.0, result)
+            }
+            Fact::LightningHeld {
+                payment_hash,
+                amount_msat,
+                claim_deadline_height,
+            } => self.on_held(
+                now,
+                entropy,
+                payment_hash,
+                *amount_msat,
+                *claim_deadline_height,
+            ),
+            Fact::LightningReceived {
+                payment_hash,
+                amount_msat,
+            } => self.on_received(now, entropy, payment_hash, *amount_msat),
             Fact::HeldFailed { payment_hash } => self.on_held_failed(now, entropy, payment_hash),
-            Fact::LightningSent { payment_hash, preimage, fee_msat } => {
-                self.on_sent(now, entropy, payment_hash, *preimage, *fee_msat)
+            Fact::LightningSent {
+                payment_hash,
+                preimage,
+                fee_msat,
+            } => self.on_sent(now, entropy, payment_hash, *preimage, *fee_msat),
+            Fact::LightningFailed {
+                payment_hash,
+                reason,
+            } => self.on_failed(now, entropy, payment_hash, *reason),
+            Fact::HttpResponded { key, status, body } => {
+                self.by_key(now, entropy, &key.0, |payment, desk, what| {
+                    if let Payment::SepaPayout(payout) = payment {
+                        payout.on_response(desk, what, *status, body);
+                    }
+                })
             }
-            Fact::LightningFailed { payment_hash, reason } => self.on_failed(now, entropy, payment_hash, *reason),
-            Fact::HttpResponded { key, status, body } => self.by_key(now, entropy, &key.0, |payment, desk, what| {
-                if let Payment::SepaPayout(payout) = payment {
-                    payout.on_response(desk, what, *status, body);
-                }
-            }),
-            Fact::HttpFailed { key, failure } => self.on_http_failed(now, entropy, &key.0, *failure),
+            Fact::HttpFailed { key, failure } => {
+                self.on_http_failed(now, entropy, &key.0, *failure)
+            }
             Fact::Webhook { signature, body } => self.on_webhook(now, entropy, signature, body),
             Fact::TimerFired { key } => self.on_timer(now, entropy, &key.0),
             Fact::LightningBalance { .. } | Fact::Unavailable { .. } => Consequences::default(),
@@ -114,9 +170,15 @@ impl Payments {
         key: &str,
         act: impl FnOnce(&mut Payment, &mut Desk<'_>, &str),
     ) -> Consequences {
-        let Some((payment, what)) = key.split_once('/') else { return Consequences::default() };
-        let Ok(payment) = PaymentId::new(payment) else { return Consequences::default() };
-        self.with(now, entropy, &payment, |record, desk| act(record, desk, what))
+        let Some((payment, what)) = key.split_once('/') else {
+            return Consequences::default();
+        };
+        let Ok(payment) = PaymentId::new(payment) else {
+            return Consequences::default();
+        };
+        self.with(now, entropy, &payment, |record, desk| {
+            act(record, desk, what)
+        })
     }
 
     fn on_invoice_created(
@@ -130,7 +192,9 @@ impl Payments {
         let out = self.by_key(now, entropy, key, |payment, desk, _| {
             if let Payment::LightningCharge(charge) = payment {
                 charge.on_invoice(desk, result);
-                issued = charge.payment_hash.map(|hash| (hex(&hash), charge.id.clone()));
+                issued = charge
+                    .payment_hash
+                    .map(|hash| (hex(&hash), charge.id.clone()));
             }
         });
         if let Some((hash, payment)) = issued {
@@ -156,29 +220,65 @@ impl Payments {
         // Nobody asked for it: back to its payer.
         let key = stray_key(&text);
         self.stray_holds.insert(text);
-        let effect = Effect::FailHeld { payment_hash: *hash };
-        Consequences { instructions: vec![Instruction { key, effect }], ..Consequences::default() }
+        let effect = Effect::FailHeld {
+            payment_hash: *hash,
+        };
+        Consequences {
+            instructions: vec![Instruction { key, effect }],
+            ..Consequences::default()
+        }
     }
 
-    fn on_received(&mut self, now: Timestamp, entropy: Entropy, hash: &[u8; 32], amount: Msat) -> Consequences {
+    fn on_received(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        hash: &[u8; 32],
+        amount: Msat,
+    ) -> Consequences {
         let text = hex(hash);
         if let Some(payment) = self.charged_hashes.get(&text).cloned() {
-            return self.with_lightning_charge(now, entropy, &payment, |charge, desk| charge.on_received(desk, amount));
+            return self.with_lightning_charge(now, entropy, &payment, |charge, desk| {
+                charge.on_received(desk, amount)
+            });
         }
         if amount == Msat(0) || !self.stray_receipts.insert(text) {
             return Consequences::default();
         }
-        let suspense = Account::Suspense { rail: Rail::Lightning };
-        let lines = vec![(Account::LightningChannels, msat(amount)), (suspense, msat(amount).saturating_neg())];
-        let posted = self.ledger.post(Posting { at: now, payment: None, memo: "receipt without a charge", lines });
-        Consequences { events: vec![Event::Posted(posted)], ..Consequences::default() }
+        let suspense = Account::Suspense {
+            rail: Rail::Lightning,
+        };
+        let lines = vec![
+            (Account::LightningChannels, msat(amount)),
+            (suspense, msat(amount).saturating_neg()),
+        ];
+        let posted = self.ledger.post(Posting {
+            at: now,
+            payment: None,
+            memo: "receipt without a charge",
+            lines,
+        });
+        Consequences {
+            events: vec![Event::Posted(posted)],
+            ..Consequences::default()
+        }
     }
 
-    fn on_held_failed(&mut self, now: Timestamp, entropy: Entropy, hash: &[u8; 32]) -> Consequences {
+    fn on_held_failed(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        hash: &[u8; 32],
+    ) -> Consequences {
         let text = hex(hash);
         match self.charged_hashes.get(&text).cloned() {
-            Some(payment) => self.with_lightning_charge(now, entropy, &payment, |charge, desk| charge.on_sent_back(desk)),
-            None => Consequences { answered: vec![stray_key(&text)], ..Consequences::default() },
+            Some(payment) => self.with_lightning_charge(now, entropy, &payment, |charge, desk| {
+                charge.on_sent_back(desk)
+            }),
+            None => Consequences {
+                answered: vec![stray_key(&text)],
+                ..Consequences::default()
+            },
         }
     }
 
@@ -190,7 +290,9 @@ impl Payments {
         preimage: [u8; 32],
         fee: Msat,
     ) -> Consequences {
-        let Some(payment) = self.paid_hashes.get(&hex(hash)).cloned() else { return Consequences::default() };
+        let Some(payment) = self.paid_hashes.get(&hex(hash)).cloned() else {
+            return Consequences::default();
+        };
         self.with(now, entropy, &payment, |record, desk| {
             if let Payment::LightningPayout(payout) = record {
                 payout.on_sent(desk, preimage, fee);
@@ -198,8 +300,16 @@ impl Payments {
         })
     }
 
-    fn on_failed(&mut self, now: Timestamp, entropy: Entropy, hash: &[u8; 32], reason: LightningFailure) -> Consequences {
-        let Some(payment) = self.paid_hashes.get(&hex(hash)).cloned() else { return Consequences::default() };
+    fn on_failed(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        hash: &[u8; 32],
+        reason: LightningFailure,
+    ) -> Consequences {
+        let Some(payment) = self.paid_hashes.get(&hex(hash)).cloned() else {
+            return Consequences::default();
+        };
         self.with(now, entropy, &payment, |record, desk| {
             if let Payment::LightningPayout(payout) = record {
                 payout.on_failed(desk, reason);
@@ -207,7 +317,13 @@ impl Payments {
         })
     }
 
-    fn on_http_failed(&mut self, now: Timestamp, entropy: Entropy, key: &str, failure: HttpFailure) -> Consequences {
+    fn on_http_failed(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        key: &str,
+        failure: HttpFailure,
+    ) -> Consequences {
         self.by_key(now, entropy, key, |payment, desk, what| {
             if let Payment::SepaPayout(payout) = payment {
                 payout.on_no_response(desk, what, failure);
@@ -215,16 +331,34 @@ impl Payments {
         })
     }
 
-    fn on_webhook(&mut self, now: Timestamp, entropy: Entropy, signature: &str, body: &str) -> Consequences {
+    fn on_webhook(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        signature: &str,
+        body: &str,
+    ) -> Consequences {
         let ignored = |reason: &str| {
-            let event = Event::WebhookIgnored { reason: reason.to_owned() };
-            Consequences { events: vec![event], ..Consequences::default() }
+            let event = Event::WebhookIgnored {
+                reason: reason.to_owned(),
+            };
+            Consequences {
+                events: vec![event],
+                ..Consequences::default()
+            }
         };
-        let checked = self.checked_webhook(now, signature, body).expect("the webhook was checked on admission");
-        let Some(event) = checked else { return ignored("of a kind that is not known") };
+        let checked = self
+            .checked_webhook(now, signature, body)
+            .expect("the webhook was checked on admission");
+        let Some(event) = checked else {
+            return ignored("of a kind that is not known");
+        };
         let reference = PaymentId::new(event.transfer.reference.clone()).ok();
-        let payment = reference.filter(|id| matches!(self.records.get(id), Some(Payment::SepaPayout(_))));
-        let Some(payment) = payment else { return ignored("about no payout of ours") };
+        let payment =
+            reference.filter(|id| matches!(self.records.get(id), Some(Payment::SepaPayout(_))));
+        let Some(payment) = payment else {
+            return ignored("about no payout of ours");
+        };
         self.with(now, entropy, &payment, |record, desk| {
             if let Payment::SepaPayout(payout) = record {
                 payout.on_news(desk, Via::Webhook, event.transfer);
@@ -234,7 +368,9 @@ impl Payments {
 
     fn on_timer(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
         self.by_key(now, entropy, key, |payment, desk, what| {
-            if matches!(what, "expiry" | "deadline") && desk.has_bug(crate::planted::Bug::DropExpiry) {
+            if matches!(what, "expiry" | "deadline")
+                && desk.has_bug(crate::planted::Bug::DropExpiry)
+            {
                 return;
             }
             match payment {
@@ -251,7 +387,9 @@ impl Payments {
     /// The wallet takes the view; then every payment that lives on the chain looks at it, and what nobody accounts for
     /// goes to suspense. Charges come before payouts, so that what they bring can be paid out.
     fn on_chain(&mut self, now: Timestamp, entropy: Entropy, view: &ChainView) -> Consequences {
-        self.onchain.apply_view(view).expect("the view was checked on admission");
+        self.onchain
+            .apply_view(view)
+            .expect("the view was checked on admission");
         let mut records = std::mem::take(&mut self.records);
         let mut desk = self.desk(now, entropy);
         for payment in records.values_mut() {
@@ -274,6 +412,17 @@ impl Payments {
     }
 }
 
+fn check_amounts(view: &ChainView) -> Result<(), FactRefused> {
+    let impossible = |output: &TxOut| output.value > Amount::MAX_MONEY;
+    let mut transactions = view.transactions.iter().map(|seen| &seen.transaction);
+    match transactions.find(|transaction| transaction.output.iter().any(impossible)) {
+        Some(transaction) => Err(FactRefused::ImpossibleAmount {
+            txid: transaction.compute_txid(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Names the failing back of a held payment that no charge asked for.
 fn stray_key(hash: &str) -> crate::id::IdempotencyKey {
     crate::id::IdempotencyKey(format!("hash-{hash}/fail"))
@@ -286,9 +435,19 @@ fn suspend_remainder(desk: &mut Desk<'_>) {
     if remainder == 0 {
         return;
     }
-    let suspense = Account::Suspense { rail: Rail::Onchain };
-    let lines = vec![(Account::ChainWallet, remainder), (suspense, remainder.saturating_neg())];
-    let posting = Posting { at: desk.now, payment: None, memo: "coins without a payment", lines };
+    let suspense = Account::Suspense {
+        rail: Rail::Onchain,
+    };
+    let lines = vec![
+        (Account::ChainWallet, remainder),
+        (suspense, remainder.saturating_neg()),
+    ];
+    let posting = Posting {
+        at: desk.now,
+        payment: None,
+        memo: "coins without a payment",
+        lines,
+    };
     let posted = desk.ledger.post(posting);
     desk.emit(Event::Posted(posted));
 }

@@ -130,7 +130,10 @@ impl Payments {
     /// Payments that are not final although their time is over, with where they stand: each of them is unknown, waits for
     /// depth, or for its claim deadline.
     pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = (&PaymentId, Status)> {
-        let open = self.records.iter().map(|(id, payment)| (id, payment, payment.status()));
+        let open = self
+            .records
+            .iter()
+            .map(|(id, payment)| (id, payment, payment.status()));
         open.filter(move |(_, payment, status)| !status.is_final() && payment.due_at() <= now)
             .map(|(id, _, status)| (id, status))
     }
@@ -165,31 +168,70 @@ impl Payments {
 
     /// Whether the party could be opened.
     pub fn check_party(&self, party: &PartyId) -> Result<(), PartyExists> {
-        if self.ledger.has_party(party) { Err(PartyExists { party: party.clone() }) } else { Ok(()) }
+        if self.ledger.has_party(party) {
+            Err(PartyExists {
+                party: party.clone(),
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Opens a party's accounts. Like every method below, it must have been checked by its `check_*`.
     pub fn open_party(&mut self, party: &PartyId) -> Consequences {
-        self.ledger.open_party(party).expect("the party was checked on admission");
-        Consequences { events: vec![Event::PartyOpened { party: party.clone() }], ..Consequences::default() }
+        self.ledger
+            .open_party(party)
+            .expect("the party was checked on admission");
+        Consequences {
+            events: vec![Event::PartyOpened {
+                party: party.clone(),
+            }],
+            ..Consequences::default()
+        }
     }
 
     /// Books what a rail's outside account held before. Coins are booked when they are seen, as suspense; the opening
     /// names them.
-    pub fn record_opening(&mut self, now: Timestamp, rail: Rail, quantity: Quantity) -> Consequences {
+    pub fn record_opening(
+        &mut self,
+        now: Timestamp,
+        rail: Rail,
+        quantity: Quantity,
+    ) -> Consequences {
         let account = match rail {
             Rail::Onchain => Account::Suspense { rail },
             Rail::Lightning => Account::LightningChannels,
             Rail::Sepa => Account::Gateway,
         };
         let units = i128::from(quantity.units);
-        let lines = vec![(account, units), (Account::Equity { asset: quantity.asset }, units.saturating_neg())];
-        let posted = self.ledger.post(Posting { at: now, payment: None, memo: "opening", lines });
-        Consequences { events: vec![Event::Posted(posted)], ..Consequences::default() }
+        let lines = vec![
+            (account, units),
+            (
+                Account::Equity {
+                    asset: quantity.asset,
+                },
+                units.saturating_neg(),
+            ),
+        ];
+        let posted = self.ledger.post(Posting {
+            at: now,
+            payment: None,
+            memo: "opening",
+            lines,
+        });
+        Consequences {
+            events: vec![Event::Posted(posted)],
+            ..Consequences::default()
+        }
     }
 
     /// Makes a charge.
-    pub fn create_charge(&mut self, now: Timestamp, entropy: Entropy, order: &Charge) -> Consequences {
+    pub fn create_charge(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        order: &Charge,
+    ) -> Consequences {
         let mut desk = self.desk(now, entropy);
         let (payment, hash) = match order.rail {
             Rail::Lightning => {
@@ -197,22 +239,34 @@ impl Payments {
                 let hash = charge.payment_hash;
                 (Payment::LightningCharge(charge), hash)
             }
-            Rail::Onchain => (Payment::OnchainCharge(OnchainCharge::create(&mut desk, order)), None),
+            Rail::Onchain => (
+                Payment::OnchainCharge(OnchainCharge::create(&mut desk, order)),
+                None,
+            ),
             Rail::Sepa => unreachable!("charges over SEPA are refused on admission"),
         };
         let out = desk.out;
         if let Some(hash) = hash {
-            self.charged_hashes.insert(hex(&hash), order.payment.clone());
+            self.charged_hashes
+                .insert(hex(&hash), order.payment.clone());
         }
         self.records.insert(order.payment.clone(), payment);
         out
     }
 
     /// Makes a payout.
-    pub fn create_payout(&mut self, now: Timestamp, entropy: Entropy, order: &Payout) -> Consequences {
-        let destination = self.checked_destination(now, order).expect("the payout was checked on admission");
+    pub fn create_payout(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        order: &Payout,
+    ) -> Consequences {
+        let destination = self
+            .checked_destination(now, order)
+            .expect("the payout was checked on admission");
         if let CheckedDestination::Invoice(_, invoice) = &destination {
-            self.paid_hashes.insert(hex(&invoice.payment_hash), order.payment.clone());
+            self.paid_hashes
+                .insert(hex(&invoice.payment_hash), order.payment.clone());
         }
         let mut desk = self.desk(now, entropy);
         let payment = match destination {
@@ -232,12 +286,22 @@ impl Payments {
     }
 
     /// Claims a held payment.
-    pub fn release_held(&mut self, now: Timestamp, entropy: Entropy, payment: &PaymentId) -> Consequences {
+    pub fn release_held(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        payment: &PaymentId,
+    ) -> Consequences {
         self.with_lightning_charge(now, entropy, payment, LightningCharge::on_release)
     }
 
     /// Sends a held payment back.
-    pub fn refuse_held(&mut self, now: Timestamp, entropy: Entropy, payment: &PaymentId) -> Consequences {
+    pub fn refuse_held(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        payment: &PaymentId,
+    ) -> Consequences {
         self.with_lightning_charge(now, entropy, payment, |charge, desk| {
             charge.on_refuse(desk, FailureReason::Refused);
         })
@@ -267,7 +331,9 @@ impl Payments {
         payment: &PaymentId,
         act: impl FnOnce(&mut Payment, &mut Desk<'_>),
     ) -> Consequences {
-        let Some(mut record) = self.records.remove(payment) else { return Consequences::default() };
+        let Some(mut record) = self.records.remove(payment) else {
+            return Consequences::default();
+        };
         let mut desk = self.desk(now, entropy);
         act(&mut record, &mut desk);
         let out = desk.out;

@@ -67,19 +67,42 @@ use LightningPayoutState as State;
 
 /// The hold of a payout: its amount and the most that its fees may be.
 pub(super) fn hold(policy: &Policy, order: &Payout, invoice: &CheckedInvoice) -> HoldOrder {
-    let units = invoice.amount_msat.0.saturating_add(max_fee(policy, invoice.amount_msat).0);
-    let hold = Hold { party: order.party.clone(), asset: Asset::Btc, units, expires_at: None };
-    HoldOrder { payment: order.payment.clone(), hold }
+    let units = invoice
+        .amount_msat
+        .0
+        .saturating_add(max_fee(policy, invoice.amount_msat).0);
+    let hold = Hold {
+        party: order.party.clone(),
+        asset: Asset::Btc,
+        units,
+        expires_at: None,
+    };
+    HoldOrder {
+        payment: order.payment.clone(),
+        hold,
+    }
 }
 
 fn max_fee(policy: &Policy, amount: Msat) -> Msat {
-    lightning::max_fee(amount, policy.lightning_fee.floor_msat, policy.lightning_fee.parts_per_million)
+    lightning::max_fee(
+        amount,
+        policy.lightning_fee.floor_msat,
+        policy.lightning_fee.parts_per_million,
+    )
 }
 
 impl LightningPayout {
-    pub(super) fn create(desk: &mut Desk<'_>, order: &Payout, text: &str, invoice: &CheckedInvoice) -> LightningPayout {
+    pub(super) fn create(
+        desk: &mut Desk<'_>,
+        order: &Payout,
+        text: &str,
+        invoice: &CheckedInvoice,
+    ) -> LightningPayout {
         let hold = hold(desk.policy, order, invoice);
-        let reserved = Quantity { asset: Asset::Btc, units: hold.hold.units };
+        let reserved = Quantity {
+            asset: Asset::Btc,
+            units: hold.hold.units,
+        };
         desk.place_hold(hold);
         let payment = order.payment.clone();
         desk.emit(Event::PayoutReserved {
@@ -89,10 +112,22 @@ impl LightningPayout {
             quantity: order.quantity,
             reserved,
         });
-        let (max_fee, due_at) = (max_fee(desk.policy, invoice.amount_msat), desk.now.plus(order.deadline));
-        desk.instruct(&payment, "pay", Effect::PayInvoice { invoice: text.to_owned(), max_fee_msat: max_fee });
+        let (max_fee, due_at) = (
+            max_fee(desk.policy, invoice.amount_msat),
+            desk.now.plus(order.deadline),
+        );
+        desk.instruct(
+            &payment,
+            "pay",
+            Effect::PayInvoice {
+                invoice: text.to_owned(),
+                max_fee_msat: max_fee,
+            },
+        );
         desk.wake(&payment, "deadline", due_at);
-        desk.emit(Event::PayoutDispatched { payment: payment.clone() });
+        desk.emit(Event::PayoutDispatched {
+            payment: payment.clone(),
+        });
         LightningPayout {
             id: payment,
             party: order.party.clone(),
@@ -121,22 +156,46 @@ impl LightningPayout {
             vec![
                 (Account::LightningChannels, all.saturating_neg()),
                 (debtor, i128::from(from_party)),
-                (Account::Fees { rail: Rail::Lightning }, msat(borne)),
+                (
+                    Account::Fees {
+                        rail: Rail::Lightning,
+                    },
+                    msat(borne),
+                ),
             ]
         };
         match self.state {
             State::Dispatched => {
-                desk.post_hold(&self.id, from_party, "payout over Lightning", lines(party_btc(&self.party)));
+                desk.post_hold(
+                    &self.id,
+                    from_party,
+                    "payout over Lightning",
+                    lines(party_btc(&self.party)),
+                );
                 self.state = State::Settled { preimage, fee };
                 let quantity = Quantity::btc(self.amount);
-                desk.emit(Event::PaymentSettled { payment: self.id.clone(), quantity, fee_msat: fee });
+                desk.emit(Event::PaymentSettled {
+                    payment: self.id.clone(),
+                    quantity,
+                    fee_msat: fee,
+                });
             }
             State::Failed { .. } if !self.sent_after_failure => {
                 self.sent_after_failure = true;
-                desk.post(&self.id, "sent after failure", lines(Account::Suspense { rail: Rail::Lightning }));
+                desk.post(
+                    &self.id,
+                    "sent after failure",
+                    lines(Account::Suspense {
+                        rail: Rail::Lightning,
+                    }),
+                );
             }
             State::Settled { .. } if desk.has_bug(Bug::RepeatDuplicates) => {
-                desk.post(&self.id, "payout over Lightning", lines(party_btc(&self.party)));
+                desk.post(
+                    &self.id,
+                    "payout over Lightning",
+                    lines(party_btc(&self.party)),
+                );
             }
             State::Settled { .. } | State::Failed { .. } => {}
         }
@@ -148,8 +207,13 @@ impl LightningPayout {
             State::Dispatched => {
                 desk.void_hold(&self.id);
                 let reason = FailureReason::Lightning(reason);
-                self.state = State::Failed { reason: reason.clone() };
-                desk.emit(Event::PaymentFailed { payment: self.id.clone(), reason });
+                self.state = State::Failed {
+                    reason: reason.clone(),
+                };
+                desk.emit(Event::PaymentFailed {
+                    payment: self.id.clone(),
+                    reason,
+                });
             }
             State::Settled { .. } | State::Failed { .. } => {}
         }
@@ -158,7 +222,9 @@ impl LightningPayout {
     pub(super) fn on_deadline(&mut self, desk: &mut Desk<'_>) {
         if self.state == State::Dispatched {
             self.overdue = true;
-            desk.emit(Event::OutcomeUnknown { payment: self.id.clone() });
+            desk.emit(Event::OutcomeUnknown {
+                payment: self.id.clone(),
+            });
         }
     }
 

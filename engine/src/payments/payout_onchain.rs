@@ -99,16 +99,34 @@ use OnchainPayoutState as State;
 
 /// The hold of a payout: its amount and the most that its fee may be.
 pub(super) fn hold(policy: &Policy, order: &Payout, amount: Msat, due_at: Timestamp) -> HoldOrder {
-    let units = amount.0.saturating_add(in_msat(policy.onchain_fee_bound()).0);
-    let hold = Hold { party: order.party.clone(), asset: Asset::Btc, units, expires_at: Some(due_at) };
-    HoldOrder { payment: order.payment.clone(), hold }
+    let units = amount
+        .0
+        .saturating_add(in_msat(policy.onchain_fee_bound()).0);
+    let hold = Hold {
+        party: order.party.clone(),
+        asset: Asset::Btc,
+        units,
+        expires_at: Some(due_at),
+    };
+    HoldOrder {
+        payment: order.payment.clone(),
+        hold,
+    }
 }
 
 impl OnchainPayout {
-    pub(super) fn create(desk: &mut Desk<'_>, order: &Payout, script: ScriptBuf, amount: Msat) -> OnchainPayout {
+    pub(super) fn create(
+        desk: &mut Desk<'_>,
+        order: &Payout,
+        script: ScriptBuf,
+        amount: Msat,
+    ) -> OnchainPayout {
         let due_at = desk.now.plus(order.deadline);
         let hold = hold(desk.policy, order, amount, due_at);
-        let reserved = Quantity { asset: Asset::Btc, units: hold.hold.units };
+        let reserved = Quantity {
+            asset: Asset::Btc,
+            units: hold.hold.units,
+        };
         desk.place_hold(hold);
         desk.emit(Event::PayoutReserved {
             payment: order.payment.clone(),
@@ -148,14 +166,29 @@ impl OnchainPayout {
         match desk.onchain.build(order) {
             Ok(built) => {
                 desk.ledger.keep_hold(&self.id);
-                self.state = State::Signing { txid: built.txid, fee: built.fee_sat };
+                self.state = State::Signing {
+                    txid: built.txid,
+                    fee: built.fee_sat,
+                };
                 let payment = self.id.clone();
-                desk.emit(Event::TransactionBuilt { payment, txid: built.txid, fee_sat: built.fee_sat });
-                desk.instruct(&self.id, "sign", Effect::SignPsbt { psbt: built.psbt_base64 });
+                desk.emit(Event::TransactionBuilt {
+                    payment,
+                    txid: built.txid,
+                    fee_sat: built.fee_sat,
+                });
+                desk.instruct(
+                    &self.id,
+                    "sign",
+                    Effect::SignPsbt {
+                        psbt: built.psbt_base64,
+                    },
+                );
             }
             Err(BuildRefused::InsufficientFunds { .. }) => {}
             Err(
-                refused @ (BuildRefused::Dust { .. } | BuildRefused::FeeTooHigh { .. } | BuildRefused::Unbuildable { .. }),
+                refused @ (BuildRefused::Dust { .. }
+                | BuildRefused::FeeTooHigh { .. }
+                | BuildRefused::Unbuildable { .. }),
             ) => {
                 desk.void_hold(&self.id);
                 self.fail(desk, FailureReason::NotBuildable(refused.to_string()));
@@ -164,9 +197,15 @@ impl OnchainPayout {
     }
 
     pub(super) fn on_signed(&mut self, desk: &mut Desk<'_>, result: &Result<String, String>) {
-        let State::Signing { txid, fee } = self.state else { return };
+        let State::Signing { txid, fee } = self.state else {
+            return;
+        };
         let finalised = result.as_ref().map_err(Clone::clone);
-        let finalised = finalised.and_then(|psbt| desk.onchain.finalise(psbt).map_err(|refused| refused.to_string()));
+        let finalised = finalised.and_then(|psbt| {
+            desk.onchain
+                .finalise(psbt)
+                .map_err(|refused| refused.to_string())
+        });
         match finalised {
             Ok(transaction) if transaction.compute_txid() == txid => {
                 self.state = State::Sent(Box::new(Sent {
@@ -180,7 +219,9 @@ impl OnchainPayout {
                     settled: false,
                 }));
                 self.broadcast(desk);
-                desk.emit(Event::PayoutDispatched { payment: self.id.clone() });
+                desk.emit(Event::PayoutDispatched {
+                    payment: self.id.clone(),
+                });
             }
             Ok(other) => {
                 let cause = format!("the signer gave back transaction {}", other.compute_txid());
@@ -192,7 +233,9 @@ impl OnchainPayout {
 
     /// A refusal counts only for a transaction that nobody ever had.
     pub(super) fn on_broadcast(&mut self, desk: &mut Desk<'_>, result: &Result<Txid, String>) {
-        let State::Sent(sent) = &mut self.state else { return };
+        let State::Sent(sent) = &mut self.state else {
+            return;
+        };
         match result {
             Ok(_) => sent.accepted = true,
             Err(word) if !sent.accepted && sent.booking == Booking::Held => {
@@ -205,7 +248,9 @@ impl OnchainPayout {
 
     /// The chain was looked at.
     pub(super) fn on_view(&mut self, desk: &mut Desk<'_>) {
-        let State::Sent(sent) = &self.state else { return };
+        let State::Sent(sent) = &self.state else {
+            return;
+        };
         match desk.onchain.confirmations(sent.txid) {
             Some(confirmations) => self.on_seen(desk, confirmations),
             None => self.on_absent(desk),
@@ -213,21 +258,39 @@ impl OnchainPayout {
     }
 
     fn on_seen(&mut self, desk: &mut Desk<'_>, confirmations: u32) {
-        let State::Sent(sent) = &mut self.state else { return };
+        let State::Sent(sent) = &mut self.state else {
+            return;
+        };
         let before = std::mem::replace(&mut sent.booking, Booking::Posted);
         sent.accepted = true;
         let all = in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0);
-        let lines = |debtor| vec![(Account::ChainWallet, i128::from(all).saturating_neg()), (debtor, i128::from(all))];
+        let lines = |debtor| {
+            vec![
+                (Account::ChainWallet, i128::from(all).saturating_neg()),
+                (debtor, i128::from(all)),
+            ]
+        };
         match before {
-            Booking::Held => desk.post_hold(&self.id, all, "payout on chain", lines(party_btc(&self.party))),
-            Booking::Returned => desk.post(&self.id, "payout on chain again", lines(outgoing(&self.id))),
+            Booking::Held => desk.post_hold(
+                &self.id,
+                all,
+                "payout on chain",
+                lines(party_btc(&self.party)),
+            ),
+            Booking::Returned => {
+                desk.post(&self.id, "payout on chain again", lines(outgoing(&self.id)))
+            }
             Booking::Posted => {}
         }
         let deep = confirmations >= desk.policy.payout_depth && !desk.has_bug(Bug::NeverSettle);
         let (payment, quantity) = (self.id.clone(), Quantity::btc(in_msat(self.amount)));
         if deep && !sent.settled {
             sent.settled = true;
-            desk.emit(Event::PaymentSettled { payment, quantity, fee_msat: in_msat(sent.fee) });
+            desk.emit(Event::PaymentSettled {
+                payment,
+                quantity,
+                fee_msat: in_msat(sent.fee),
+            });
         } else if sent.settled && confirmations == 0 {
             sent.settled = false;
             desk.emit(Event::PaymentUndone { payment });
@@ -237,14 +300,21 @@ impl OnchainPayout {
     /// The transaction is not (or no longer) known. It is handed out again, once per new tip and a limited number of
     /// times: it can still confirm, so its money is not given back.
     fn on_absent(&mut self, desk: &mut Desk<'_>) {
-        let State::Sent(sent) = &mut self.state else { return };
+        let State::Sent(sent) = &mut self.state else {
+            return;
+        };
         if sent.booking == Booking::Posted {
             sent.booking = Booking::Returned;
             let all = i128::from(in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0));
-            let lines = vec![(Account::ChainWallet, all), (outgoing(&self.id), all.saturating_neg())];
+            let lines = vec![
+                (Account::ChainWallet, all),
+                (outgoing(&self.id), all.saturating_neg()),
+            ];
             let settled = std::mem::replace(&mut sent.settled, false);
             if settled {
-                desk.emit(Event::PaymentUndone { payment: self.id.clone() });
+                desk.emit(Event::PaymentUndone {
+                    payment: self.id.clone(),
+                });
             }
             desk.post(&self.id, "payout left the chain", lines);
         }
@@ -255,11 +325,23 @@ impl OnchainPayout {
     }
 
     fn broadcast(&mut self, desk: &mut Desk<'_>) {
-        let State::Sent(sent) = &mut self.state else { return };
+        let State::Sent(sent) = &mut self.state else {
+            return;
+        };
         sent.broadcasts = sent.broadcasts.saturating_add(1);
         sent.broadcast_at_height = desk.onchain.tip().height;
-        let what = if sent.broadcasts == 1 { "broadcast".to_owned() } else { format!("broadcast-{}", sent.broadcasts) };
-        desk.instruct(&self.id, &what, Effect::Broadcast { transaction: sent.transaction.clone() });
+        let what = if sent.broadcasts == 1 {
+            "broadcast".to_owned()
+        } else {
+            format!("broadcast-{}", sent.broadcasts)
+        };
+        desk.instruct(
+            &self.id,
+            &what,
+            Effect::Broadcast {
+                transaction: sent.transaction.clone(),
+            },
+        );
     }
 
     /// Before the transaction left, the deadline ends the payout; after, its fate is watched on.
@@ -281,24 +363,36 @@ impl OnchainPayout {
             State::Sent(sent) => {
                 self.overdue = true;
                 if !sent.settled {
-                    desk.emit(Event::OutcomeUnknown { payment: self.id.clone() });
+                    desk.emit(Event::OutcomeUnknown {
+                        payment: self.id.clone(),
+                    });
                 }
             }
             State::Failed { .. } => {}
         }
     }
 
-    /// Frees coins and hold of a transaction that never left.
+    /// Frees coins and hold of a transaction that never left. If the network knows it all the same (the signer handed it
+    /// out), nothing is freed: its fate is unknown.
     fn give_up(&mut self, desk: &mut Desk<'_>, txid: Txid, reason: FailureReason) {
-        let abandoned = desk.onchain.abandon(txid);
-        assert!(abandoned.is_ok(), "transaction {txid} was built here and nobody has it: {abandoned:?}");
+        if desk.onchain.abandon(txid).is_err() {
+            desk.emit(Event::OutcomeUnknown {
+                payment: self.id.clone(),
+            });
+            return;
+        }
         desk.void_hold(&self.id);
         self.fail(desk, reason);
     }
 
     fn fail(&mut self, desk: &mut Desk<'_>, reason: FailureReason) {
-        self.state = State::Failed { reason: reason.clone() };
-        desk.emit(Event::PaymentFailed { payment: self.id.clone(), reason });
+        self.state = State::Failed {
+            reason: reason.clone(),
+        };
+        desk.emit(Event::PaymentFailed {
+            payment: self.id.clone(),
+            reason,
+        });
     }
 
     pub(super) fn status(&self) -> Status {
@@ -313,5 +407,7 @@ impl OnchainPayout {
 }
 
 fn outgoing(payment: &PaymentId) -> Account {
-    Account::Outgoing { payment: payment.clone() }
+    Account::Outgoing {
+        payment: payment.clone(),
+    }
 }

@@ -9,7 +9,9 @@ use super::desk::Desk;
 use super::order::Payout;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
-use crate::fiat::{self, Iban, StatusAnswer, Transfer, TransferAnswer, TransferOrder, TransferStatus};
+use crate::fiat::{
+    self, Iban, StatusAnswer, Transfer, TransferAnswer, TransferOrder, TransferStatus,
+};
 use crate::fx;
 use crate::id::{PartyId, PaymentId};
 use crate::ledger::{Account, Hold, HoldOrder};
@@ -87,19 +89,41 @@ pub(super) enum Via {
 }
 
 /// The hold of a payout: its amount, or the bitcoin that is sold for it.
-pub(super) fn hold(policy: &Policy, order: &Payout, amount: Minor<Eur>) -> Result<HoldOrder, fx::ConvertError> {
+pub(super) fn hold(
+    policy: &Policy,
+    order: &Payout,
+    amount: Minor<Eur>,
+) -> Result<HoldOrder, fx::ConvertError> {
     let units = match order.funded_by {
         Asset::Eur => amount.units(),
         Asset::Btc => fx::convert(amount, policy.rate)?.0,
     };
-    let hold = Hold { party: order.party.clone(), asset: order.funded_by, units, expires_at: None };
-    Ok(HoldOrder { payment: order.payment.clone(), hold })
+    let hold = Hold {
+        party: order.party.clone(),
+        asset: order.funded_by,
+        units,
+        expires_at: None,
+    };
+    Ok(HoldOrder {
+        payment: order.payment.clone(),
+        hold,
+    })
 }
 
 impl SepaPayout {
-    pub(super) fn create(desk: &mut Desk<'_>, order: &Payout, iban: &Iban, name: &str, amount: Minor<Eur>) -> SepaPayout {
-        let hold = hold(desk.policy, order, amount).expect("the conversion was checked on admission");
-        let reserved = Quantity { asset: order.funded_by, units: hold.hold.units };
+    pub(super) fn create(
+        desk: &mut Desk<'_>,
+        order: &Payout,
+        iban: &Iban,
+        name: &str,
+        amount: Minor<Eur>,
+    ) -> SepaPayout {
+        let hold =
+            hold(desk.policy, order, amount).expect("the conversion was checked on admission");
+        let reserved = Quantity {
+            asset: order.funded_by,
+            units: hold.hold.units,
+        };
         desk.place_hold(hold);
         desk.emit(Event::PayoutReserved {
             payment: order.payment.clone(),
@@ -131,7 +155,9 @@ impl SepaPayout {
         };
         payout.send(desk);
         desk.wake(&payout.id, "deadline", due_at);
-        desk.emit(Event::PayoutDispatched { payment: payout.id.clone() });
+        desk.emit(Event::PayoutDispatched {
+            payment: payout.id.clone(),
+        });
         payout
     }
 
@@ -142,9 +168,15 @@ impl SepaPayout {
         let (mut reference, mut what) = (self.id.clone(), "transfer".to_owned());
         if desk.has_bug(Bug::PayTwiceOnRetry) && self.attempts > 1 {
             what = format!("transfer-{}", self.attempts);
-            reference = PaymentId::new(format!("{}.{}", self.id, self.attempts)).unwrap_or(reference);
+            reference =
+                PaymentId::new(format!("{}.{}", self.id, self.attempts)).unwrap_or(reference);
         }
-        let order = TransferOrder { reference: &reference, amount: self.amount, iban: &iban, name: &self.name };
+        let order = TransferOrder {
+            reference: &reference,
+            amount: self.amount,
+            iban: &iban,
+            name: &self.name,
+        };
         let request = fiat::transfer_request(&order);
         desk.instruct(&self.id, &what, Effect::CallGateway { request });
     }
@@ -174,7 +206,9 @@ impl SepaPayout {
             self.in_flight = false;
             let maybe_seen = match failure {
                 HttpFailure::NotConnected => false,
-                HttpFailure::ConnectionLost | HttpFailure::TimedOut | HttpFailure::Malformed => true,
+                HttpFailure::ConnectionLost | HttpFailure::TimedOut | HttpFailure::Malformed => {
+                    true
+                }
             };
             self.on_unclear(desk, maybe_seen);
         } else {
@@ -187,10 +221,16 @@ impl SepaPayout {
     pub(super) fn on_timer(&mut self, desk: &mut Desk<'_>, what: &str) {
         if what.starts_with("retry") && self.state == State::Ordering && !self.in_flight {
             self.send(desk);
-        } else if what.starts_with("poll") && matches!(self.state, State::Ordering | State::Accepted) {
+        } else if what.starts_with("poll")
+            && matches!(self.state, State::Ordering | State::Accepted)
+        {
             self.polls = self.polls.saturating_add(1);
             let request = fiat::status_request(&self.id);
-            desk.instruct(&self.id, &format!("status-{}", self.polls), Effect::CallGateway { request });
+            desk.instruct(
+                &self.id,
+                &format!("status-{}", self.polls),
+                Effect::CallGateway { request },
+            );
         }
     }
 
@@ -201,13 +241,19 @@ impl SepaPayout {
         }
         self.maybe_seen |= maybe_seen;
         if self.maybe_seen {
-            desk.emit(Event::OutcomeUnknown { payment: self.id.clone() });
+            desk.emit(Event::OutcomeUnknown {
+                payment: self.id.clone(),
+            });
         } else if self.overdue {
             self.give_up(desk, FailureReason::Expired);
             return;
         }
         match desk.policy.retry.after(self.attempts) {
-            Some(span) => desk.wake(&self.id, &format!("retry-{}", self.attempts), desk.now.plus(span)),
+            Some(span) => desk.wake(
+                &self.id,
+                &format!("retry-{}", self.attempts),
+                desk.now.plus(span),
+            ),
             None => self.plan_poll(desk),
         }
     }
@@ -232,18 +278,26 @@ impl SepaPayout {
         if open && !self.polling && self.polls < desk.policy.max_polls {
             self.polling = true;
             let at = desk.now.plus(desk.policy.poll_interval);
-            desk.wake(&self.id, &format!("poll-{}", self.polls.saturating_add(1)), at);
+            desk.wake(
+                &self.id,
+                &format!("poll-{}", self.polls.saturating_add(1)),
+                at,
+            );
         }
     }
 
     /// The gateway told where the transfer stands. Only what fits and is newer than what is known counts.
     pub(super) fn on_news(&mut self, desk: &mut Desk<'_>, via: Via, transfer: Transfer) {
-        let ignored = match (transfer.check_matches(&self.id, self.amount), &self.transfer) {
+        let ignored = match (
+            transfer.check_matches(&self.id, self.amount),
+            &self.transfer,
+        ) {
             (Err(mismatch), _) => Some(mismatch.to_string()),
             (Ok(()), Some(_)) if desk.has_bug(Bug::RepeatDuplicates) => None,
-            (Ok(()), Some(known)) if !transfer.is_newer_than(known) => {
-                Some(format!("version {} of {} is not newer than {} of {}", transfer.version, transfer.id, known.version, known.id))
-            }
+            (Ok(()), Some(known)) if !transfer.is_newer_than(known) => Some(format!(
+                "version {} of {} is not newer than {} of {}",
+                transfer.version, transfer.id, known.version, known.id
+            )),
             (Ok(()), _) => None,
         };
         match (ignored, via) {
@@ -257,7 +311,10 @@ impl SepaPayout {
     fn apply(&mut self, desk: &mut Desk<'_>, transfer: Transfer) {
         if self.transfer.is_none() {
             let gateway_reference = transfer.id.clone();
-            desk.emit(Event::TransferAccepted { payment: self.id.clone(), gateway_reference });
+            desk.emit(Event::TransferAccepted {
+                payment: self.id.clone(),
+                gateway_reference,
+            });
         }
         if self.state == State::Ordering {
             self.state = State::Accepted;
@@ -283,10 +340,18 @@ impl SepaPayout {
                 self.settled_at = Some(desk.now);
                 let payment = self.id.clone();
                 if let Some(sold_msat) = self.sold {
-                    desk.emit(Event::Converted { payment: payment.clone(), sold_msat, bought: self.amount });
+                    desk.emit(Event::Converted {
+                        payment: payment.clone(),
+                        sold_msat,
+                        bought: self.amount,
+                    });
                 }
                 let quantity = Quantity::eur(self.amount);
-                desk.emit(Event::PaymentSettled { payment, quantity, fee_msat: Msat(0) });
+                desk.emit(Event::PaymentSettled {
+                    payment,
+                    quantity,
+                    fee_msat: Msat(0),
+                });
             }
             State::Failed { .. } if self.settled_at.is_none() => {
                 self.settled_at = Some(desk.now);
@@ -302,7 +367,9 @@ impl SepaPayout {
     /// Sent back. What was booked is reversed line by line: sold bitcoin goes back at the rate at which it was sold.
     fn on_returned(&mut self, desk: &mut Desk<'_>, reason: String) {
         match self.state {
-            State::Ordering | State::Accepted => self.give_up(desk, FailureReason::Returned(reason)),
+            State::Ordering | State::Accepted => {
+                self.give_up(desk, FailureReason::Returned(reason))
+            }
             State::Settled => {
                 self.returned_at = Some(desk.now);
                 desk.post(&self.id, "payout over SEPA returned", self.lines(-1));
@@ -310,7 +377,11 @@ impl SepaPayout {
             }
             State::Failed { .. } if self.settled_at.is_some() && self.returned_at.is_none() => {
                 self.returned_at = Some(desk.now);
-                desk.post(&self.id, "settled after failure, returned", self.suspense_lines(-1));
+                desk.post(
+                    &self.id,
+                    "settled after failure, returned",
+                    self.suspense_lines(-1),
+                );
             }
             State::Failed { .. } => {}
         }
@@ -319,8 +390,12 @@ impl SepaPayout {
     pub(super) fn on_deadline(&mut self, desk: &mut Desk<'_>) {
         self.overdue = true;
         match self.state {
-            State::Ordering if !self.maybe_seen && !self.in_flight => self.give_up(desk, FailureReason::Expired),
-            State::Ordering | State::Accepted => desk.emit(Event::OutcomeUnknown { payment: self.id.clone() }),
+            State::Ordering if !self.maybe_seen && !self.in_flight => {
+                self.give_up(desk, FailureReason::Expired)
+            }
+            State::Ordering | State::Accepted => desk.emit(Event::OutcomeUnknown {
+                payment: self.id.clone(),
+            }),
             State::Settled | State::Failed { .. } => {}
         }
     }
@@ -332,8 +407,13 @@ impl SepaPayout {
     }
 
     fn fail(&mut self, desk: &mut Desk<'_>, reason: FailureReason) {
-        self.state = State::Failed { reason: reason.clone() };
-        desk.emit(Event::PaymentFailed { payment: self.id.clone(), reason });
+        self.state = State::Failed {
+            reason: reason.clone(),
+        };
+        desk.emit(Event::PaymentFailed {
+            payment: self.id.clone(),
+            reason,
+        });
     }
 
     fn units(&self) -> u64 {
@@ -343,9 +423,15 @@ impl SepaPayout {
     /// `sign` 1 books the payout, -1 takes it back.
     fn lines(&self, sign: i128) -> Vec<(Account, i128)> {
         let cents = i128::from(self.amount.units()).saturating_mul(sign);
-        let party = |asset| Account::Party { party: self.party.clone(), asset };
+        let party = |asset| Account::Party {
+            party: self.party.clone(),
+            asset,
+        };
         match self.sold {
-            None => vec![(party(Asset::Eur), cents), (Account::Gateway, cents.saturating_neg())],
+            None => vec![
+                (party(Asset::Eur), cents),
+                (Account::Gateway, cents.saturating_neg()),
+            ],
             Some(sold) => {
                 let msat = i128::from(sold.0).saturating_mul(sign);
                 vec![
@@ -360,7 +446,10 @@ impl SepaPayout {
 
     fn suspense_lines(&self, sign: i128) -> Vec<(Account, i128)> {
         let cents = i128::from(self.amount.units()).saturating_mul(sign);
-        vec![(Account::Suspense { rail: Rail::Sepa }, cents), (Account::Gateway, cents.saturating_neg())]
+        vec![
+            (Account::Suspense { rail: Rail::Sepa }, cents),
+            (Account::Gateway, cents.saturating_neg()),
+        ]
     }
 
     pub(super) fn status(&self) -> Status {

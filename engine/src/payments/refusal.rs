@@ -9,6 +9,7 @@ use crate::lightning::InvoiceRefused;
 use crate::money::{Asset, Msat, Quantity, Rail};
 use crate::onchain::{AddressRefused, ViewRefused};
 use crate::time::Span;
+use bitcoin::Txid;
 
 /// Why a charge is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -236,6 +237,12 @@ pub enum FactRefused {
         /// Why.
         #[from]
         cause: ViewRefused,
+    },
+    /// More than 21 million bitcoin in one output (consensus: `MAX_MONEY`).
+    #[error("transaction {txid} of the chain view has an impossible output")]
+    ImpossibleAmount {
+        /// Which.
+        txid: Txid,
     },
     /// No payment of ours has that hash (in that direction).
     #[error("no payment has the payment hash {payment_hash}")]

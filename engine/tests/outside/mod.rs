@@ -1,22 +1,37 @@
 //! Owns a hand-driven outside for the engine's tests: a clock, a chain made up by name, a payee's invoices, a gateway's
 //! words, a signer; and the record of accepted inputs, which is folded again at the end. Does not own expectations.
-#![allow(dead_code, reason = "each test target uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm,
+    missing_docs,
+    reason = "each test target uses its own part; tests state plain sums and look for one effect among many"
+)]
 
 use bdk_wallet::{SignOptions, Wallet};
 use bitcoin::bip32::{Xpriv, Xpub};
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
-use bitcoin::{Amount, BlockHash, Network, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Txid, Witness};
+use bitcoin::{
+    Amount, BlockHash, Network, OutPoint, Psbt, ScriptBuf, Sequence, Transaction, TxIn, TxOut,
+    Txid, Witness,
+};
 use bitcoin::{absolute, transaction};
 use lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
-use lockstep_engine::api::{Charge, Command, Destination, Engine, EngineConfig, Event, Input, Output, Payout, Refusal, Status};
+use lockstep_engine::api::{
+    Charge, Command, Destination, Engine, EngineConfig, Event, Input, Output, Payout, Refusal,
+    Status,
+};
 use lockstep_engine::fiat::sign_webhook;
 use lockstep_engine::id::{CommandId, IdempotencyKey, PartyId, PaymentId};
 use lockstep_engine::ledger::Account;
 use lockstep_engine::money::{Asset, Msat, Quantity, Rail};
 use lockstep_engine::onchain::Descriptors;
 use lockstep_engine::policy::Policy;
-use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, Effect, Entropy, Fact, Instruction, SeenTransaction};
+use lockstep_engine::rail::{
+    BlockId, ChainPosition, ChainView, Effect, Entropy, Fact, Instruction, SeenTransaction,
+};
 use lockstep_engine::time::{Span, Timestamp};
 
 pub const SECRET: &str = "whsec_test";
@@ -33,7 +48,10 @@ pub fn config() -> EngineConfig {
     let public = Xpub::from_priv(&Secp256k1::new(), &master());
     EngineConfig {
         network: Network::Regtest,
-        descriptors: Descriptors { external: format!("wpkh({public}/0/*)"), internal: format!("wpkh({public}/1/*)") },
+        descriptors: Descriptors {
+            external: format!("wpkh({public}/0/*)"),
+            internal: format!("wpkh({public}/1/*)"),
+        },
         policy: Policy::regtest_default(),
         webhook_secrets: vec![SECRET.to_owned()],
     }
@@ -82,8 +100,18 @@ pub fn payout(name: &str, destination: Destination, quantity: Quantity) -> Payou
 }
 
 pub fn sepa(name: &str, cents: u64) -> Payout {
-    let destination = Destination::Iban { iban: IBAN.to_owned(), name: "Ann".to_owned() };
-    payout(name, destination, Quantity { asset: Asset::Eur, units: cents })
+    let destination = Destination::Iban {
+        iban: IBAN.to_owned(),
+        name: "Ann".to_owned(),
+    };
+    payout(
+        name,
+        destination,
+        Quantity {
+            asset: Asset::Eur,
+            units: cents,
+        },
+    )
 }
 
 pub struct Outside {
@@ -96,19 +124,39 @@ pub struct Outside {
 impl Outside {
     /// An engine with the party `ann`.
     pub fn new() -> Outside {
-        let mut outside = Outside { engine: engine(), now: BEGIN, accepted: Vec::new(), commands: 0 };
-        outside.ok(Command::OpenParty { party: party("ann") });
+        let mut outside = Outside {
+            engine: engine(),
+            now: BEGIN,
+            accepted: Vec::new(),
+            commands: 0,
+        };
+        outside.ok(Command::OpenParty {
+            party: party("ann"),
+        });
         outside
     }
 
     /// Ann has 1,000,000 sat in the channels, and the gateway account holds 10,000.00 EUR of the operator's.
     pub fn funded() -> Outside {
         let mut outside = Outside::new();
-        let opening = Quantity { asset: Asset::Eur, units: 1_000_000 };
-        outside.ok(Command::RecordOpening { rail: Rail::Sepa, quantity: opening });
-        outside.ok(Command::CreateCharge(charge("fund", Rail::Lightning, 1_000_000_000)));
+        let opening = Quantity {
+            asset: Asset::Eur,
+            units: 1_000_000,
+        };
+        outside.ok(Command::RecordOpening {
+            rail: Rail::Sepa,
+            quantity: opening,
+        });
+        outside.ok(Command::CreateCharge(charge(
+            "fund",
+            Rail::Lightning,
+            1_000_000_000,
+        )));
         outside.issue("fund", [250; 32], 1_000_000_000);
-        outside.tell(Fact::LightningReceived { payment_hash: hash_of([250; 32]), amount_msat: Msat(1_000_000_000) });
+        outside.tell(Fact::LightningReceived {
+            payment_hash: hash_of([250; 32]),
+            amount_msat: Msat(1_000_000_000),
+        });
         outside
     }
 
@@ -117,7 +165,11 @@ impl Outside {
         let admitted = self.engine.admit(self.now, &input);
         assert_eq!(self.engine.digest(), before, "admission is pure");
         let result = self.engine.step(self.now, &input);
-        assert_eq!(result.as_ref().map(|_| ()).map_err(Clone::clone), admitted, "admission tells what step does");
+        assert_eq!(
+            result.as_ref().map(|_| ()).map_err(Clone::clone),
+            admitted,
+            "admission tells what step does"
+        );
         match &result {
             Ok(_) => self.accepted.push((self.now, input)),
             Err(_) => assert_eq!(self.engine.digest(), before, "refused is unchanged"),
@@ -132,11 +184,18 @@ impl Outside {
 
     pub fn command_as(&mut self, id: &str, command: Command) -> Result<Output, Refusal> {
         let id = CommandId::new(id).expect("an id");
-        self.step(Input::Command { id, entropy: Entropy([9; 32]), command })
+        self.step(Input::Command {
+            id,
+            entropy: Entropy([9; 32]),
+            command,
+        })
     }
 
     pub fn fact(&mut self, fact: Fact) -> Result<Output, Refusal> {
-        self.step(Input::Fact { entropy: Entropy([8; 32]), fact })
+        self.step(Input::Fact {
+            entropy: Entropy([8; 32]),
+            fact,
+        })
     }
 
     /// A command that is accepted.
@@ -158,7 +217,11 @@ impl Outside {
     }
 
     pub fn status(&self, name: &str) -> Status {
-        self.engine.payments().get(&payment(name)).expect("known").status()
+        self.engine
+            .payments()
+            .get(&payment(name))
+            .expect("known")
+            .status()
     }
 
     pub fn balance(&self, account: &Account) -> i128 {
@@ -166,7 +229,10 @@ impl Outside {
     }
 
     pub fn owed(&self, asset: Asset) -> i128 {
-        -self.balance(&Account::Party { party: party("ann"), asset })
+        -self.balance(&Account::Party {
+            party: party("ann"),
+            asset,
+        })
     }
 
     pub fn available(&self) -> i128 {
@@ -174,25 +240,43 @@ impl Outside {
     }
 
     pub fn outstanding(&self, text: &str) -> Option<Instruction> {
-        self.engine.outstanding().find(|instruction| instruction.key == key(text)).cloned()
+        self.engine
+            .outstanding()
+            .find(|instruction| instruction.key == key(text))
+            .cloned()
     }
 
     /// The node makes the invoice that a charge asked for.
     pub fn issue(&mut self, name: &str, preimage: [u8; 32], msat: u64) -> Output {
         let result = Ok(invoice(hash_of(preimage), msat, self.now));
-        self.tell(Fact::InvoiceCreated { key: key(&format!("{name}/invoice")), result })
+        self.tell(Fact::InvoiceCreated {
+            key: key(&format!("{name}/invoice")),
+            result,
+        })
     }
 
     /// A webhook as the gateway signs it.
     pub fn webhook(&self, transfer: &str) -> Fact {
-        let kind = if transfer.contains("returned") { "transfer.returned" } else { "transfer.settled" };
+        let kind = if transfer.contains("returned") {
+            "transfer.returned"
+        } else {
+            "transfer.settled"
+        };
         let created = self.now.as_secs();
-        let body = format!(r#"{{"id":"evt_1","type":"{kind}","created":{created},"data":{transfer}}}"#);
-        Fact::Webhook { signature: sign_webhook(SECRET, self.now, &body), body }
+        let body =
+            format!(r#"{{"id":"evt_1","type":"{kind}","created":{created},"data":{transfer}}}"#);
+        Fact::Webhook {
+            signature: sign_webhook(SECRET, self.now, &body),
+            body,
+        }
     }
 
     pub fn responds(&mut self, text: &str, status: u16, body: &str) -> Output {
-        self.tell(Fact::HttpResponded { key: key(text), status, body: body.to_owned() })
+        self.tell(Fact::HttpResponded {
+            key: key(text),
+            status,
+            body: body.to_owned(),
+        })
     }
 
     /// Folding the accepted inputs gives the live state, and the books sum to zero.
@@ -201,13 +285,28 @@ impl Outside {
         for (at, input) in &self.accepted {
             folded.step(*at, input).expect("accepted before");
         }
-        assert_eq!(folded.digest(), self.engine.digest(), "folding gives the live state");
-        assert!(self.engine.ledger().totals().values().all(|total| *total == 0), "books sum to zero");
+        assert_eq!(
+            folded.digest(),
+            self.engine.digest(),
+            "folding gives the live state"
+        );
+        assert!(
+            self.engine
+                .ledger()
+                .totals()
+                .values()
+                .all(|total| *total == 0),
+            "books sum to zero"
+        );
     }
 }
 
 pub fn transfer(name: &str, cents: u64, status: &str, version: u64) -> String {
-    let reason = if status == "returned" { r#""AC04""# } else { "null" };
+    let reason = if status == "returned" {
+        r#""AC04""#
+    } else {
+        "null"
+    };
     format!(
         r#"{{"id":"tr_1","reference":"{name}","amount":{cents},"currency":"EUR","status":"{status}","version":{version},"return_reason":{reason}}}"#
     )
@@ -233,19 +332,36 @@ pub fn branch(name: &str, heights: std::ops::RangeInclusive<u32>) -> Vec<BlockId
     heights
         .map(|height| match height {
             0 => genesis[0],
-            _ => BlockId { height, hash: BlockHash::hash(format!("{name} {height}").as_bytes()) },
+            _ => BlockId {
+                height,
+                hash: BlockHash::hash(format!("{name} {height}").as_bytes()),
+            },
         })
         .collect()
 }
 
 pub fn look(blocks: Vec<BlockId>, transactions: Vec<SeenTransaction>) -> Fact {
-    Fact::Chain(ChainView { blocks, transactions })
+    Fact::Chain(ChainView {
+        blocks,
+        transactions,
+    })
 }
 
 pub fn pays(script: &ScriptBuf, sat: u64, coin: &str) -> Transaction {
-    let previous_output = OutPoint { txid: Txid::hash(coin.as_bytes()), vout: 0 };
-    let input = TxIn { previous_output, sequence: Sequence::MAX, script_sig: ScriptBuf::new(), witness: Witness::new() };
-    let output = TxOut { value: Amount::from_sat(sat), script_pubkey: script.clone() };
+    let previous_output = OutPoint {
+        txid: Txid::hash(coin.as_bytes()),
+        vout: 0,
+    };
+    let input = TxIn {
+        previous_output,
+        sequence: Sequence::MAX,
+        script_sig: ScriptBuf::new(),
+        witness: Witness::new(),
+    };
+    let output = TxOut {
+        value: Amount::from_sat(sat),
+        script_pubkey: script.clone(),
+    };
     Transaction {
         version: transaction::Version::TWO,
         lock_time: absolute::LockTime::ZERO,
@@ -255,12 +371,21 @@ pub fn pays(script: &ScriptBuf, sat: u64, coin: &str) -> Transaction {
 }
 
 pub fn in_mempool(transaction: &Transaction) -> SeenTransaction {
-    SeenTransaction { transaction: transaction.clone(), position: ChainPosition::Mempool }
+    SeenTransaction {
+        transaction: transaction.clone(),
+        position: ChainPosition::Mempool,
+    }
 }
 
 pub fn confirmed(transaction: &Transaction, block: BlockId) -> SeenTransaction {
-    let position = ChainPosition::Confirmed { block, time_secs: 1_700_000_000 };
-    SeenTransaction { transaction: transaction.clone(), position }
+    let position = ChainPosition::Confirmed {
+        block,
+        time_secs: 1_700_000_000,
+    };
+    SeenTransaction {
+        transaction: transaction.clone(),
+        position,
+    }
 }
 
 /// What a signer that holds the wallet's keys gives back.
@@ -271,20 +396,40 @@ pub fn signed(psbt: &str) -> String {
         .create_wallet_no_persist()
         .expect("usable descriptors");
     let mut psbt: Psbt = psbt.parse().expect("a PSBT");
-    signer.sign(&mut psbt, SignOptions { try_finalize: false, ..SignOptions::default() }).expect("signing works");
+    signer
+        .sign(
+            &mut psbt,
+            SignOptions {
+                try_finalize: false,
+                ..SignOptions::default()
+            },
+        )
+        .expect("signing works");
     psbt.to_string()
 }
 
 /// The names of events, as they stand in JSON; ledger events left out.
 pub fn names(output: &Output) -> Vec<String> {
-    let told = output.events.iter().filter(|event| !matches!(event, Event::Posted(_) | Event::Hold(_)));
-    told.map(|event| serde_json::to_value(event).expect("JSON")["event"].as_str().expect("a tag").to_owned()).collect()
+    let told = output
+        .events
+        .iter()
+        .filter(|event| !matches!(event, Event::Posted(_) | Event::Hold(_)));
+    told.map(|event| {
+        serde_json::to_value(event).expect("JSON")["event"]
+            .as_str()
+            .expect("a tag")
+            .to_owned()
+    })
+    .collect()
 }
 
 pub fn watched(output: &Output) -> ScriptBuf {
-    let scripts = output.instructions.iter().find_map(|instruction| match &instruction.effect {
-        Effect::WatchScript { script } => Some(script.clone()),
-        _ => None,
-    });
+    let scripts = output
+        .instructions
+        .iter()
+        .find_map(|instruction| match &instruction.effect {
+            Effect::WatchScript { script } => Some(script.clone()),
+            _ => None,
+        });
     scripts.expect("a script to watch")
 }

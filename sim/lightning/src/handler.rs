@@ -12,7 +12,7 @@ use lightning::ln::channelmanager::PaymentId;
 use lightning::ln::types::ChannelId;
 use lightning::routing::scoring::ScoreUpdate as _;
 use lightning::sign::EntropySource as _;
-use lightning_types::payment::PaymentHash;
+use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::channels::anchor_reserve_sat;
 use crate::config::ANCHOR_RESERVE_PER_CHANNEL_SAT;
@@ -97,23 +97,7 @@ fn on_payment_event(inner: &Inner, event: Event) -> Result<(), DiskError> {
             ..
         } => {
             let fee_paid_msat = fee_paid_msat.unwrap_or(0);
-            settle_outgoing(
-                inner,
-                payment_id,
-                OutgoingStatus::Sent {
-                    preimage,
-                    fee_paid_msat,
-                },
-            )?;
-            push(
-                inner,
-                NodeEvent::PaymentSent {
-                    payment_id,
-                    payment_hash,
-                    preimage,
-                    fee_paid_msat,
-                },
-            );
+            on_sent(inner, payment_id, (payment_hash, preimage), fee_paid_msat)?;
         }
         Event::PaymentFailed {
             payment_id,
@@ -358,6 +342,27 @@ fn on_claimed(inner: &Inner, payment_hash: PaymentHash, amount_msat: u64) -> Res
             amount_msat,
         },
     );
+    Ok(())
+}
+
+fn on_sent(
+    inner: &Inner,
+    payment_id: PaymentId,
+    (payment_hash, preimage): (PaymentHash, PaymentPreimage),
+    fee_paid_msat: u64,
+) -> Result<(), DiskError> {
+    let sent = OutgoingStatus::Sent {
+        preimage,
+        fee_paid_msat,
+    };
+    settle_outgoing(inner, payment_id, sent)?;
+    let event = NodeEvent::PaymentSent {
+        payment_id,
+        payment_hash,
+        preimage,
+        fee_paid_msat,
+    };
+    push(inner, event);
     Ok(())
 }
 

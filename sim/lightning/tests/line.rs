@@ -4,7 +4,6 @@
 //! here, outside of a simulation, so nothing is asserted that depends on it.
 
 use std::time::Duration;
-
 use bitcoin::hashes::{Hash as _, sha256};
 use lockstep_lightning::pump::Pump;
 use lockstep_lightning::*;
@@ -135,7 +134,6 @@ fn an_invoice_is_paid_over_three_hops_with_exact_balances() {
     let mut pump = line();
     assert_eq!(openers_msat(&pump), [START_MSAT; 3]);
     check_conservation(&pump);
-
     let text = pump.node(3).create_invoice(invoice(50_000_000)).unwrap();
     assert_eq!(
         pump.node(0).pay_invoice(pay(&text, 1)).unwrap(),
@@ -148,7 +146,6 @@ fn an_invoice_is_paid_over_three_hops_with_exact_balances() {
     assert!(!pump.node(0).quiet());
     pump.run();
     assert!((0..4).all(|index| pump.node(index).quiet()));
-
     let view = pump.node(0).payment(PaymentId([1; 32])).unwrap().unwrap();
     let OutgoingStatus::Sent {
         preimage,
@@ -164,7 +161,6 @@ fn an_invoice_is_paid_over_three_hops_with_exact_balances() {
     assert_eq!(fee_paid_msat, 6_000 + 6_000); // 100 ppm of 50 000 000 and of 50 006 000, rounded down
     assert_eq!(openers_msat(&pump), after_payment(50_000_000));
     check_conservation(&pump);
-
     let received = NodeEvent::PaymentReceived {
         payment_hash: view.payment_hash,
         amount_msat: 50_000_000,
@@ -177,7 +173,6 @@ fn an_invoice_is_paid_over_three_hops_with_exact_balances() {
             ..
         }]
     ));
-
     // LDK would take the same invoice twice; the payee's record refuses the second payment.
     assert_eq!(
         pump.node(0).pay_invoice(pay(&text, 2)).unwrap(),
@@ -293,7 +288,6 @@ fn a_payment_that_never_left_is_told_as_failed_after_the_crash() {
         reason,
     };
     assert_eq!(pump.take_events(0), [told]);
-
     pump.connect(0, 1);
     assert_eq!(openers_msat(&pump), [START_MSAT; 3]);
     assert_eq!(
@@ -334,7 +328,6 @@ fn a_held_payment_is_claimed_or_given_back() {
     );
     check_conservation(&pump);
     assert_eq!(own(&pump, 2, 3).htlcs.len(), 1);
-
     // The payee crashes while it holds, and still knows.
     pump.restart(3);
     pump.connect(3, 2);
@@ -345,7 +338,6 @@ fn a_held_payment_is_claimed_or_given_back() {
         amount_msat: 2_000_000
     }));
     assert_eq!(openers_msat(&pump), after_payment(2_000_000));
-
     let hash = PaymentHash([9; 32]);
     let text = pump
         .node(3)
@@ -418,8 +410,6 @@ fn a_force_close_ends_with_the_money_in_both_wallets() {
         gained[1],
         shares[1]
     );
-
-    // By now the wallet has written more changes than it keeps apart.
     pump.restart(0);
     assert_eq!(pump.node(0).wallet_balance().total_sat, after[0]);
 }
@@ -504,7 +494,6 @@ fn a_reorganisation_and_a_mutual_close_leave_the_rest_intact() {
     pump.node(0).pay_invoice(pay(&text, 1)).unwrap();
     pump.run();
     assert_eq!(openers_msat(&pump), after_payment(6_000_000));
-
     let before = pump.node(3).wallet_balance().total_sat;
     pump.node(2).close_channel(3).unwrap();
     pump.run();
@@ -539,7 +528,6 @@ fn a_disk_that_refuses_at_any_write_stops_the_node_and_splits_no_payment() {
         pump.advance(12);
         let intact = pump.node(1).channels().len() == 2;
         closed += u32::from(!intact);
-
         let payment = |pump: &Pump| pump.node(0).payment(PaymentId([1; 32])).unwrap().unwrap();
         for block in 0..600 {
             if payment(&pump).status != OutgoingStatus::Pending {
@@ -591,7 +579,6 @@ fn equal_seeds_give_equal_keys_and_a_restart_gives_new_entropy() {
     let (first, mut second) = (opened(), opened());
     assert_eq!(own(&first, 0, 1).funding, own(&second, 0, 1).funding);
     assert!(own(&first, 0, 1).funding.is_some());
-
     let stranger = first.id(1);
     let hello = |pump: &Pump, link| {
         pump.node(0)

@@ -3,7 +3,7 @@
 
 use super::{Kind, Violation};
 use lockstep_engine::api::{Engine, EngineConfig, Input};
-use lockstep_engine::journal::{Journal, decode};
+use lockstep_engine::journal::Journal;
 use lockstep_host::ports::Store;
 
 /// The audit could not be made.
@@ -18,12 +18,12 @@ pub struct AuditError {
 pub fn audit_journal(store: &dyn Store, config: EngineConfig, live: [u8; 32]) -> Result<Vec<Violation>, AuditError> {
     let unreadable = |reason: String| AuditError { reason };
     let records = store.read_all().map_err(|error| unreadable(error.to_string()))?;
-    if let Err(broken) = Journal::from_records::<Input>(&records) {
-        return Ok(vec![violation("journal-hash-chain", broken.to_string())]);
-    }
+    let verified = match Journal::from_records::<Input>(&records, None) {
+        Ok((_, verified)) => verified,
+        Err(broken) => return Ok(vec![violation("journal-hash-chain", broken.to_string())]),
+    };
     let mut engine = Engine::new(config).map_err(|error| unreadable(error.to_string()))?;
-    for bytes in &records {
-        let (record, _) = decode::<Input>(bytes).map_err(|fault| unreadable(fault.to_string()))?;
+    for record in &verified {
         if let Err(refusal) = engine.step(record.at, &record.input) {
             let what = format!("record {} was journaled but is refused when folded: {refusal}", record.seq);
             return Ok(vec![violation("fold-equals-live", what)]);

@@ -9,7 +9,8 @@ use super::{Invariant, Settled, Stepped};
 use crate::worlds::Truth;
 use lockstep_engine::api::{Engine, Input};
 use lockstep_engine::ledger::Account;
-use lockstep_engine::rail::Fact;
+use lockstep_engine::payments::{Payment, Status};
+use lockstep_engine::rail::{Fact, Rail};
 
 /// I2.
 pub(super) struct GroundTruth;
@@ -24,6 +25,7 @@ impl Invariant for GroundTruth {
         if !opened(stepped.engine) {
             return Ok(());
         }
+        suspense_is_owed(stepped.engine)?;
         within("the channels", balance(stepped.engine, &Account::LightningChannels), channels_range(&truth))?;
         let gateway = balance(stepped.engine, &Account::Gateway);
         let pending = i128::from(pending_cents(stepped.engine));
@@ -67,11 +69,26 @@ fn channels_range(truth: &Truth) -> (i128, i128) {
 /// Euro that the gateway may have moved without the engine knowing yet: everything on hold for transfers under way, and
 /// everything that may have come back.
 fn pending_cents(engine: &Engine) -> u64 {
-    engine.sepa_cents_in_flight()
+    let cents = |payment: &Payment| match payment {
+        Payment::SepaPayout(payout) => payout.amount.units(),
+        _ => 0,
+    };
+    engine.payments().iter().filter(|(_, payment)| payment.status() != Status::Failed).map(|(_, payment)| cents(payment)).sum()
+}
+
+/// Suspense is money that came without a name: it can be owed, never be missing.
+fn suspense_is_owed(engine: &Engine) -> Result<(), String> {
+    for rail in [Rail::Onchain, Rail::Lightning, Rail::Sepa] {
+        let held = balance(engine, &Account::Suspense { rail });
+        if held > 0 {
+            return Err(format!("suspense of {rail:?} is {held}: money was booked out that nobody had brought in"));
+        }
+    }
+    Ok(())
 }
 
 fn wallet_follows_the_engines_own_view(engine: &Engine) -> Result<(), String> {
-    let seen = i128::from(engine.wallet_total().0) * 1_000;
+    let seen = i128::from(engine.payments().onchain().total().0) * 1_000;
     equal("the wallet as last seen", balance(engine, &Account::ChainWallet), seen)
 }
 

@@ -1,7 +1,9 @@
 //! Owns the checks that a scenario asks for. Each says what it found when it fails. Does not own invariants.
 
+use super::observe::executed_counts;
 use super::{Runner, Stop, words};
-use crate::scenario::{Balance, Cents, Expectation, Msat};
+use crate::scenario::{AccountName, Action, Balance, Cents, Expectation, Msat, Payee, Payout};
+use crate::worlds::gateway::TransferStatus;
 use crate::worlds::{World, WorldError};
 use lockstep_engine::id::PartyId;
 use lockstep_engine::ledger::Account;
@@ -59,14 +61,12 @@ impl<W: World> Runner<W> {
                 Ok(same("sat in the operator's wallet", sat, balance.get()))
             }
             Expectation::Account { account: Some(account), balance } => {
-                let known = self.run.scenario.accounts.iter().find(|known| known.name == *account);
-                let iban = known.map(|known| known.iban.clone()).unwrap_or_default();
-                let received = self.world.gateway().lock().received_cents(&iban);
-                Ok(same("cents received by the account", received, balance.get()))
+                Ok(same("cents received by the account", self.received_cents(account), balance.get()))
             }
             Expectation::Account { account: None, balance } => {
                 let cents = self.world.gateway().lock().balance_cents();
-                Ok(same("cents at the gateway", cents, balance.get()))
+                let wanted = i64::try_from(balance.get()).unwrap_or(i64::MAX);
+                Ok(if cents == wanted { Ok(()) } else { Err(format!("found {cents} cents at the gateway, expected {wanted}")) })
             }
             Expectation::Run { run, breaks } => Ok(match self.run.recorder.breaks(run.as_str()) {
                 Some(found) if found == *breaks => Ok(()),
@@ -74,12 +74,26 @@ impl<W: World> Runner<W> {
                 None => Err(format!("reconciliation {run} is not done")),
             }),
             Expectation::Executed { payout, times } => {
-                let counts = self.world.gateway().lock().executed_counts();
+                let counts = executed_counts(&self.world.gateway().lock());
                 let found = counts.get(payout.as_str()).copied().unwrap_or(0);
                 Ok(same("times carried out", found, u64::from(*times)))
             }
             Expectation::Confirmations { payment, at_least } => Ok(self.is_deep(payment.as_str(), *at_least)),
         }
+    }
+
+    /// Booked transfers of the payouts to an account, less those that came back.
+    fn received_cents(&self, account: &AccountName) -> u64 {
+        let to_account = |action: &Action| match action {
+            Action::Payout(Payout { id, payee: Payee::Account { account: to, .. }, .. }) if to == account => {
+                Some(id.to_string())
+            }
+            _ => None,
+        };
+        let references: Vec<String> = self.run.scenario.steps.iter().filter_map(|step| to_account(&step.action)).collect();
+        let gateway = self.world.gateway().lock();
+        let settled = gateway.transfers().iter().filter(|transfer| transfer.status == TransferStatus::Settled);
+        settled.filter(|transfer| references.contains(&transfer.reference)).map(|transfer| transfer.amount).sum()
     }
 
     fn payment_is(&self, payment: &str, (state, reason): (&'static str, Option<&'static str>)) -> Result<(), String> {

@@ -62,6 +62,8 @@ pub struct Equipment {
     pub gateway: GatewayConfig,
     /// Bearer token for it.
     pub gateway_token: String,
+    /// A bug planted in the engine.
+    pub planted: Option<Bug>,
 }
 
 /// A run that has not begun.
@@ -88,22 +90,21 @@ impl Run {
         let keys = keys::engine_keys(seed);
         let secret = keys::webhook_secret(seed);
         let token = keys::gateway_token(seed);
-        let mut engine = EngineConfig {
+        let engine = EngineConfig {
             network: NETWORK,
             descriptors: keys.public.clone(),
             policy: policy(&self.scenario),
             webhook_secrets: vec![secret.clone()],
-            planted: None,
         };
-        engine.planted = self.options.planted;
         Equipment {
             trace: self.trace.clone(),
             faults: self.faults.clone(),
             observer: self.recorder.clone(),
             engine,
             keys,
-            gateway: GatewayConfig::new(token.clone(), secret, self.scenario.operator.gateway.get()),
+            gateway: GatewayConfig::new(&token, &secret, self.scenario.operator.gateway.get() as i64),
             gateway_token: token,
+            planted: self.options.planted,
         }
     }
 
@@ -134,17 +135,30 @@ impl Run {
 /// The engine's policy: regtest's defaults with the scenario's overrides.
 fn policy(scenario: &Scenario) -> Policy {
     let mut policy = Policy::regtest_default();
-    if let Some(rate) = scenario.policy.rate {
-        policy.rate = Rate::per_btc(rate.get());
+    let overrides = &scenario.policy;
+    if let Some(feerate) = overrides.feerate {
+        policy.onchain_feerate_sat_per_kwu = feerate.get();
     }
-    if let Some(depth) = &scenario.policy.depth {
+    if let Some(depth) = overrides.payout_depth {
+        policy.payout_depth = depth.get() as u32;
+    }
+    if let Some(margin) = overrides.hold_margin {
+        policy.hold_margin_blocks = margin.get() as u32;
+    }
+    if let Some(interval) = overrides.poll_interval {
+        policy.poll_interval = Span(interval.get());
+    }
+    if let Some(rate) = overrides.rate {
+        policy.rate = Rate { cents: rate.get(), btc: 1 };
+    }
+    if let Some(depth) = &overrides.depth {
         let mut from = 0;
         policy.depth_by_value.clear();
         for (below, blocks) in &depth.below {
-            policy.depth_by_value.push(DepthStep { from: Sat(from), depth: blocks.get() as u32 });
+            policy.depth_by_value.push(DepthStep { from_sat: Sat(from), confirmations: blocks.get() as u32 });
             from = below.get();
         }
-        policy.depth_by_value.push(DepthStep { from: Sat(from), depth: depth.otherwise.get() as u32 });
+        policy.depth_by_value.push(DepthStep { from_sat: Sat(from), confirmations: depth.otherwise.get() as u32 });
     }
     policy
 }
@@ -192,7 +206,7 @@ struct Runner<W: World> {
     commands: u32,
     fee_floor_sat_per_kwu: u64,
     last_balances: BTreeMap<String, serde_json::Value>,
-    gateway_faults: Vec<(crate::faults::FaultId, String, &'static str)>,
+    gateway_faults: Vec<(crate::faults::FaultId, usize)>,
     engine_kills: Vec<crate::faults::FaultId>,
     step: Option<(usize, String)>,
 }
@@ -234,8 +248,9 @@ impl<W: World> Runner<W> {
         if let Err(stop) = self.warm_up().await {
             return stop.verdict(None, "warm-up");
         }
-        let steps = self.run.scenario.steps.clone();
-        for step in steps.iter().filter(|step| self.happens_here(step.only)) {
+        let mut steps = self.run.scenario.steps.clone();
+        steps.retain(|step| self.happens_here(step.only));
+        for step in &steps {
             let heading = step.to_string();
             self.step = Some((step.line, heading.clone()));
             if let Err(stop) = self.take(step, &heading).await {
@@ -326,9 +341,9 @@ impl<W: World> Runner<W> {
 
     fn count_fault_effects(&mut self) {
         let mut faults = self.run.faults.lock().expect("no holder panics");
-        for (id, reference, name) in &self.gateway_faults {
-            let effects = self.world.gateway().lock().fault_effects(reference, name);
-            faults.set_effects(*id, effects);
+        for (id, position) in &self.gateway_faults {
+            let effects = self.world.gateway().lock().faults().get(*position).map_or(0, |armed| armed.effects);
+            faults.set_effects(*id, u64::from(effects));
         }
         for id in &self.engine_kills {
             faults.set_effects(*id, self.world.switch().kills());

@@ -7,6 +7,7 @@ use super::{Runner, Stop};
 use crate::invariants::Settled;
 use crate::trace::Subsystem;
 use crate::worlds::chain_book::ChainChange;
+use crate::worlds::gateway::Gateway;
 use crate::worlds::{ChannelState, Truth, World};
 use bitcoin::Transaction;
 use lockstep_host::Handle;
@@ -126,10 +127,19 @@ impl<W: World> Runner<W> {
     }
 
     fn check_at_rest(&mut self, channels: &[ChannelState], truth: Truth) -> Result<(), Stop> {
-        let executed = self.world.gateway().lock().executed_counts();
+        let executed = executed_counts(&self.world.gateway().lock());
         let recorder = self.run.recorder.clone();
         let check = |engine: &_| recorder.check_at_rest(&Settled { engine, truth, channels, executed: &executed });
         self.world.service().handle().map(|handle: Handle| handle.with_engine(check))?;
         self.check_recorder()
     }
+}
+
+/// How often the gateway took each reference.
+pub(super) fn executed_counts(gateway: &Gateway) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for transfer in gateway.transfers() {
+        *counts.entry(transfer.reference.clone()).or_insert(0) += 1;
+    }
+    counts
 }

@@ -2,7 +2,7 @@
 
 use super::{Alarm, Runner, Stop, words};
 use crate::scenario::{
-    Action, Asset as PaidIn, Charge, GatewayFault, LinkFault, LinkFaultKind, Pay, Payee, Payer, Payout, Reorg, Request, Step,
+    Action, Asset as PaidIn, Charge, GatewayFault, GatewayFaultKind, LinkFault, LinkFaultKind, Pay, Payee, Payer, Payout, Reorg, Request, Step,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, LinkTrouble, World, WorldError};
@@ -268,9 +268,17 @@ impl<W: World> Runner<W> {
 
     fn trouble_gateway(&mut self, fault: &GatewayFault) -> Result<(), Stop> {
         let (order, name) = words::gateway_fault(&fault.kind, fault.on.as_str());
-        let id = self.plan_fault(name, fault.on.as_str());
-        self.gateway_faults.push((id, fault.on.to_string(), name));
-        self.world.gateway().lock().arm(order);
+        let times = match fault.kind {
+            // The gateway takes this fault once for each time that it is armed.
+            GatewayFaultKind::LoseResponse { times } => times,
+            _ => 1,
+        };
+        for _ in 0..times {
+            let id = self.plan_fault(name, fault.on.as_str());
+            let mut gateway = self.world.gateway().lock();
+            self.gateway_faults.push((id, gateway.faults().len()));
+            gateway.arm(order.clone());
+        }
         Ok(())
     }
 }

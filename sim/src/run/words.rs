@@ -73,7 +73,7 @@ pub fn point(point: CrashPoint) -> Point {
 pub fn gateway_fault(kind: &GatewayFaultKind, reference: &str) -> (GatewayFault, &'static str) {
     let reference = reference.to_owned();
     match kind {
-        GatewayFaultKind::LoseResponse { times } => (GatewayFault::LoseResponse { reference, times: *times }, "lose-response"),
+        GatewayFaultKind::LoseResponse { .. } => (GatewayFault::LoseResponse { reference }, "lose-response"),
         GatewayFaultKind::DuplicateWebhook => (GatewayFault::DuplicateWebhook { reference }, "duplicate-webhook"),
         GatewayFaultKind::DelayWebhook { by } => {
             (GatewayFault::DelayWebhook { reference, secs: by.get().div_ceil(1_000) }, "delay-webhook")

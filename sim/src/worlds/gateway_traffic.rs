@@ -19,7 +19,7 @@ pub fn record_call(trace: &SharedTrace, request: &Request, response: &Response) 
         "key": key,
         "status": response.status,
         "replayed": header(&response.headers, "idempotent-replayed").is_some(),
-        "delivered": response.fate == Fate::Deliver,
+        "lost": response.fate == Fate::LoseResponse,
     });
     let subject = key.unwrap_or(path);
     trace.record_canonical(Subsystem::Http, &subject, event);

@@ -8,7 +8,7 @@ pub mod gateway_traffic;
 pub mod keys;
 pub mod no_node;
 pub mod purse;
-// pub mod regtest;
+pub mod regtest;
 pub mod service;
 pub mod simulated;
 
@@ -215,7 +215,7 @@ pub struct Truth {
     /// In HTLCs offered to us.
     pub incoming_msat: u64,
     /// Our balance at the gateway.
-    pub gateway_cents: u64,
+    pub gateway_cents: i64,
 }
 
 /// Tells the truth at any moment, where a world can (the simulated one).

@@ -6,6 +6,7 @@ use super::WorldError;
 use futures_util::future::BoxFuture;
 use lockstep_engine::api::{Command, Engine, EngineConfig, Input, Output};
 use lockstep_engine::id::{CommandId, PaymentId};
+use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::Fact;
 use lockstep_host::ports::{Flow, Interruption, Point, Ports, Store, StoreError};
 use lockstep_host::{Driver, Ended, Handle, Status, SubmitError};
@@ -32,6 +33,8 @@ pub struct ServiceParts {
     pub ports: Ports,
     /// Its disk.
     pub open_store: OpenStore,
+    /// A bug planted in the engine, to show that it is caught. Tests only.
+    pub planted: Option<Bug>,
 }
 
 #[derive(Default)]
@@ -61,6 +64,9 @@ impl Service {
         let store = (parts.open_store)().map_err(|cause| WorldError::harness("open the journal", error_chain(&cause)))?;
         let (driver, handle) = Driver::start(parts.config.clone(), parts.ports.clone(), store)
             .map_err(|cause| WorldError::harness("start the engine", error_chain(&cause)))?;
+        if let Some(bug) = parts.planted {
+            driver.plant(bug);
+        }
         self.state().handle = Some(handle);
         Ok(driver)
     }

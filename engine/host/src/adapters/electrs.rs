@@ -67,7 +67,7 @@ impl ChainSource for ElectrsChain {
         known: Vec<BlockId>,
     ) -> BoxFuture<'static, Result<ChainView, ChainUnavailable>> {
         let server = self.server.clone();
-        blocking(move || server.ask(|client| view(client, &scripts, &known)))
+        blocking(move || server.view(&scripts, &known))
             .map(|answer| match answer {
                 Ok(Ok(view)) => Ok(view),
                 Ok(Err(error)) => Err(ChainUnavailable { reason: error.to_string() }),
@@ -99,6 +99,17 @@ impl ChainSource for ElectrsChain {
 }
 
 impl Server {
+    fn view(&self, scripts: &[ScriptBuf], known: &[BlockId]) -> Result<ChainView, ElectrumError> {
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(view) = self.ask(|client| view(client, scripts, known))? {
+                return Ok(view);
+            }
+            // The client's header cache survives a reorganisation if the new block has the same transactions: ask anew.
+            *self.client() = None;
+        }
+        Err(ElectrumError::Message(format!("the chain moved {MAX_ATTEMPTS} times during a view")))
+    }
+
     /// Asks over the connection that is there, or over a new one; forgets it after a failure of the connection.
     fn ask<T>(
         &self,
@@ -120,24 +131,22 @@ impl Server {
     }
 }
 
+/// One attempt; `None` if the chain moved meanwhile or the pieces do not fit.
 fn view(
     client: &BdkElectrumClient<Client>,
     scripts: &[ScriptBuf],
     known: &[BlockId],
-) -> Result<ChainView, ElectrumError> {
-    for _ in 0..MAX_ATTEMPTS {
-        let tip = tip(client)?;
-        let mut blocks = recent_blocks(client, tip, known)?;
-        let update = histories(client, scripts)?;
-        if tip != self::tip(client)? || blocks.get(&tip.height) != Some(&tip.hash) {
-            continue;
-        }
-        if let Some(transactions) = place(&update, &mut blocks, tip) {
-            let blocks = blocks.into_iter().map(|(height, hash)| BlockId { height, hash }).collect();
-            return Ok(ChainView { blocks, transactions });
-        }
+) -> Result<Option<ChainView>, ElectrumError> {
+    let tip = tip(client)?;
+    let mut blocks = recent_blocks(client, tip, known)?;
+    let update = histories(client, scripts)?;
+    if tip != self::tip(client)? || blocks.get(&tip.height) != Some(&tip.hash) {
+        return Ok(None);
     }
-    Err(ElectrumError::Message(format!("the tip moved {MAX_ATTEMPTS} times during a view")))
+    Ok(place(&update, &mut blocks, tip).map(|transactions| {
+        let blocks = blocks.into_iter().map(|(height, hash)| BlockId { height, hash }).collect();
+        ChainView { blocks, transactions }
+    }))
 }
 
 fn tip(client: &BdkElectrumClient<Client>) -> Result<BlockId, ElectrumError> {
@@ -158,8 +167,9 @@ fn recent_blocks(
     let mut from = 0;
     for block in known.iter().rev().filter(|block| block.height <= tip.height) {
         let header = client.inner.block_header(usize::try_from(block.height).expect("32 bits fit"))?;
+        // A block that the asker knows otherwise is part of the answer too: it says what was replaced.
+        blocks.insert(block.height, header.block_hash());
         if header.block_hash() == block.hash {
-            blocks.insert(block.height, block.hash);
             from = block.height;
             break;
         }

@@ -152,6 +152,12 @@ impl Driver {
         Ok((driver, handle))
     }
 
+    /// Makes the engine wrong on purpose, to show that the harness catches it. Only tests call it.
+    #[doc(hidden)]
+    pub fn plant(&self, bug: lockstep_engine::planted::Bug) {
+        self.shared.engine().plant(bug);
+    }
+
     /// Re-issues what is outstanding, then serves until it ends. Dropping the future is a kill.
     pub async fn run(mut self) -> Ended {
         let Err(ended) = self.serve().await;
@@ -167,10 +173,10 @@ impl Driver {
         self.look();
         self.listening = self.ports.lightning.next_event().fuse();
         loop {
-            self.publish();
             while let Some(done) = self.finished.pop_front() {
                 self.on_done(done);
             }
+            self.publish();
             if let Some(queued) = self.queue.pop_front() {
                 self.settle(queued).await?;
                 continue;
@@ -358,7 +364,7 @@ impl Driver {
                 let failures = self.failures.entry(key.clone()).or_default();
                 *failures += 1;
                 let (first, at) = (*failures == 1, self.ports.clock.now().plus(pause_after(*failures)));
-                self.timers.set(at, Wake::Retry(instruction));
+                self.timers.set(at, Wake::Retry(key.clone()));
                 // The engine is told once per outage, not once per try: the journal must not grow with its length.
                 if first {
                     self.enqueue(Fact::Unavailable { key, reason }, Then::Nothing);
@@ -371,23 +377,27 @@ impl Driver {
         let now = self.ports.clock.now();
         while let Some(wake) = self.timers.pop_due(now) {
             match wake {
-                Wake::Timer(key) if self.is_outstanding(&key) => {
-                    self.enqueue(Fact::TimerFired { key }, Then::Nothing);
+                Wake::Timer(key) => {
+                    // One that is no longer outstanding was withdrawn.
+                    if self.outstanding(&key).is_some() {
+                        self.enqueue(Fact::TimerFired { key }, Then::Nothing);
+                    }
                 }
-                Wake::Retry(instruction) if self.is_outstanding(&instruction.key) => self.perform(instruction),
-                // Answered by another way meanwhile.
-                Wake::Timer(_) => {}
-                Wake::Retry(instruction) => {
-                    self.failures.remove(&instruction.key);
-                }
+                Wake::Retry(key) => match self.outstanding(&key) {
+                    Some(instruction) => self.perform(instruction),
+                    // Answered by another way meanwhile.
+                    None => {
+                        self.failures.remove(&key);
+                    }
+                },
                 Wake::Look => self.look(),
                 Wake::Listen => self.listening = self.ports.lightning.next_event().fuse(),
             }
         }
     }
 
-    fn is_outstanding(&self, key: &IdempotencyKey) -> bool {
-        self.shared.engine().outstanding().any(|instruction| instruction.key == *key)
+    fn outstanding(&self, key: &IdempotencyKey) -> Option<Instruction> {
+        self.shared.engine().outstanding().find(|instruction| instruction.key == *key).cloned()
     }
 
     /// Stopped before: the node tells the event again, and the engine takes it for what it is. Stopped after: the
@@ -419,7 +429,7 @@ impl Driver {
         let mut progress = self.shared.progress();
         progress.in_flight = in_flight;
         progress.retries = self.timers.retries().collect();
-        progress.queued = self.queue.len() + self.finished.len();
+        progress.queued = self.queue.len();
         progress.next_wake = self.timers.next();
     }
 }

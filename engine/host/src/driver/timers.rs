@@ -4,7 +4,6 @@
 use crate::ports::Clock;
 use futures_util::future::BoxFuture;
 use lockstep_engine::id::IdempotencyKey;
-use lockstep_engine::rail::Instruction;
 use lockstep_engine::time::{Span, Timestamp};
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
@@ -28,7 +27,7 @@ pub(super) enum Wake {
     /// The engine asked for it.
     Timer(IdempotencyKey),
     /// An effect whose backend was unavailable.
-    Retry(Instruction),
+    Retry(IdempotencyKey),
     /// A look at the chain that failed or was refused.
     Look,
     /// The acknowledgement of a Lightning event that failed.
@@ -60,7 +59,7 @@ impl Timers {
     pub(super) fn retries(&self) -> impl Iterator<Item = String> + '_ {
         self.agenda.values().filter_map(|wake| match wake {
             Wake::Timer(_) => None,
-            Wake::Retry(instruction) => Some(instruction.key.to_string()),
+            Wake::Retry(key) => Some(key.to_string()),
             Wake::Look => Some("look at the chain".to_owned()),
             Wake::Listen => Some("acknowledge a Lightning event".to_owned()),
         })

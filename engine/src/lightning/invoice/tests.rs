@@ -26,7 +26,8 @@ fn invoice(currency: Currency, amount_msat: Option<u64>) -> String {
         Some(msat) => builder.amount_milli_satoshis(msat),
         None => builder,
     };
-    let sign = |hash: &bitcoin::secp256k1::Message| Secp256k1::new().sign_ecdsa_recoverable(hash, &key);
+    let sign =
+        |hash: &bitcoin::secp256k1::Message| Secp256k1::new().sign_ecdsa_recoverable(hash, &key);
     builder.build_signed(sign).expect("complete").to_string()
 }
 
@@ -50,8 +51,14 @@ fn each_refusal_has_its_name() {
     let good = invoice(Currency::Regtest, Some(1_000));
     assert!(regtest(&good, ISSUED_SECS + 59).is_ok());
     let expired_at = at(ISSUED_SECS + 60);
-    assert_eq!(regtest(&good, ISSUED_SECS + 60), Err(InvoiceRefused::Expired { expired_at }));
-    assert_eq!(regtest(&invoice(Currency::Regtest, None), ISSUED_SECS), Err(InvoiceRefused::NoAmount));
+    assert_eq!(
+        regtest(&good, ISSUED_SECS + 60),
+        Err(InvoiceRefused::Expired { expired_at })
+    );
+    assert_eq!(
+        regtest(&invoice(Currency::Regtest, None), ISSUED_SECS),
+        Err(InvoiceRefused::NoAmount)
+    );
     let prefixes = [
         (Currency::Bitcoin, "bc"),
         (Currency::BitcoinTestnet, "tb"),
@@ -61,10 +68,18 @@ fn each_refusal_has_its_name() {
     for (currency, prefix) in prefixes {
         let refused = regtest(&invoice(currency, Some(1_000)), ISSUED_SECS);
         let (found, expected) = (prefix.to_owned(), Network::Regtest);
-        assert_eq!(refused, Err(InvoiceRefused::WrongNetwork { found, expected }));
+        assert_eq!(
+            refused,
+            Err(InvoiceRefused::WrongNetwork { found, expected })
+        );
     }
     let long = "l".repeat(MAX_INVOICE_BYTES + 1);
-    assert_eq!(regtest(&long, 0), Err(InvoiceRefused::TooLong { bytes: MAX_INVOICE_BYTES + 1 }));
+    assert_eq!(
+        regtest(&long, 0),
+        Err(InvoiceRefused::TooLong {
+            bytes: MAX_INVOICE_BYTES + 1
+        })
+    );
 }
 
 #[test]
@@ -74,7 +89,10 @@ fn what_the_node_issued_must_be_what_was_asked() {
     assert!(check(1_000, None).is_ok());
     assert!(check(1_000, Some([3; 32])).is_ok());
     assert_eq!(check(1_000, Some([2; 32])), Err(InvoiceRefused::OtherHash));
-    let refused = InvoiceRefused::OtherAmount { found: Msat(1_000), asked: Msat(999) };
+    let refused = InvoiceRefused::OtherAmount {
+        found: Msat(1_000),
+        asked: Msat(999),
+    };
     assert_eq!(check(999, None), Err(refused));
 }
 
@@ -104,12 +122,25 @@ fn vectors_of_bolt_11_invalid() {
     let too_short = "lnbc1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdpl2pkx2ctnv5sxxmmwwd5kgetjypeh2ursdae8g6na6hlh";
     let multiplier = "lnbc2500x1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpusp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygs9qrsgqrrzc4cvfue4zp3hggxp47ag7xnrlr8vgcmkjxk3j5jqethnumgkpqp23z9jclu3v0a7e0aruz366e9wqdykw6dxhdzcjjhldxq0w6wgqcnu43j";
     let submillisatoshi = "lnbc2500000001p1pvjluezpp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpusp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygs9qrsgq0lzc236j96a95uv0m3umg28gclm5lqxtqqwk32uuk4k6673k6n5kfvx3d2h8s295fad45fdhmusm8sjudfhlf6dcsxmfvkeywmjdkxcp99202x";
-    let refusal = |text| check_invoice(text, at(1_496_314_658), Network::Bitcoin).expect_err("invalid");
-    for text in [bad_checksum, no_separator, mixed_case, too_short, multiplier] {
-        assert!(matches!(refusal(text), InvoiceRefused::NotBolt11 { .. }), "{text}");
+    let refusal =
+        |text| check_invoice(text, at(1_496_314_658), Network::Bitcoin).expect_err("invalid");
+    for text in [
+        bad_checksum,
+        no_separator,
+        mixed_case,
+        too_short,
+        multiplier,
+    ] {
+        assert!(
+            matches!(refusal(text), InvoiceRefused::NotBolt11 { .. }),
+            "{text}"
+        );
     }
     for text in [unknown_feature, submillisatoshi] {
-        assert!(matches!(refusal(text), InvoiceRefused::Unpayable { .. }), "{text}");
+        assert!(
+            matches!(refusal(text), InvoiceRefused::Unpayable { .. }),
+            "{text}"
+        );
     }
     assert_eq!(refusal(unrecoverable), InvoiceRefused::BadSignature);
 }

@@ -12,14 +12,23 @@ fn funded(coins: &[u64]) -> (Onchain, Vec<SeenTransaction>) {
     let mut history = Vec::new();
     for (number, sat) in coins.iter().enumerate() {
         let (_, script) = onchain.reveal_address();
-        history.push(confirmed(&payment(&script, *sat, &number.to_string()), block("a", 1)));
+        history.push(confirmed(
+            &payment(&script, *sat, &number.to_string()),
+            block("a", 1),
+        ));
     }
-    onchain.apply_view(&view(branch("a", 0, 1), history.clone())).expect("a good view");
+    onchain
+        .apply_view(&view(branch("a", 0, 1), history.clone()))
+        .expect("a good view");
     (onchain, history)
 }
 
 fn payee() -> ScriptBuf {
-    check_address("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", Network::Regtest).expect("an address")
+    check_address(
+        "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
+        Network::Regtest,
+    )
+    .expect("an address")
 }
 
 fn order(amount_sat: u64) -> BuildOrder {
@@ -33,26 +42,49 @@ fn order(amount_sat: u64) -> BuildOrder {
 }
 
 fn unsigned(built: &Built) -> Transaction {
-    built.psbt_base64.parse::<Psbt>().expect("a PSBT").unsigned_tx
+    built
+        .psbt_base64
+        .parse::<Psbt>()
+        .expect("a PSBT")
+        .unsigned_tx
 }
 
 #[test]
 fn a_payout_is_built_signed_and_finalised() {
     let (mut onchain, mut history) = funded(&[PAID_SAT, PAID_SAT]);
     let built = onchain.build(order(150_000)).expect("enough");
-    let transaction = onchain.finalise(&sign(7, &built.psbt_base64)).expect("signed");
+    let transaction = onchain
+        .finalise(&sign(7, &built.psbt_base64))
+        .expect("signed");
     assert_eq!(transaction.compute_txid(), built.txid);
     assert!(transaction.is_explicitly_rbf());
-    assert!(transaction.output.iter().any(|o| o.script_pubkey == payee() && o.value.to_sat() == 150_000));
+    assert!(
+        transaction
+            .output
+            .iter()
+            .any(|o| o.script_pubkey == payee() && o.value.to_sat() == 150_000)
+    );
     let paid: u64 = transaction.output.iter().map(|o| o.value.to_sat()).sum();
     assert_eq!(2 * PAID_SAT - paid, built.fee_sat.0);
     let feerate = built.fee_sat.0 * 1_000 / transaction.weight().to_wu();
-    assert!((FEERATE..FEERATE + 20).contains(&feerate), "{feerate} sat/kwu");
-    assert_eq!(onchain.total(), Sat(2 * PAID_SAT), "nothing has moved before it is seen");
+    assert!(
+        (FEERATE..FEERATE + 20).contains(&feerate),
+        "{feerate} sat/kwu"
+    );
+    assert_eq!(
+        onchain.total(),
+        Sat(2 * PAID_SAT),
+        "nothing has moved before it is seen"
+    );
     history.push(in_mempool(&transaction));
-    onchain.apply_view(&view(branch("a", 1, 1), history)).expect("a good view");
+    onchain
+        .apply_view(&view(branch("a", 1, 1), history))
+        .expect("a good view");
     assert_canonical_set_is_the_view(&onchain);
-    assert_eq!(onchain.total(), Sat(2 * PAID_SAT - 150_000 - built.fee_sat.0));
+    assert_eq!(
+        onchain.total(),
+        Sat(2 * PAID_SAT - 150_000 - built.fee_sat.0)
+    );
     assert_eq!(onchain.confirmations(built.txid), Some(0));
 }
 
@@ -60,12 +92,40 @@ fn a_payout_is_built_signed_and_finalised() {
 fn what_cannot_be_built_leaves_no_trace() {
     let (mut onchain, _) = funded(&[PAID_SAT]);
     let (before, watched) = (state(&onchain), onchain.watched_scripts());
-    let short = onchain.build(order(PAID_SAT)).expect_err("no money for the fee");
-    assert!(matches!(short, BuildRefused::InsufficientFunds { available_sat: Sat(PAID_SAT), .. }), "{short}");
-    assert_eq!(onchain.build(order(100)), Err(BuildRefused::Dust { amount_sat: Sat(100) }));
-    let dear = BuildOrder { max_fee_sat: Sat(10), ..order(50_000) };
-    assert!(matches!(onchain.build(dear), Err(BuildRefused::FeeTooHigh { max_fee_sat: Sat(10), .. })));
-    assert_eq!((state(&onchain), onchain.watched_scripts()), (before, watched));
+    let short = onchain
+        .build(order(PAID_SAT))
+        .expect_err("no money for the fee");
+    assert!(
+        matches!(
+            short,
+            BuildRefused::InsufficientFunds {
+                available_sat: Sat(PAID_SAT),
+                ..
+            }
+        ),
+        "{short}"
+    );
+    assert_eq!(
+        onchain.build(order(100)),
+        Err(BuildRefused::Dust {
+            amount_sat: Sat(100)
+        })
+    );
+    let dear = BuildOrder {
+        max_fee_sat: Sat(10),
+        ..order(50_000)
+    };
+    assert!(matches!(
+        onchain.build(dear),
+        Err(BuildRefused::FeeTooHigh {
+            max_fee_sat: Sat(10),
+            ..
+        })
+    ));
+    assert_eq!(
+        (state(&onchain), onchain.watched_scripts()),
+        (before, watched)
+    );
 }
 
 #[test]
@@ -73,11 +133,18 @@ fn building_is_a_function_of_state_and_entropy() {
     let coins: Vec<u64> = (0..12).map(|n| 10_000 + 777 * n).collect();
     let build = |seed: u8| {
         let (mut onchain, _) = funded(&coins);
-        let built = onchain.build(BuildOrder { entropy: Entropy([seed; 32]), ..order(40_000) }).expect("enough");
+        let built = onchain
+            .build(BuildOrder {
+                entropy: Entropy([seed; 32]),
+                ..order(40_000)
+            })
+            .expect("enough");
         (built, state(&onchain))
     };
     assert_eq!(build(1), build(1));
-    let different = (1..20).map(|seed| build(seed).0.txid).collect::<std::collections::BTreeSet<_>>();
+    let different = (1..20)
+        .map(|seed| build(seed).0.txid)
+        .collect::<std::collections::BTreeSet<_>>();
     assert!(different.len() > 1, "entropy has no effect");
 }
 
@@ -85,26 +152,59 @@ fn building_is_a_function_of_state_and_entropy() {
 fn coins_stay_locked_until_abandoned() {
     let (mut onchain, _) = funded(&[PAID_SAT]);
     let first = onchain.build(order(50_000)).expect("enough");
-    let second = onchain.build(order(10_000)).expect_err("the only coin is locked");
-    assert!(matches!(second, BuildRefused::InsufficientFunds { available_sat: Sat(0), .. }));
+    let second = onchain
+        .build(order(10_000))
+        .expect_err("the only coin is locked");
+    assert!(matches!(
+        second,
+        BuildRefused::InsufficientFunds {
+            available_sat: Sat(0),
+            ..
+        }
+    ));
     onchain.abandon(first.txid).expect("never seen");
-    assert_eq!(onchain.abandon(first.txid), Err(AbandonRefused::NotBuiltHere { txid: first.txid }));
+    assert_eq!(
+        onchain.abandon(first.txid),
+        Err(AbandonRefused::NotBuiltHere { txid: first.txid })
+    );
     let third = onchain.build(order(50_000)).expect("unlocked");
-    let change_of = |built| unsigned(built).output.into_iter().find(|o| o.script_pubkey != payee()).map(|o| o.script_pubkey);
-    assert_ne!(change_of(&first), change_of(&third), "a change script is used once");
+    let change_of = |built| {
+        unsigned(built)
+            .output
+            .into_iter()
+            .find(|o| o.script_pubkey != payee())
+            .map(|o| o.script_pubkey)
+    };
+    assert_ne!(
+        change_of(&first),
+        change_of(&third),
+        "a change script is used once"
+    );
 }
 
 #[test]
 fn an_evicted_payout_keeps_its_coins_and_a_seen_one_cannot_be_abandoned() {
     let (mut onchain, history) = funded(&[PAID_SAT]);
     let built = onchain.build(order(50_000)).expect("enough");
-    let transaction = onchain.finalise(&sign(7, &built.psbt_base64)).expect("signed");
+    let transaction = onchain
+        .finalise(&sign(7, &built.psbt_base64))
+        .expect("signed");
     let with_it = [history.clone(), vec![in_mempool(&transaction)]].concat();
-    onchain.apply_view(&view(branch("a", 1, 1), with_it)).expect("a good view");
-    assert_eq!(onchain.abandon(built.txid), Err(AbandonRefused::Seen { txid: built.txid }));
-    onchain.apply_view(&view(branch("a", 1, 1), history)).expect("a good view");
+    onchain
+        .apply_view(&view(branch("a", 1, 1), with_it))
+        .expect("a good view");
+    assert_eq!(
+        onchain.abandon(built.txid),
+        Err(AbandonRefused::Seen { txid: built.txid })
+    );
+    onchain
+        .apply_view(&view(branch("a", 1, 1), history))
+        .expect("a good view");
     assert_eq!(onchain.total(), Sat(PAID_SAT));
-    assert!(onchain.build(order(10_000)).is_err(), "it may still confirm, so its coin is not free");
+    assert!(
+        onchain.build(order(10_000)).is_err(),
+        "it may still confirm, so its coin is not free"
+    );
     onchain.abandon(built.txid).expect("gone");
     assert!(onchain.build(order(10_000)).is_ok());
 }
@@ -114,11 +214,22 @@ fn own_change_is_spent_at_once_but_not_unconfirmed_money_of_others() {
     let (mut onchain, mut history) = funded(&[PAID_SAT]);
     let (_, script) = onchain.reveal_address();
     history.push(in_mempool(&payment(&script, 1_000_000, "stranger")));
-    onchain.apply_view(&view(branch("a", 1, 1), history.clone())).expect("a good view");
-    assert!(matches!(onchain.build(order(500_000)), Err(BuildRefused::InsufficientFunds { .. })));
+    onchain
+        .apply_view(&view(branch("a", 1, 1), history.clone()))
+        .expect("a good view");
+    assert!(matches!(
+        onchain.build(order(500_000)),
+        Err(BuildRefused::InsufficientFunds { .. })
+    ));
     let first = onchain.build(order(30_000)).expect("the confirmed coin");
-    history.push(in_mempool(&onchain.finalise(&sign(7, &first.psbt_base64)).expect("signed")));
-    onchain.apply_view(&view(branch("a", 1, 1), history)).expect("a good view");
+    history.push(in_mempool(
+        &onchain
+            .finalise(&sign(7, &first.psbt_base64))
+            .expect("signed"),
+    ));
+    onchain
+        .apply_view(&view(branch("a", 1, 1), history))
+        .expect("a good view");
     let second = onchain.build(order(30_000)).expect("the change");
     assert_eq!(unsigned(&second).input[0].previous_output.txid, first.txid);
     assert!(onchain.finalise(&sign(7, &second.psbt_base64)).is_ok());
@@ -131,10 +242,14 @@ fn immature_coinbase_counts_but_is_not_spent() {
     let mut reward = payment(&script, PAID_SAT, "reward");
     reward.input[0].previous_output = OutPoint::null();
     let mined = vec![confirmed(&reward, block("a", 1))];
-    onchain.apply_view(&view(branch("a", 0, 99), mined.clone())).expect("a good view");
+    onchain
+        .apply_view(&view(branch("a", 0, 99), mined.clone()))
+        .expect("a good view");
     assert_eq!(onchain.total(), Sat(PAID_SAT));
     assert!(onchain.build(order(10_000)).is_err());
-    onchain.apply_view(&view(branch("a", 99, 100), mined)).expect("a good view");
+    onchain
+        .apply_view(&view(branch("a", 99, 100), mined))
+        .expect("a good view");
     assert!(onchain.build(order(10_000)).is_ok());
 }
 
@@ -143,22 +258,47 @@ fn finalise_accepts_only_what_was_built_with_good_signatures() {
     let (mut onchain, _) = funded(&[PAID_SAT]);
     let built = onchain.build(order(50_000)).expect("enough");
     let signed = sign(7, &built.psbt_base64);
-    assert!(matches!(onchain.finalise("garbage"), Err(FinaliseRefused::Unreadable { .. })));
-    assert!(matches!(onchain.finalise(&built.psbt_base64), Err(FinaliseRefused::Unsatisfied { .. })), "unsigned");
-    assert_eq!(sign(8, &built.psbt_base64), built.psbt_base64, "another key cannot sign");
+    assert!(matches!(
+        onchain.finalise("garbage"),
+        Err(FinaliseRefused::Unreadable { .. })
+    ));
+    assert!(
+        matches!(
+            onchain.finalise(&built.psbt_base64),
+            Err(FinaliseRefused::Unsatisfied { .. })
+        ),
+        "unsigned"
+    );
+    assert_eq!(
+        sign(8, &built.psbt_base64),
+        built.psbt_base64,
+        "another key cannot sign"
+    );
     let mut forged: Psbt = signed.parse().expect("a PSBT");
     let other = onchain_signature_of_another_transaction();
     for signature in forged.inputs[0].partial_sigs.values_mut() {
         *signature = other;
     }
-    assert!(matches!(onchain.finalise(&forged.to_string()), Err(FinaliseRefused::Unsatisfied { .. })), "forged");
+    assert!(
+        matches!(
+            onchain.finalise(&forged.to_string()),
+            Err(FinaliseRefused::Unsatisfied { .. })
+        ),
+        "forged"
+    );
     let mut diverted: Psbt = signed.parse().expect("a PSBT");
     diverted.unsigned_tx.output[0].value = Amount::from_sat(1);
     let txid = diverted.unsigned_tx.compute_txid();
-    assert_eq!(onchain.finalise(&diverted.to_string()), Err(FinaliseRefused::NotBuiltHere { txid }));
+    assert_eq!(
+        onchain.finalise(&diverted.to_string()),
+        Err(FinaliseRefused::NotBuiltHere { txid })
+    );
     assert!(onchain.finalise(&signed).is_ok());
     onchain.abandon(built.txid).expect("never seen");
-    assert_eq!(onchain.finalise(&signed), Err(FinaliseRefused::NotBuiltHere { txid: built.txid }));
+    assert_eq!(
+        onchain.finalise(&signed),
+        Err(FinaliseRefused::NotBuiltHere { txid: built.txid })
+    );
 }
 
 /// By the right key, over something else.
@@ -166,17 +306,30 @@ fn onchain_signature_of_another_transaction() -> bitcoin::ecdsa::Signature {
     let (mut onchain, _) = funded(&[PAID_SAT]);
     let built = onchain.build(order(60_000)).expect("enough");
     let signed: Psbt = sign(7, &built.psbt_base64).parse().expect("a PSBT");
-    *signed.inputs[0].partial_sigs.values().next().expect("signed")
+    *signed.inputs[0]
+        .partial_sigs
+        .values()
+        .next()
+        .expect("signed")
 }
 
 #[test]
 fn a_buried_payout_is_forgotten() {
     let (mut onchain, mut history) = funded(&[PAID_SAT]);
     let built = onchain.build(order(50_000)).expect("enough");
-    let transaction = onchain.finalise(&sign(7, &built.psbt_base64)).expect("signed");
+    let transaction = onchain
+        .finalise(&sign(7, &built.psbt_base64))
+        .expect("signed");
     history.push(confirmed(&transaction, block("a", 2)));
-    onchain.apply_view(&view(branch("a", 1, 100), history.clone())).expect("a good view");
-    assert_eq!((onchain.confirmations(built.txid), onchain.built.len()), (Some(99), 1));
-    onchain.apply_view(&view(branch("a", 100, 101), history)).expect("a good view");
+    onchain
+        .apply_view(&view(branch("a", 1, 100), history.clone()))
+        .expect("a good view");
+    assert_eq!(
+        (onchain.confirmations(built.txid), onchain.built.len()),
+        (Some(99), 1)
+    );
+    onchain
+        .apply_view(&view(branch("a", 100, 101), history))
+        .expect("a good view");
     assert_eq!(onchain.built.len(), 0);
 }

@@ -90,7 +90,12 @@ pub(super) struct Books {
 
 impl Books {
     pub(super) const fn new(opening_cents: i64) -> Self {
-        Self { opening_cents, transfers: Vec::new(), entries: Vec::new(), plans: Vec::new() }
+        Self {
+            opening_cents,
+            transfers: Vec::new(),
+            entries: Vec::new(),
+            plans: Vec::new(),
+        }
     }
 
     pub(super) fn transfers(&self) -> &[Transfer] {
@@ -107,22 +112,38 @@ impl Books {
 
     /// Booked, less what is reserved for transfers that are not booked yet.
     pub(super) fn available_cents(&self) -> i64 {
-        let pending = self.transfers.iter().filter(|transfer| transfer.status == TransferStatus::Accepted);
+        let pending = self
+            .transfers
+            .iter()
+            .filter(|transfer| transfer.status == TransferStatus::Accepted);
         self.balance_cents() - pending.map(|transfer| signed(transfer.amount)).sum::<i64>()
     }
 
     /// Opening and closing balance and lines of the time `from..to` (seconds since 1970).
     pub(super) fn statement(&self, from_secs: u64, to_secs: u64) -> (i64, i64, Vec<&LedgerEntry>) {
-        let before = self.entries.iter().filter(|entry| entry.booked_at < from_secs);
+        let before = self
+            .entries
+            .iter()
+            .filter(|entry| entry.booked_at < from_secs);
         let opening = self.opening_cents + before.map(|entry| entry.amount).sum::<i64>();
-        let within = self.entries.iter().filter(|entry| (from_secs..to_secs).contains(&entry.booked_at));
+        let within = self
+            .entries
+            .iter()
+            .filter(|entry| (from_secs..to_secs).contains(&entry.booked_at));
         let within: Vec<_> = within.collect();
-        (opening, opening + within.iter().map(|entry| entry.amount).sum::<i64>(), within)
+        (
+            opening,
+            opening + within.iter().map(|entry| entry.amount).sum::<i64>(),
+            within,
+        )
     }
 
     pub(super) fn accept(&mut self, new: NewTransfer) -> Transfer {
         let index = self.transfers.len();
-        let comes_back_first = new.comes_back.as_ref().is_some_and(|(at_ms, _)| *at_ms <= new.settle_at_ms);
+        let comes_back_first = new
+            .comes_back
+            .as_ref()
+            .is_some_and(|(at_ms, _)| *at_ms <= new.settle_at_ms);
         if !comes_back_first {
             self.plans.push((new.settle_at_ms, index, Plan::Settle));
         }
@@ -152,7 +173,11 @@ impl Books {
 
     /// Does the earliest plan that is due, and gives its time and the transfer after it.
     pub(super) fn advance_one(&mut self, now_ms: u64) -> Option<(u64, Transfer)> {
-        let due = self.plans.iter().enumerate().filter(|(_, (at_ms, ..))| *at_ms <= now_ms);
+        let due = self
+            .plans
+            .iter()
+            .enumerate()
+            .filter(|(_, (at_ms, ..))| *at_ms <= now_ms);
         let (position, _) = due.min_by_key(|(_, (at_ms, index, _))| (*at_ms, *index))?;
         let (at_ms, index, plan) = self.plans.remove(position);
         let amount = signed(self.transfers[index].amount);

@@ -28,7 +28,10 @@ pub struct Request {
 
 impl Request {
     fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
@@ -141,16 +144,31 @@ pub(super) fn to_json(value: &impl Serialize) -> String {
 
 fn answer(status: u16, body: &impl Serialize) -> Response {
     let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-    Response { status, headers, body: to_json(body), fate: Fate::Deliver }
+    Response {
+        status,
+        headers,
+        body: to_json(body),
+        fate: Fate::Deliver,
+    }
 }
 
 fn error(status: u16, code: &str, message: &str) -> Response {
-    answer(status, &ErrorBody { error: ErrorDetail { code, message } })
+    answer(
+        status,
+        &ErrorBody {
+            error: ErrorDetail { code, message },
+        },
+    )
 }
 
 pub(super) fn handle(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Response {
     let response = if gateway.faults.refuses_connection() {
-        Response { status: 0, headers: Vec::new(), body: String::new(), fate: Fate::RefuseConnection }
+        Response {
+            status: 0,
+            headers: Vec::new(),
+            body: String::new(),
+            fate: Fate::RefuseConnection,
+        }
     } else {
         route(gateway, now_ms, request)
     };
@@ -160,7 +178,10 @@ pub(super) fn handle(gateway: &mut Gateway, now_ms: u64, request: &Request) -> R
         path: request.path.clone(),
         status: (response.fate != Fate::RefuseConnection).then_some(response.status),
         idempotency_key: request.header("Idempotency-Key").map(str::to_owned),
-        replayed: response.headers.iter().any(|(name, _)| name == "Idempotent-Replayed"),
+        replayed: response
+            .headers
+            .iter()
+            .any(|(name, _)| name == "Idempotent-Replayed"),
         fate: response.fate,
     });
     response
@@ -183,26 +204,49 @@ fn route(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Response {
     match (request.method.as_str(), &segments[1..]) {
         ("POST", ["transfers"]) => post_transfer(gateway, now_ms, request),
         ("GET", ["transfers"]) => list(gateway, query),
-        ("GET", ["transfers", id]) => match gateway.transfers().iter().find(|transfer| transfer.id == *id) {
+        ("GET", ["transfers", id]) => match gateway
+            .transfers()
+            .iter()
+            .find(|transfer| transfer.id == *id)
+        {
             Some(transfer) => answer(200, transfer),
             None => error(404, "not_found", "no such transfer"),
         },
-        ("GET", ["balance"]) => answer(200, &Balance { currency: "EUR", available: gateway.books.available_cents() }),
+        ("GET", ["balance"]) => answer(
+            200,
+            &Balance {
+                currency: "EUR",
+                available: gateway.books.available_cents(),
+            },
+        ),
         ("GET", ["reports", day]) => report(gateway, now_ms, day),
         _ => {
             let mut refused = error(405, "method_not_allowed", "not with this method");
-            refused.headers.push(("Allow".to_owned(), allowed.to_owned()));
+            refused
+                .headers
+                .push(("Allow".to_owned(), allowed.to_owned()));
             refused
         }
     }
 }
 
 fn list(gateway: &Gateway, query: &str) -> Response {
-    let Some(reference) = query.split('&').find_map(|part| part.strip_prefix("reference=")) else {
+    let Some(reference) = query
+        .split('&')
+        .find_map(|part| part.strip_prefix("reference="))
+    else {
         return error(422, "invalid_reference", "ask for a reference");
     };
-    let data = gateway.transfers().iter().filter(|transfer| transfer.reference == reference);
-    answer(200, &List { data: data.collect() })
+    let data = gateway
+        .transfers()
+        .iter()
+        .filter(|transfer| transfer.reference == reference);
+    answer(
+        200,
+        &List {
+            data: data.collect(),
+        },
+    )
 }
 
 /// The report of a day that has begun; complete once it is over.
@@ -214,19 +258,42 @@ fn report(gateway: &Gateway, now_ms: u64, day: &str) -> Response {
     let end = begin + SECONDS_PER_DAY;
     let (opening_balance, closing_balance, entries) = gateway.books.statement(begin, end);
     let complete = end <= now_secs;
-    answer(200, &Report { day, currency: "EUR", opening_balance, closing_balance, complete, entries })
+    answer(
+        200,
+        &Report {
+            day,
+            currency: "EUR",
+            opening_balance,
+            closing_balance,
+            complete,
+            entries,
+        },
+    )
 }
 
 fn post_transfer(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Response {
-    let kind = request.header("Content-Type").and_then(|value| value.split(';').next()).map(str::trim);
+    let kind = request
+        .header("Content-Type")
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
     if !kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
         return error(415, "unsupported_media_type", "send application/json");
     }
-    let Some(key) = request.header("Idempotency-Key").filter(|key| (1..=LONGEST_KEY).contains(&key.len())) else {
-        return error(400, "idempotency_key_missing", "an Idempotency-Key of 1 to 255 bytes is needed");
+    let Some(key) = request
+        .header("Idempotency-Key")
+        .filter(|key| (1..=LONGEST_KEY).contains(&key.len()))
+    else {
+        return error(
+            400,
+            "idempotency_key_missing",
+            "an Idempotency-Key of 1 to 255 bytes is needed",
+        );
     };
     let lifetime_ms = gateway.config.idempotency_secs.saturating_mul(1_000);
-    gateway.calls.remembered.retain(|_, known| now_ms < known.at_ms.saturating_add(lifetime_ms));
+    gateway
+        .calls
+        .remembered
+        .retain(|_, known| now_ms < known.at_ms.saturating_add(lifetime_ms));
     let ignores_keys = gateway.config.bug == Some(GatewayBug::IgnoreIdempotencyKey);
     if let Some(known) = gateway.calls.remembered.get(key).filter(|_| !ignores_keys) {
         return repeat(known, now_ms, &request.body);
@@ -245,7 +312,9 @@ fn post_transfer(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Respo
     if gateway.faults.loses_response(&reference) {
         response.fate = Fate::LoseResponse;
     } else if let Some(secs) = gateway.faults.slows_response_secs(&reference) {
-        response.fate = Fate::DeliverAfter { delay_ms: secs.saturating_mul(1_000) };
+        response.fate = Fate::DeliverAfter {
+            delay_ms: secs.saturating_mul(1_000),
+        };
     }
     remember(gateway, key, now_ms, request, &response);
     response
@@ -268,14 +337,24 @@ fn remember(gateway: &mut Gateway, key: &str, now_ms: u64, request: &Request, re
 
 fn repeat(known: &Remembered, now_ms: u64, body: &[u8]) -> Response {
     if known.request_body != body {
-        return error(409, "idempotency_key_reused", "that key came with another body");
+        return error(
+            409,
+            "idempotency_key_reused",
+            "that key came with another body",
+        );
     }
     if now_ms < known.running_until_ms {
-        return error(409, "idempotency_key_in_use", "the first request with that key is still running");
+        return error(
+            409,
+            "idempotency_key_in_use",
+            "the first request with that key is still running",
+        );
     }
     let mut again = answer(known.status, &());
     again.body.clone_from(&known.body);
-    again.headers.push(("Idempotent-Replayed".to_owned(), "true".to_owned()));
+    again
+        .headers
+        .push(("Idempotent-Replayed".to_owned(), "true".to_owned()));
     again
 }
 
@@ -285,9 +364,14 @@ fn carry_out(gateway: &mut Gateway, now_ms: u64, order: Order) -> Response {
     }
     let ignores_repeats = gateway.config.bug == Some(GatewayBug::IgnoreIdempotencyKey);
     if gateway.executed_count(&order.reference) > 0 && !ignores_repeats {
-        return error(422, "duplicate_reference", "there is a transfer of that reference");
+        return error(
+            422,
+            "duplicate_reference",
+            "there is a transfer of that reference",
+        );
     }
-    let covered = i64::try_from(order.amount_cents).is_ok_and(|cents| cents <= gateway.books.available_cents());
+    let covered = i64::try_from(order.amount_cents)
+        .is_ok_and(|cents| cents <= gateway.books.available_cents());
     if !covered {
         return error(422, "insufficient_funds", "the account does not cover it");
     }

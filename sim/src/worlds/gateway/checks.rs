@@ -40,14 +40,24 @@ pub(super) fn reference_in(body: &[u8]) -> Option<String> {
 
 /// Checks a body that is JSON; an error is a code and words.
 pub(super) fn check(value: Value) -> Result<Order, (&'static str, String)> {
-    let typed: Typed = serde_json::from_value(value).map_err(|error| ("invalid_body", error.to_string()))?;
+    let typed: Typed =
+        serde_json::from_value(value).map_err(|error| ("invalid_body", error.to_string()))?;
     let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let length = typed.reference.len();
     if !(1..=LONGEST_REFERENCE).contains(&length) || !typed.reference.chars().all(legal) {
-        return Err(("invalid_reference", format!("a reference has 1 to {LONGEST_REFERENCE} of a-z, 0-9, - _ .")));
+        return Err((
+            "invalid_reference",
+            format!("a reference has 1 to {LONGEST_REFERENCE} of a-z, 0-9, - _ ."),
+        ));
     }
-    let amount_cents = typed.amount.as_u64().filter(|cents| (1..=LARGEST_AMOUNT_CENTS).contains(cents));
-    let amount_cents = amount_cents.ok_or(("invalid_amount", format!("cents, 1 to {LARGEST_AMOUNT_CENTS}")))?;
+    let amount_cents = typed
+        .amount
+        .as_u64()
+        .filter(|cents| (1..=LARGEST_AMOUNT_CENTS).contains(cents));
+    let amount_cents = amount_cents.ok_or((
+        "invalid_amount",
+        format!("cents, 1 to {LARGEST_AMOUNT_CENTS}"),
+    ))?;
     if typed.currency != "EUR" {
         return Err(("invalid_currency", "EUR only".to_owned()));
     }
@@ -56,38 +66,77 @@ pub(super) fn check(value: Value) -> Result<Order, (&'static str, String)> {
     }
     let name = typed.creditor.name.chars().count();
     if !(1..=LONGEST_NAME).contains(&name) {
-        return Err(("invalid_name", format!("a name has 1 to {LONGEST_NAME} characters")));
+        return Err((
+            "invalid_name",
+            format!("a name has 1 to {LONGEST_NAME} characters"),
+        ));
     }
-    Ok(Order { reference: typed.reference, amount_cents })
+    Ok(Order {
+        reference: typed.reference,
+        amount_cents,
+    })
 }
 
 /// ISO 13616: shape and mod 97; lengths by country are left to the banks.
 fn is_iban(text: &str) -> bool {
     let shaped = (15..=34).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
         && text.bytes().take(2).all(|b| b.is_ascii_uppercase())
         && text.bytes().skip(2).take(2).all(|b| b.is_ascii_digit());
     if !shaped {
         return false;
     }
-    let spelled: String = text[4..].chars().chain(text[..4].chars()).filter_map(|c| c.to_digit(36)).map(|n| n.to_string()).collect();
-    spelled.bytes().fold(0u32, |rest, digit| (rest * 10 + u32::from(digit - b'0')) % 97) == 1
+    let spelled: String = text[4..]
+        .chars()
+        .chain(text[..4].chars())
+        .filter_map(|c| c.to_digit(36))
+        .map(|n| n.to_string())
+        .collect();
+    spelled.bytes().fold(0u32, |rest, digit| {
+        (rest * 10 + u32::from(digit - b'0')) % 97
+    }) == 1
 }
 
 /// The seconds at which a UTC day `YYYY-MM-DD` (from 1970 on) begins; `None` if there is no such day.
 pub(super) fn day_begins_secs(text: &str) -> Option<u64> {
     let parts: Vec<&str> = text.split('-').collect();
-    let [year, month, day] = parts[..] else { return None };
+    let [year, month, day] = parts[..] else {
+        return None;
+    };
     let number = |part: &str, length: usize| {
-        (part.len() == length && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<u64>().ok()).flatten()
+        (part.len() == length && part.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| part.parse::<u64>().ok())
+            .flatten()
     };
     let (year, month, day) = (number(year, 4)?, number(month, 2)?, number(day, 2)?);
     if year < 1970 || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
         return None;
     }
-    let years: u64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
+    let years: u64 = (1970..year).map(days_in_year).sum();
     let months: u64 = (1..month).map(|month| days_in(year, month)).sum();
     Some((years + months + day - 1) * 86_400)
+}
+
+/// The UTC day `YYYY-MM-DD` of a time in milliseconds since 1970: the business day on whose report it is booked.
+pub fn utc_day(at_ms: u64) -> String {
+    let mut days = at_ms / 86_400_000;
+    let mut year = 1970;
+    while days >= days_in_year(year) {
+        days -= days_in_year(year);
+        year += 1;
+    }
+    let mut month = 1;
+    while days >= days_in(year, month) {
+        days -= days_in(year, month);
+        month += 1;
+    }
+    format!("{year:04}-{month:02}-{:02}", days + 1)
+}
+
+const fn days_in_year(year: u64) -> u64 {
+    if is_leap(year) { 366 } else { 365 }
 }
 
 const fn is_leap(year: u64) -> bool {

@@ -118,7 +118,9 @@ impl Faults {
 
     pub(super) fn fails(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
-            GatewayFault::ServerError { reference, times } if reference == about => Some(((), *times)),
+            GatewayFault::ServerError { reference, times } if reference == about => {
+                Some(((), *times))
+            }
             _ => None,
         });
         fired.is_some()
@@ -134,14 +136,18 @@ impl Faults {
 
     pub(super) fn slows_response_secs(&mut self, about: &str) -> Option<u64> {
         self.fire(|fault| match fault {
-            GatewayFault::SlowResponse { reference, secs } if reference == about => Some((*secs, 1)),
+            GatewayFault::SlowResponse { reference, secs } if reference == about => {
+                Some((*secs, 1))
+            }
             _ => None,
         })
     }
 
     pub(super) fn rejects(&mut self, about: &str) -> Option<String> {
         self.fire(|fault| match fault {
-            GatewayFault::RejectTransfer { reference, code } if reference == about => Some((code.clone(), 1)),
+            GatewayFault::RejectTransfer { reference, code } if reference == about => {
+                Some((code.clone(), 1))
+            }
             _ => None,
         })
     }
@@ -149,9 +155,11 @@ impl Faults {
     /// Seconds from acceptance, and the reason.
     pub(super) fn returns(&mut self, about: &str) -> Option<(u64, String)> {
         self.fire(|fault| match fault {
-            GatewayFault::ReturnTransfer { reference, reason, after_secs } if reference == about => {
-                Some(((*after_secs, reason.clone()), 1))
-            }
+            GatewayFault::ReturnTransfer {
+                reference,
+                reason,
+                after_secs,
+            } if reference == about => Some(((*after_secs, reason.clone()), 1)),
             _ => None,
         })
     }
@@ -166,7 +174,9 @@ impl Faults {
 
     pub(super) fn duplicates_webhook(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
-            GatewayFault::DuplicateWebhook { reference } if reference == about => Some(((), u32::MAX)),
+            GatewayFault::DuplicateWebhook { reference } if reference == about => {
+                Some(((), u32::MAX))
+            }
             _ => None,
         });
         fired.is_some()
@@ -174,14 +184,18 @@ impl Faults {
 
     pub(super) fn delays_webhook_secs(&mut self, about: &str) -> Option<u64> {
         self.fire(|fault| match fault {
-            GatewayFault::DelayWebhook { reference, secs } if reference == about => Some((*secs, u32::MAX)),
+            GatewayFault::DelayWebhook { reference, secs } if reference == about => {
+                Some((*secs, u32::MAX))
+            }
             _ => None,
         })
     }
 
     pub(super) fn missigns_webhook(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
-            GatewayFault::WrongSignature { reference } if reference == about => Some(((), u32::MAX)),
+            GatewayFault::WrongSignature { reference } if reference == about => {
+                Some(((), u32::MAX))
+            }
             _ => None,
         });
         fired.is_some()

@@ -15,6 +15,7 @@ mod webhooks;
 
 pub use books::{EntryKind, LedgerEntry, Transfer, TransferStatus};
 pub use calls::{Exchange, Fate, Request, Response};
+pub use checks::utc_day;
 pub use faults::{ArmedFault, GatewayBug, GatewayFault};
 pub use webhooks::{SIGNATURE_HEADER, WebhookDelivery};
 
@@ -79,7 +80,13 @@ impl Gateway {
     /// A gateway with an empty book and the opening balance.
     pub fn new(config: GatewayConfig) -> Self {
         let books = Books::new(config.opening_balance_cents);
-        Self { config, books, calls: Calls::default(), webhooks: Webhooks::default(), faults: Faults::default() }
+        Self {
+            config,
+            books,
+            calls: Calls::default(),
+            webhooks: Webhooks::default(),
+            faults: Faults::default(),
+        }
     }
 
     /// Arms a fault; its effects are counted in [`Gateway::faults`].
@@ -100,7 +107,11 @@ impl Gateway {
 
     /// When the gateway next does something by itself, or `None`. Milliseconds since 1970.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.books.next_due_ms().into_iter().chain(self.webhooks.next_due_ms()).min()
+        self.books
+            .next_due_ms()
+            .into_iter()
+            .chain(self.webhooks.next_due_ms())
+            .min()
     }
 
     /// Does what is due and gives the webhooks to send now. Each must be answered by [`Gateway::webhook_answered`].
@@ -148,7 +159,11 @@ impl Gateway {
 
     /// Ground truth: how many transfers were accepted for this reference. More than one is a double payment.
     pub fn executed_count(&self, reference: &str) -> usize {
-        self.books.transfers().iter().filter(|transfer| transfer.reference == reference).count()
+        self.books
+            .transfers()
+            .iter()
+            .filter(|transfer| transfer.reference == reference)
+            .count()
     }
 
     /// Books what is due, earliest first, and queues a webhook for each change.

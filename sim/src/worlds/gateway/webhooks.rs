@@ -84,11 +84,27 @@ impl Webhooks {
             return;
         }
         let id = format!("evt_{}", self.events);
-        let body = super::calls::to_json(&Event { id: &id, kind, created: at_ms / 1_000, data: transfer });
-        let delay_ms = faults.delays_webhook_secs(reference).unwrap_or(0).saturating_mul(1_000);
-        let state = State::Waiting { due_ms: at_ms.saturating_add(delay_ms) };
+        let body = super::calls::to_json(&Event {
+            id: &id,
+            kind,
+            created: at_ms / 1_000,
+            data: transfer,
+        });
+        let delay_ms = faults
+            .delays_webhook_secs(reference)
+            .unwrap_or(0)
+            .saturating_mul(1_000);
+        let state = State::Waiting {
+            due_ms: at_ms.saturating_add(delay_ms),
+        };
         let missign_next = faults.missigns_webhook(reference);
-        let queued = Queued { id, body, attempt: 0, missign_next, state };
+        let queued = Queued {
+            id,
+            body,
+            attempt: 0,
+            missign_next,
+            state,
+        };
         if faults.duplicates_webhook(reference) {
             self.queued.push(queued.clone());
         }
@@ -105,12 +121,22 @@ impl Webhooks {
             }
         }
         due.sort_by_key(|(due_ms, _)| *due_ms);
-        due.into_iter().map(|(_, queued)| queued.send(now_ms, secret)).collect()
+        due.into_iter()
+            .map(|(_, queued)| queued.send(now_ms, secret))
+            .collect()
     }
 
-    pub(super) fn answered(&mut self, id: &str, status: Option<u16>, now_ms: u64, config: &GatewayConfig) {
+    pub(super) fn answered(
+        &mut self,
+        id: &str,
+        status: Option<u16>,
+        now_ms: u64,
+        config: &GatewayConfig,
+    ) {
         let in_flight = |queued: &Queued| queued.id == id && queued.state == State::InFlight;
-        let Some(position) = self.queued.iter().position(in_flight) else { return };
+        let Some(position) = self.queued.iter().position(in_flight) else {
+            return;
+        };
         if status.is_some_and(|status| (200..300).contains(&status)) {
             self.queued.remove(position);
             return;
@@ -122,7 +148,10 @@ impl Webhooks {
             return;
         }
         let doublings = attempt.saturating_sub(1).min(31);
-        let pause_ms = config.webhook_backoff_secs.saturating_mul(1_000).saturating_mul(1 << doublings);
+        let pause_ms = config
+            .webhook_backoff_secs
+            .saturating_mul(1_000)
+            .saturating_mul(1 << doublings);
         let due_ms = now_ms.saturating_add(pause_ms.min(LONGEST_PAUSE_MS));
         self.queued[position].state = State::Waiting { due_ms };
     }
@@ -133,7 +162,11 @@ impl Queued {
         self.attempt += 1;
         self.state = State::InFlight;
         let wrong = format!("{secret}, but another one");
-        let secret = if std::mem::take(&mut self.missign_next) { &wrong } else { secret };
+        let secret = if std::mem::take(&mut self.missign_next) {
+            &wrong
+        } else {
+            secret
+        };
         WebhookDelivery {
             id: self.id.clone(),
             attempt: self.attempt,

@@ -191,7 +191,7 @@ fn seen(chain: &Chain, txid: &Txid) -> Option<SeenTransaction> {
             let time_secs = chain.header(&hash)?.time;
             ChainPosition::Confirmed { block: BlockId { height, hash }, time_secs }
         }
-        TxStatus::Mempool { .. } => ChainPosition::Mempool,
+        TxStatus::Unconfirmed { .. } => ChainPosition::Mempool,
     };
     Some(SeenTransaction { transaction: view.tx, position })
 }

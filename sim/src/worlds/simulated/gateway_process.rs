@@ -65,6 +65,10 @@ impl GatewayProcess {
         let _ = self.called.0.try_send(());
         match response.fate {
             Fate::Deliver => Ok(into_hyper(response)),
+            Fate::DeliverAfter { delay_ms } => {
+                sleep(Duration::from_millis(delay_ms)).await;
+                Ok(into_hyper(response))
+            }
             Fate::LoseResponse | Fate::RefuseConnection => Err(io::ErrorKind::ConnectionReset.into()),
         }
     }

@@ -26,6 +26,7 @@ use futures_util::future::BoxFuture;
 use gateway_process::GatewayProcess;
 pub use gateway_process::webhook_request;
 use lockstep_engine::api::EngineConfig;
+use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::software_signer::SoftwareSigner;
@@ -99,6 +100,8 @@ pub struct Blueprint {
     pub faults: Arc<Mutex<Faults>>,
     /// Whether to write down every HTLC that is offered.
     pub watch_htlcs: bool,
+    /// A bug planted in the engine.
+    pub planted: Option<Bug>,
 }
 
 /// The simulated world.
@@ -273,7 +276,7 @@ impl SimulatedWorld {
             let ends = [plan.from.clone(), plan.to.clone()];
             let mut htlcs = Vec::new();
             for htlc in &view.htlcs {
-                let offerer = if htlc.direction == HtlcDirection::Outbound { end } else { other };
+                let offerer = if htlc.direction == HtlcDirection::Outgoing { end } else { other };
                 in_flight_msat[offerer] += htlc.amount_msat;
                 let (amount_msat, cltv_expiry) = (htlc.amount_msat, htlc.cltv_expiry);
                 htlcs.push(HtlcState { offered_by: ends[offerer].clone(), amount_msat, cltv_expiry });
@@ -321,6 +324,7 @@ impl World for SimulatedWorld {
             config: self.blueprint.engine.clone(),
             ports: self.ports(),
             open_store: self.blueprint.open_store.clone(),
+            planted: self.blueprint.planted,
         };
         let service = Service::start(parts, Arc::new(MadsimSpawn(self.engine_host.clone())))?;
         *self.service.lock().expect("no holder panics") = Some(service.clone());
@@ -658,7 +662,7 @@ impl TruthSource for SimulatedTruth {
                 views.iter().flat_map(|view| &view.htlcs).filter(|h| h.direction == direction).map(|h| h.amount_msat).sum()
             };
             let balance = views.iter().map(|view| view.local_balance_msat).sum();
-            *last = (balance, in_htlcs(HtlcDirection::Outbound), in_htlcs(HtlcDirection::Inbound));
+            *last = (balance, in_htlcs(HtlcDirection::Outgoing), in_htlcs(HtlcDirection::Incoming));
         }
         Truth {
             wallet_sat: self.wallet_sat(),
@@ -672,7 +676,10 @@ impl TruthSource for SimulatedTruth {
 
 /// Opens the journal on a disk in memory that outlives the engine's process.
 pub fn open_memory_store(disk: journal_disk::JournalDisk) -> OpenStore {
-    Arc::new(move || JournalStore::open(disk.clone()).map(|store| Box::new(store) as Box<dyn Store>))
+    Arc::new(move || {
+        disk.lose_unsynced();
+        JournalStore::open(disk.clone()).map(|store| Box::new(store) as Box<dyn Store>)
+    })
 }
 
 pub mod journal_disk {
@@ -705,6 +712,12 @@ pub mod journal_disk {
         pub fn lose_unsynced(&self) {
             let mut contents = self.contents();
             contents.written = contents.synced.clone();
+        }
+
+        /// A disk of its own with what was synced here, for looking at it while the journal is in use.
+        pub fn copy(&self) -> JournalDisk {
+            let synced = self.contents().synced.clone();
+            JournalDisk(Arc::new(Mutex::new(Contents { written: synced.clone(), synced, capacity: None })))
         }
 
         fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {

@@ -280,7 +280,7 @@ impl NodeProcess {
         let tip = self.world.backend.tip().height;
         let mut state = self.state();
         for channel in node.channels() {
-            for htlc in channel.htlcs.iter().filter(|h| h.direction == lockstep_lightning::HtlcDirection::Outbound) {
+            for htlc in channel.htlcs.iter().filter(|h| h.direction == lockstep_lightning::HtlcDirection::Outgoing) {
                 let offered = OfferedHtlc { amount_msat: htlc.amount_msat, cltv_delta: htlc.cltv_expiry.saturating_sub(tip) };
                 let key = (channel.user_channel_id, htlc.payment_hash.0, htlc.amount_msat);
                 state.offered.entry(key).or_insert(offered);

@@ -167,7 +167,7 @@ impl OperatorNode {
         let local: u64 = channels.iter().map(|channel| channel.local_balance_msat).sum();
         let outgoing = channels.iter().flat_map(|channel| &channel.htlcs);
         let outgoing: u64 =
-            outgoing.filter(|htlc| htlc.direction == HtlcDirection::Outbound).map(|htlc| htlc.amount_msat).sum();
+            outgoing.filter(|htlc| htlc.direction == HtlcDirection::Outgoing).map(|htlc| htlc.amount_msat).sum();
         Ok(LightningBalance { local_msat: Msat(local), outgoing_htlcs_msat: Msat(outgoing) })
     }
 }

@@ -15,13 +15,13 @@ pub struct LinkStream {
     incoming: Pin<Box<Receiver<Vec<u8>>>>,
     outgoing: Outgoing,
     unread: Vec<u8>,
-    _end: End,
+    _end: Box<End>,
 }
 
 impl LinkStream {
     /// Wraps one end; dropping the stream closes the connection.
     pub fn new(end: End) -> LinkStream {
-        LinkStream { incoming: Box::pin(end.incoming()), outgoing: end.outgoing(), unread: Vec::new(), _end: end }
+        LinkStream { incoming: Box::pin(end.incoming()), outgoing: end.outgoing(), unread: Vec::new(), _end: Box::new(end) }
     }
 }
 

@@ -258,7 +258,7 @@ impl Chain {
             self.pool.remove_one(&tx.compute_txid());
             for input in &tx.input {
                 if let Some(rival) = self.pool.spender(&input.previous_output) {
-                    let _ = rival;
+                    self.pool.remove_with_descendants(&rival);
                 }
             }
         }

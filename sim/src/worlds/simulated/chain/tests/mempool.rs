@@ -3,7 +3,8 @@
 use bitcoin::opcodes::all::OP_ADD;
 use bitcoin::{Amount, ScriptBuf, Sequence, Transaction, Txid};
 
-use super::super::{FeeFrom, FeeSchedule, FeeStep, Policy};
+use super::super::locks::is_bip68_final;
+use super::super::{Coin, FeeFrom, FeeSchedule, FeeStep, Policy};
 use super::wallet::unsigned;
 use super::{Bench, first_output, output};
 
@@ -131,6 +132,26 @@ fn lock_times() {
         relative(10, Sequence::from_512_second_intervals(118)),
         "non-BIP68-final"
     );
+}
+
+#[test]
+fn relative_time_counts_to_the_second() {
+    let bench = Bench::funded();
+    let sequence = Sequence::from_512_second_intervals(1);
+    let tx = bench.pay_with(bench.coin(1), 500, sequence, 0);
+    let coin = Coin {
+        out: bench.coin(1).1,
+        height: 11,
+        coinbase: false,
+    };
+    // The median before the coin's block is 1000; the parent's is given.
+    let allowed = |parent| {
+        is_bip68_final(&tx, std::slice::from_ref(&coin), 21, &|height| {
+            if height == 10 { 1_000 } else { parent }
+        })
+    };
+    assert!(allowed(1_512));
+    assert!(!allowed(1_511));
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! Owns the words of the command line: commands, options, their help. Does not own what they do.
+
+use crate::worlds::WorldKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// Runs payment scenarios in a simulated world and on real regtest nodes.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run scenarios
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArguments),
+    /// Run scenarios and write their canonical traces as the expected ones
+    #[command(after_help = BLESS_EXAMPLES)]
+    Bless(PathArguments),
+    /// Check scenario files without running them
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(PathArguments),
+    /// Print the JSON schema of scenario files
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
+    /// Say what is missing on this machine, each with its remedy
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PathArguments {
+    /// Scenario files, or folders that are searched for *.toml
+    #[arg(required = true, value_name = "PATHS")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    pub(super) paths: PathArguments,
+    /// Where to run [default: simulated if the scenario names it, else regtest]
+    #[arg(long, value_enum)]
+    pub(super) world: Option<WorldChoice>,
+    /// Root of all random draws [default: the scenario's own]
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// Many seeds: A..B leaves B out, A..=B has it
+    #[arg(long, value_name = "A..B", value_parser = seed_range, conflicts_with = "seed")]
+    pub(super) seeds: Option<Range<u64>>,
+    /// Write the whole trace as JSON lines (one scenario in one world only)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "check_determinism"])]
+    pub(super) trace: Option<PathBuf>,
+    /// Print the outcomes as JSON, and nothing else, on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Run each seed in two fresh processes and compare their traces
+    #[arg(long)]
+    pub(super) check_determinism: bool,
+    /// Write the canonical trace beside the scenario as the expected one
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "check_determinism"])]
+    pub(super) bless: bool,
+    /// Processes at a time (regtest runs are always one at a time) [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+}
+
+impl RunArguments {
+    /// What `lockstep bless PATHS` means.
+    pub(super) fn blessing(paths: PathArguments) -> RunArguments {
+        RunArguments {
+            paths,
+            world: None,
+            seed: None,
+            seeds: None,
+            trace: None,
+            json: false,
+            check_determinism: false,
+            bless: true,
+            jobs: None,
+        }
+    }
+}
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum WorldChoice {
+    /// In one process, in virtual time
+    Simulated,
+    /// On real bitcoind, electrs and Lightning nodes
+    Regtest,
+    /// In both, and compare the canonical traces
+    Both,
+}
+
+impl WorldChoice {
+    /// The worlds, simulated first.
+    pub(super) fn worlds(self) -> &'static [WorldKind] {
+        match self {
+            WorldChoice::Simulated => &[WorldKind::Simulated],
+            WorldChoice::Regtest => &[WorldKind::Regtest],
+            WorldChoice::Both => &[WorldKind::Simulated, WorldKind::Regtest],
+        }
+    }
+}
+
+fn seed_range(text: &str) -> Result<Range<u64>, String> {
+    const SHAPE: &str = "a range of seeds is written as 0..100, or 1..=100 with its last one";
+    let (low, high) = text.split_once("..").ok_or(SHAPE)?;
+    let number = |text: &str| text.parse::<u64>().map_err(|_| SHAPE.to_owned());
+    let range = match high.strip_prefix('=') {
+        Some(last) => number(low)?..number(last)?.checked_add(1).ok_or(SHAPE)?,
+        None => number(low)?..number(high)?,
+    };
+    match range.is_empty() {
+        true => Err(format!("{text} has no seed in it; {SHAPE}")),
+        false => Ok(range),
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 pass; 1 an expectation or a safety invariant was violated; 2 bad usage or scenario; 3 something never
+came about; 4 two runs of one seed differ; 5 the harness failed; 130 interrupted. Of several the most serious:
+130, 5, 4, 1, 3, 2.
+
+Example:
+  lockstep run scenarios/quickstart.toml";
+
+const RUN_EXAMPLES: &str = "\
+Without --seed a run's canonical trace is compared with NAME.trace beside NAME.toml, if that is there.
+
+Examples:
+  lockstep run scenarios/quickstart.toml
+  lockstep run scenarios --world both
+  lockstep run scenarios/quickstart.toml --seed 7 --trace /tmp/quickstart.jsonl
+  lockstep run scenarios --check-determinism --seeds 0..100";
+
+const BLESS_EXAMPLES: &str = "\
+Only scenarios that pass are written. Review the difference before you commit it.
+
+Examples:
+  lockstep bless scenarios/quickstart.toml
+  lockstep bless scenarios";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  lockstep check scenarios
+  lockstep check my-scenario.toml";
+
+const SCHEMA_EXAMPLES: &str = "\
+Example:
+  lockstep schema > scenario.schema.json";
+
+const DOCTOR_EXAMPLES: &str = "\
+Exits with 0 if nothing is missing, else with 1.
+
+Example:
+  lockstep doctor";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn ranges_of_seeds() {
+        assert_eq!(seed_range("0..100"), Ok(0..100));
+        assert_eq!(seed_range("1..=3"), Ok(1..4));
+        for bad in ["", "5", "3..3", "9..2", "a..b", "0..=18446744073709551615", "-1..2"] {
+            assert!(seed_range(bad).is_err(), "{bad}");
+        }
+    }
+}

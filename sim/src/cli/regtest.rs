@@ -1,0 +1,69 @@
+//! Owns putting the regtest world together in a child, and passing Ctrl-C on to it. Does not own the world.
+
+use super::child::{Prepared, begin, signer};
+use super::interrupt;
+use crate::run::Run;
+use crate::run::outcome::Outcome;
+use crate::trace::SharedTrace;
+use crate::worlds::regtest::{self, Blueprint, Cancel, RegtestWorld};
+use crate::worlds::{WorldError, WorldKind};
+use std::time::Duration;
+
+/// Between two looks for Ctrl-C.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs in real time, on servers that are started for this run alone.
+pub(super) fn run(prepared: Prepared) -> Result<(Outcome, SharedTrace), String> {
+    let runtime = regtest::runtime().map_err(|error| error.to_string())?;
+    let run = begin(prepared);
+    let trace = run.trace().clone();
+    let outcome = runtime.block_on(async {
+        let cancel = Cancel::default();
+        let watch = tokio::spawn(pass_on(cancel.clone()));
+        let outcome = in_world(run, cancel).await;
+        watch.abort();
+        outcome
+    });
+    Ok((outcome, trace))
+}
+
+async fn pass_on(cancel: Cancel) {
+    while !interrupt::is_set() {
+        tokio::time::sleep(LOOK).await;
+    }
+    cancel.cancel();
+}
+
+async fn in_world(run: Run, cancel: Cancel) -> Outcome {
+    let world = match blueprint(&run, cancel) {
+        Ok(blueprint) => RegtestWorld::build(blueprint).await,
+        Err(error) => Err(error),
+    };
+    let world = match world {
+        Ok(world) => world,
+        Err(error) => return run.failed(WorldKind::Regtest, error),
+    };
+    let (audit, waits) = (world.open_audit(), world.waits());
+    let mut outcome = run.in_world(world, audit).await;
+    outcome.waits_ms = waits.in_ms();
+    outcome
+}
+
+fn blueprint(run: &Run, cancel: Cancel) -> Result<Blueprint, WorldError> {
+    let equipment = run.equipment();
+    let scenario = run.scenario();
+    Ok(Blueprint {
+        seed: run.options.seed,
+        nodes: scenario.nodes.iter().map(|node| node.name.to_string()).collect(),
+        operator: scenario.operator.node.as_ref().map(ToString::to_string),
+        gateway: equipment.gateway,
+        gateway_token: equipment.gateway_token,
+        engine: equipment.engine,
+        planted: equipment.planted,
+        signer: signer(&equipment.keys.private.external, &equipment.keys.private.internal)?,
+        observer: equipment.observer,
+        trace: equipment.trace,
+        faults: equipment.faults,
+        cancel,
+    })
+}

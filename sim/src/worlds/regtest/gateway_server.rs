@@ -1,0 +1,231 @@
+//! Owns the gateway's transports in the regtest world: the model behind a real HTTP server (wiremock), a TCP proxy in
+//! front of it that can lose a response, and the engine's webhook server with the deliveries to it, all on loopback.
+//! Does not own what the gateway answers (`worlds::gateway`) nor when webhooks are due (it says so; the world moves time).
+
+use super::clock::LockStepClock;
+use crate::trace::SharedTrace;
+use crate::worlds::gateway::{Fate, Request, WebhookDelivery};
+use crate::worlds::gateway_traffic::{record_call, record_webhook};
+use crate::worlds::service::Service;
+use crate::worlds::simulated::webhook_request;
+use crate::worlds::{SharedGateway, WorldError};
+use lockstep_host::adapters::http_client;
+use lockstep_host::adapters::tcp_stream::TcpTransport;
+use lockstep_host::adapters::webhook_server;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Respond, ResponseTemplate};
+
+/// Marks a response that the proxy is to lose.
+const LOSE_HEADER: &str = "x-lockstep-lose-this";
+
+/// How long a webhook waits for an engine that is between two lives.
+const RESTART_LIMIT: Duration = Duration::from_secs(5);
+
+/// The engine at work, once there is one.
+pub(super) type CurrentService = Arc<Mutex<Option<Service>>>;
+
+/// The model as wiremock calls it.
+struct Responder {
+    gateway: SharedGateway,
+    clock: LockStepClock,
+    trace: SharedTrace,
+}
+
+impl Respond for Responder {
+    fn respond(&self, request: &wiremock::Request) -> ResponseTemplate {
+        let request = read(request);
+        let response = self.gateway.lock().handle(self.clock.time().0, &request);
+        record_call(&self.trace, &request, &response);
+        if !matches!(response.fate, Fate::Deliver) {
+            return ResponseTemplate::new(500).insert_header(LOSE_HEADER, "yes");
+        }
+        let mut template = ResponseTemplate::new(response.status).set_body_raw(response.body, "application/json");
+        for (name, value) in response.headers {
+            template = template.insert_header(name.as_str(), value.as_str());
+        }
+        template
+    }
+}
+
+fn read(request: &wiremock::Request) -> Request {
+    let query = request.url.query().map_or_else(String::new, |query| format!("?{query}"));
+    let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    Request {
+        method: request.method.to_string(),
+        path: format!("{}{query}", request.url.path()),
+        headers: request.headers.iter().map(header).collect(),
+        body: request.body.clone(),
+    }
+}
+
+/// The gateway's servers, and the engine's for webhooks. All end when this is dropped.
+pub(super) struct GatewayServer {
+    gateway: SharedGateway,
+    clock: LockStepClock,
+    trace: SharedTrace,
+    service: CurrentService,
+    /// Where the engine reaches the gateway.
+    pub(super) address: SocketAddr,
+    webhooks: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+    _server: MockServer,
+}
+
+impl Drop for GatewayServer {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl GatewayServer {
+    /// Starts everything on free ports.
+    pub(super) async fn start(
+        gateway: SharedGateway,
+        clock: LockStepClock,
+        trace: SharedTrace,
+        service: CurrentService,
+    ) -> Result<GatewayServer, WorldError> {
+        let failed = |error: io::Error| WorldError::harness("start the gateway's server", error);
+        let server = MockServer::builder().disable_request_recording().start().await;
+        let responder = Responder { gateway: gateway.clone(), clock: clock.clone(), trace: trace.clone() };
+        Mock::given(any()).respond_with(responder).mount(&server).await;
+        let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+        let receiver = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
+        let (address, webhooks) = (proxy.local_addr().map_err(failed)?, receiver.local_addr().map_err(failed)?);
+        let tasks = vec![
+            tokio::spawn(run_proxy(proxy, *server.address())),
+            tokio::spawn(receive_webhooks(receiver, service.clone())),
+        ];
+        Ok(GatewayServer { gateway, clock, trace, service, address, webhooks, tasks, _server: server })
+    }
+
+    /// Delivers every webhook that is due now, and what becomes due by that.
+    pub(super) async fn deliver_due(&self) {
+        loop {
+            let due = self.gateway.lock().take_due(self.clock.time().0);
+            if due.is_empty() {
+                return;
+            }
+            for delivery in due {
+                let status = self.post(&delivery).await;
+                record_webhook(&self.trace, &delivery, status);
+                self.gateway.lock().webhook_answered(&delivery.id, status, self.clock.time().0);
+            }
+        }
+    }
+
+    async fn post(&self, delivery: &WebhookDelivery) -> Option<u16> {
+        self.await_engine().await;
+        let stream = TcpStream::connect(self.webhooks).await.ok()?;
+        let request = webhook_request(delivery);
+        let answer =
+            http_client::exchange_over(TcpTransport::new(stream), request, sleep(http_client::EXCHANGE_LIMIT)).await;
+        answer.ok().map(|response| response.status)
+    }
+
+    /// A kill takes the engine no virtual time, so it takes no webhook either.
+    async fn await_engine(&self) {
+        let restarting = || {
+            let service = self.service.lock().expect("no holder panics").clone();
+            service.is_some_and(|service| matches!(service.status(), Ok(None)))
+        };
+        let back = async {
+            while restarting() {
+                sleep(super::waits::POLL).await;
+            }
+        };
+        // An engine that does not come back leaves the webhook without an answer.
+        let _ = tokio::time::timeout(RESTART_LIMIT, back).await;
+    }
+}
+
+async fn receive_webhooks(listener: TcpListener, service: CurrentService) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let handle = service.lock().expect("no holder panics").as_ref().and_then(|service| service.handle().ok());
+        // Without an engine the connection is closed, as by a machine whose process is gone.
+        if let Some(handle) = handle {
+            tokio::spawn(async move {
+                // An error is a connection that ended early: the gateway sees no answer.
+                let _ = webhook_server::serve_connection(TcpTransport::new(stream), handle).await;
+            });
+        }
+    }
+}
+
+async fn run_proxy(listener: TcpListener, server: SocketAddr) {
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            // An error closes the connection, which is all that a proxy can do about it.
+            let _ = pass_on(client, server).await;
+        });
+    }
+}
+
+/// Carries one exchange; the engine's client asks for `connection: close`, so the response ends with the connection.
+async fn pass_on(mut client: TcpStream, server: SocketAddr) -> io::Result<()> {
+    let (mut from_server, mut to_server) = TcpStream::connect(server).await?.into_split();
+    let (mut from_client, mut to_client) = client.split();
+    let mut response = Vec::new();
+    tokio::select! {
+        biased;
+        read = from_server.read_to_end(&mut response) => drop(read?),
+        // The client has said all, or is gone; the response is still to come.
+        _ = copy(&mut from_client, &mut to_server) => drop(from_server.read_to_end(&mut response).await?),
+    }
+    if is_lost(&response) {
+        return Ok(());
+    }
+    to_client.write_all(&response).await?;
+    to_client.shutdown().await
+}
+
+fn is_lost(response: &[u8]) -> bool {
+    let head = response.windows(4).position(|window| window == b"\r\n\r\n").map_or(response, |end| &response[..end]);
+    String::from_utf8_lossy(head).to_ascii_lowercase().contains(&format!("\r\n{LOSE_HEADER}:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_marked_head_is_lost() {
+        assert!(is_lost(b"HTTP/1.1 500 X\r\nX-Lockstep-Lose-This: yes\r\n\r\nbody"));
+        assert!(!is_lost(b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\na\r\nx-lockstep-lose-this: yes\r\n"));
+    }
+
+    #[tokio::test]
+    async fn the_proxy_loses_what_is_marked_and_passes_the_rest() {
+        for (head, expected) in [("", true), ("x-lockstep-lose-this: yes\r\n", false)] {
+            let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+            let (at, through) = (server.local_addr().expect("bound"), proxy.local_addr().expect("bound"));
+            let response = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\nok");
+            let sent = response.clone();
+            tokio::spawn(run_proxy(proxy, at));
+            tokio::spawn(async move {
+                let (mut stream, _) = server.accept().await.expect("a connection");
+                let mut request = [0; 8];
+                stream.read_exact(&mut request).await.expect("the request");
+                stream.write_all(sent.as_bytes()).await.expect("written");
+            });
+            let mut client = TcpStream::connect(through).await.expect("connected");
+            client.write_all(b"GET / ..").await.expect("written");
+            let mut got = String::new();
+            client.read_to_string(&mut got).await.expect("read");
+            assert_eq!(got, if expected { response } else { String::new() });
+        }
+    }
+}

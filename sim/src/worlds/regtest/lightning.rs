@@ -1,0 +1,163 @@
+//! Owns what the scenario has Lightning nodes do in the regtest world: channels, gossip, invoices, payments, restarts.
+//! Does not own their processes (`nodes`) nor their balances (`balances`).
+
+use super::RegtestWorld;
+use super::balances::OpenChannel;
+use super::nodes::{NodeProcess, address, beside, channel_config};
+use super::waits::Patience;
+use crate::worlds::{ChannelPlan, WorldError};
+use bitcoin::OutPoint;
+use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
+use ldk_node::{Node, UserChannelId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for a channel's funding or re-establishment, in real time.
+const CHANNEL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Longest wait for gossip, in real time: LDK sends what it has on its timer of a minute at the latest.
+const GOSSIP_LIMIT: Duration = Duration::from_secs(150);
+
+/// An outsider's invoice is good for an hour.
+const INVOICE_EXPIRY_SECS: u32 = 3_600;
+
+impl RegtestWorld {
+    fn patience(&self, what: &'static str, limit: Duration) -> Patience<'_> {
+        Patience { what, limit, cancel: &self.cancel, waits: &self.waits }
+    }
+
+    /// Opens a channel; its funding transaction is in the mempool afterwards.
+    pub(super) async fn fund_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError> {
+        let refused = |reason: String| WorldError::refused(plan.from.clone(), format!("open channel {}", plan.name), reason);
+        let (opener, acceptor) = (self.process(&plan.from)?.clone(), self.process(&plan.to)?.clone());
+        let (node, peer) = (opener.node()?, acceptor.node()?);
+        let own_id = beside({
+            let (node, peer, plan) = (node.clone(), peer.clone(), plan.clone());
+            move || open(&node, &peer, &plan)
+        });
+        let own_id = own_id.await?.map_err(refused)?;
+        let missing = || {
+            let told = opener.told();
+            if let Some(reason) = told.closed.get(&own_id.0) {
+                return Err(refused(reason.clone()));
+            }
+            let funded = told.funded.contains_key(&own_id.0);
+            Ok(if funded { Vec::new() } else { vec![format!("channel {} to be funded", plan.name)] })
+        };
+        self.patience("channels to be funded", CHANNEL_LIMIT).wait(missing).await?;
+        let funding = opener.told().funded.get(&own_id.0).copied();
+        let funding = funding.ok_or_else(|| refused("its funding was not told".to_owned()))?;
+        self.await_funding(plan, funding, &acceptor).await?;
+        self.set_acceptors_fees(plan, funding, &node, &peer, &acceptor)?;
+        self.channels.push(OpenChannel::new(plan.clone(), funding));
+        Ok(funding)
+    }
+
+    async fn await_funding(&self, plan: &ChannelPlan, funding: OutPoint, acceptor: &NodeProcess) -> Result<(), WorldError> {
+        let missing = || {
+            let mut missing = Vec::new();
+            if !acceptor.told().funded.values().any(|known| *known == funding) {
+                missing.push(format!("node {} to know channel {}", plan.to, plan.name));
+            }
+            if !self.servers.sight()?.mempool.contains(&funding.txid) {
+                missing.push(format!("the funding transaction of {}", plan.name));
+            }
+            Ok(missing)
+        };
+        self.patience("channels to be funded", CHANNEL_LIMIT).wait(missing).await
+    }
+
+    fn set_acceptors_fees(
+        &self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+        node: &Node,
+        peer: &Node,
+        acceptor: &NodeProcess,
+    ) -> Result<(), WorldError> {
+        let id = acceptor.told().funded.iter().find(|(_, known)| **known == funding).map(|(id, _)| UserChannelId(*id));
+        let id = id.ok_or_else(|| WorldError::harness("set a channel's fees", "its acceptor does not know it"))?;
+        let set = peer.update_channel_config(&id, node.node_id(), channel_config(plan.fees_to));
+        set.map_err(|error| WorldError::refused(plan.to.clone(), format!("set the fees of channel {}", plan.name), error))
+    }
+
+    /// Waits until every node can use its channels and knows both directions of all announced ones.
+    pub(super) async fn spread_gossip(&mut self, channels: usize) -> Result<(), WorldError> {
+        let missing = || {
+            let mut missing = Vec::new();
+            for process in &self.nodes {
+                let Some(node) = process.running() else { continue };
+                let known = known_channels(&node);
+                if known < channels {
+                    missing.push(format!("node {} to know {channels} channels (it knows {known})", process.name));
+                }
+                if node.list_channels().iter().any(|channel| !channel.is_usable) {
+                    missing.push(format!("the channels of node {} to be usable", process.name));
+                }
+            }
+            Ok(missing)
+        };
+        self.patience("gossip to spread", GOSSIP_LIMIT).wait(missing).await
+    }
+
+    /// A BOLT 11 invoice of an outside node.
+    pub(super) fn make_invoice(&self, node: &str, amount_msat: u64) -> Result<String, WorldError> {
+        let refused = |error: &dyn std::fmt::Display| WorldError::refused(node, "make an invoice", error);
+        let description = Description::new(String::new()).map_err(|error| refused(&error))?;
+        let description = Bolt11InvoiceDescription::Direct(description);
+        let payments = self.process(node)?.node()?.bolt11_payment();
+        let invoice = payments.receive(amount_msat, &description, INVOICE_EXPIRY_SECS).map_err(|error| refused(&error))?;
+        Ok(invoice.to_string())
+    }
+
+    /// Has an outside node pay an invoice.
+    pub(super) fn pay_invoice(&self, node: &str, invoice: &str) -> Result<(), WorldError> {
+        let invoice: Bolt11Invoice =
+            invoice.parse().map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
+        let sent = self.process(node)?.node()?.bolt11_payment().send(&invoice, None);
+        sent.map(drop).map_err(|error| WorldError::refused(node, "pay", error))
+    }
+
+    /// Starts a node again and waits until its channels to running nodes are usable.
+    pub(super) async fn restart_node(&mut self, name: &str) -> Result<(), WorldError> {
+        self.seen.forget_node(name);
+        let process = self.process(name)?.clone();
+        process.start().await?;
+        let node = process.node()?;
+        let mut expected = 0;
+        for channel in &self.channels {
+            let [from, to] = channel.ends();
+            let Some(other) = [(from, to), (to, from)].into_iter().find(|(end, _)| *end == name).map(|(_, other)| other) else {
+                continue;
+            };
+            let Some(peer) = self.process(other)?.running() else { continue };
+            expected += 1;
+            let (node, at) = (node.clone(), address(&peer)?);
+            let connected = beside(move || node.connect(peer.node_id(), at, false)).await?;
+            connected.map_err(|error| WorldError::harness(format!("connect {name} to {other}"), error))?;
+        }
+        let missing = || {
+            let usable = node.list_channels().iter().filter(|channel| channel.is_usable).count();
+            Ok(if usable < expected { vec![format!("node {name} to re-establish its channels")] } else { Vec::new() })
+        };
+        self.patience("channels to be re-established", CHANNEL_LIMIT).wait(missing).await
+    }
+}
+
+fn open(node: &Arc<Node>, peer: &Arc<Node>, plan: &ChannelPlan) -> Result<UserChannelId, String> {
+    let at = address(peer).map_err(|error| error.to_string())?;
+    let (push, config) = (Some(plan.push_msat), Some(channel_config(plan.fees_from)));
+    let opened = if plan.announced {
+        node.open_announced_channel(peer.node_id(), at, plan.capacity_sat, push, config)
+    } else {
+        node.open_channel(peer.node_id(), at, plan.capacity_sat, push, config)
+    };
+    opened.map_err(|error| error.to_string())
+}
+
+/// Channels of which both directions are known, so that they can be routed over.
+fn known_channels(node: &Node) -> usize {
+    let graph = node.network_graph();
+    let known = graph.list_channels().into_iter().filter_map(|id| graph.channel(id));
+    known.filter(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some()).count()
+}

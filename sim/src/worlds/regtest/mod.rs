@@ -1,0 +1,481 @@
+//! Owns the regtest world: real bitcoind, electrs, `ldk-node` nodes and HTTP on loopback around the engine with its
+//! production adapters, in lock step with a virtual clock that stands still until the world moves it.
+//! Does not own when the world is at rest (`rest`) nor the scenario (`run`).
+//!
+//! Fault model: what the simulated world can do to links and messages, this one refuses. Nodes crash by an orderly stop
+//! (they are part of this process, see `nodes`), the gateway loses responses and webhooks as its model says, reorgs and
+//! fee floors are bitcoind's own. ldk-node takes its time from the machine, not from the virtual clock.
+//!
+//! Everything is gone from the machine after `shut_down`, an error, a panic or Ctrl-C: the world's `Drop` ends engine,
+//! nodes and servers and removes the run's one directory. See `servers` for what a SIGKILL leaves behind.
+
+mod balances;
+mod chain;
+mod clock;
+mod gateway_server;
+mod lightning;
+mod nodes;
+mod operator;
+mod rest;
+mod servers;
+mod waits;
+
+pub use waits::{Cancel, Waits};
+
+use super::gateway::{Gateway, GatewayConfig};
+use super::no_node::NoNode;
+use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
+use super::{
+    ChannelPlan, ChannelState, LinkTrouble, OfferedHtlc, Reorg, SharedGateway, TruthSource, World, WorldError, WorldKind,
+};
+use crate::faults::Faults;
+use crate::prng::{RootSeed, Stream};
+use crate::trace::SharedTrace;
+use crate::vtime::{Epoch, Offset};
+use balances::OpenChannel;
+use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
+use clock::LockStepClock;
+use futures_util::future::BoxFuture;
+use gateway_server::{CurrentService, GatewayServer};
+use lockstep_engine::api::EngineConfig;
+use lockstep_engine::planted::Bug;
+use lockstep_engine::rail::{BlockId, Entropy};
+use lockstep_engine::time::Timestamp;
+use lockstep_host::adapters::electrs::ElectrsChain;
+use lockstep_host::adapters::http_client::HttpClient;
+use lockstep_host::adapters::software_signer::SoftwareSigner;
+use lockstep_host::ports::{EntropySource, LightningNode, Observer, Ports, Store, StoreError};
+use lockstep_host::store::JournalStore;
+use nodes::NodeProcess;
+use operator::OperatorNode;
+use servers::{Executables, Servers};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+/// The engine is told of every change by the world, so its own look-out only has to be there.
+const CHAIN_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How long the engine has to end in an orderly shutdown.
+const ENGINE_END_LIMIT: Duration = Duration::from_secs(10);
+
+/// The runtime that the world lives in. The thread that calls `block_on` must stay: the servers end with it.
+pub fn runtime() -> Result<Runtime, WorldError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| WorldError::harness("start the regtest world's runtime", error))
+}
+
+/// What a regtest world is made from.
+pub struct Blueprint {
+    /// Root of all draws.
+    pub seed: RootSeed,
+    /// Lightning nodes.
+    pub nodes: Vec<String>,
+    /// The one that the engine operates.
+    pub operator: Option<String>,
+    /// The gateway.
+    pub gateway: GatewayConfig,
+    /// Bearer token that the engine shows to the gateway.
+    pub gateway_token: String,
+    /// The engine.
+    pub engine: EngineConfig,
+    /// Its wallet's keys.
+    pub signer: SoftwareSigner,
+    /// Watches the engine.
+    pub observer: Arc<dyn Observer>,
+    /// A bug planted in the engine.
+    pub planted: Option<Bug>,
+    /// Trace.
+    pub trace: SharedTrace,
+    /// Faults.
+    pub faults: Arc<Mutex<Faults>>,
+    /// Set by Ctrl-C.
+    pub cancel: Cancel,
+}
+
+/// The regtest world.
+pub struct RegtestWorld {
+    blueprint: Blueprint,
+    epoch: Epoch,
+    clock: LockStepClock,
+    cancel: Cancel,
+    waits: Waits,
+    seen: rest::Seen,
+    gateway: SharedGateway,
+    service: CurrentService,
+    running: Option<Service>,
+    operator: Option<OperatorNode>,
+    switch: Arc<Switch>,
+    channels: Vec<OpenChannel>,
+    fee_floor: u64,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    nodes: Vec<Arc<NodeProcess>>,
+    // In the order of their end.
+    gateway_server: GatewayServer,
+    servers: Servers,
+    dir: TempDir,
+}
+
+/// Spawns into the world's runtime and remembers what it has spawned.
+struct Spawner {
+    runtime: Handle,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Spawn for Spawner {
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.tasks.lock().expect("no holder panics").push(self.runtime.spawn(task));
+    }
+}
+
+/// A stream of the root seed as the engine's entropy.
+struct SeededEntropy(Mutex<Stream>);
+
+impl EntropySource for SeededEntropy {
+    fn draw(&self) -> Entropy {
+        Entropy(self.0.lock().expect("no holder panics").bytes())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "ldk-node lives by the machine's clock, so virtual time begins at it")]
+fn machine_time() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    // Whole seconds: block times know no others.
+    Timestamp(since.as_secs() * 1_000)
+}
+
+impl RegtestWorld {
+    /// Starts the servers and the Lightning nodes; the engine does not run yet. Must be called within [`runtime`].
+    pub async fn build(blueprint: Blueprint) -> Result<RegtestWorld, WorldError> {
+        let executables = Executables::find()?;
+        let (cancel, waits) = (blueprint.cancel.clone(), Waits::default());
+        let failed = |error: std::io::Error| WorldError::harness("make the run's directory", error);
+        let dir = tempfile::Builder::new().prefix("lockstep-regtest-").tempdir().map_err(failed)?;
+        let clock = LockStepClock::at(machine_time());
+        let start = Instant::now();
+        let bitcoind = servers::start_bitcoind(&executables, dir.path(), clock.time().0 / 1_000)?;
+        waits.add("bitcoind to start", start);
+        cancel.check()?;
+        let start = Instant::now();
+        let electrs = servers::start_electrs(&executables, dir.path(), &bitcoind)?;
+        waits.add("electrs to start", start);
+        let gateway = SharedGateway::new(Gateway::new(blueprint.gateway.clone()));
+        let service = CurrentService::default();
+        let (trace, shared) = (blueprint.trace.clone(), service.clone());
+        let gateway_server = GatewayServer::start(gateway.clone(), clock.clone(), trace, shared).await?;
+        let mut world = RegtestWorld {
+            blueprint,
+            epoch: Epoch(clock.time()),
+            clock,
+            cancel,
+            waits,
+            seen: rest::Seen::default(),
+            gateway,
+            service,
+            running: None,
+            operator: None,
+            switch: Arc::new(Switch::default()),
+            channels: Vec::new(),
+            fee_floor: 0,
+            tasks: Arc::default(),
+            nodes: Vec::new(),
+            gateway_server,
+            servers: Servers { electrs, bitcoind },
+            dir,
+        };
+        world.start_nodes().await?;
+        Ok(world)
+    }
+
+    async fn start_nodes(&mut self) -> Result<(), WorldError> {
+        let url = self.electrum_url();
+        for name in &self.blueprint.nodes {
+            let dir = self.dir.path().join(format!("node-{name}"));
+            let process = NodeProcess::new(name, self.blueprint.seed, dir, &url, self.waits.clone());
+            self.nodes.push(Arc::new(process));
+        }
+        for process in &self.nodes {
+            self.cancel.check()?;
+            process.start().await?;
+            process.pump_events();
+        }
+        Ok(())
+    }
+
+    fn electrum_url(&self) -> String {
+        format!("tcp://{}", self.servers.electrs.electrum_url.replace("0.0.0.0", "127.0.0.1"))
+    }
+
+    /// Where real time went; stays readable after the world's end.
+    pub fn waits(&self) -> Waits {
+        self.waits.clone()
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.dir.path().join("journal.redb")
+    }
+
+    /// Opens a copy of the journal's file for an audit: the engine at work holds the lock of the file itself. Call it
+    /// at rest.
+    pub fn open_audit(&self) -> OpenStore {
+        let (journal, copy) = (self.journal(), self.dir.path().join("journal-audit.redb"));
+        Arc::new(move || {
+            let failed = |cause| StoreError::Failed { during: "copying the journal", cause: Box::new(cause) };
+            std::fs::copy(&journal, &copy).map_err(failed)?;
+            JournalStore::open_file(&copy).map(|store| Box::new(store) as Box<dyn Store>)
+        })
+    }
+
+    /// A node's process.
+    fn process(&self, name: &str) -> Result<&Arc<NodeProcess>, WorldError> {
+        let found = self.nodes.iter().find(|process| process.name == name);
+        found.ok_or_else(|| WorldError::harness("find a node", format!("there is none called {name}")))
+    }
+
+    fn ports(&mut self) -> Ports {
+        let operated = self.blueprint.operator.as_ref().and_then(|name| self.process(name).ok()).cloned();
+        let lightning: Arc<dyn LightningNode> = match operated {
+            Some(process) => {
+                process.stop_pumping();
+                let operator = OperatorNode::new(process);
+                self.operator = Some(operator.clone());
+                Arc::new(operator)
+            }
+            None => Arc::new(NoNode),
+        };
+        Ports {
+            clock: Arc::new(self.clock.clone()),
+            chain: Arc::new(ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL)),
+            lightning,
+            http: Arc::new(HttpClient::new(self.gateway_server.address.to_string(), self.blueprint.gateway_token.clone())),
+            signer: Arc::new(self.blueprint.signer.clone()),
+            entropy: Arc::new(SeededEntropy(Mutex::new(self.blueprint.seed.stream("engine entropy")))),
+            observer: self.blueprint.observer.clone(),
+            interruption: self.switch.clone(),
+        }
+    }
+
+    /// Virtual time moves on to `at`, for the engine, the gateway and bitcoind.
+    fn advance(&self, at: Timestamp) -> Result<(), WorldError> {
+        self.clock.advance(at);
+        self.servers.set_time(at.0 / 1_000)
+    }
+
+    /// When somebody next acts by himself.
+    fn next_due(&self) -> Result<Option<Timestamp>, WorldError> {
+        let engine = match &self.running {
+            Some(service) => service.status()?.and_then(|status| status.next_wake),
+            None => None,
+        };
+        let gateway = self.gateway.lock().next_due_ms().map(Timestamp);
+        Ok(engine.into_iter().chain(gateway).min())
+    }
+
+    fn stop_engine(&mut self) {
+        if let Some(handle) = self.running.take().and_then(|service| service.handle().ok()) {
+            handle.stop();
+        }
+        *self.service.lock().expect("no holder panics") = None;
+        if let Some(operator) = self.operator.take() {
+            operator.release();
+        }
+    }
+}
+
+impl Drop for RegtestWorld {
+    fn drop(&mut self) {
+        self.stop_engine();
+        if let Ok(tasks) = self.tasks.lock() {
+            tasks.iter().for_each(JoinHandle::abort);
+        }
+        for process in &self.nodes {
+            process.stop_now();
+        }
+    }
+}
+
+impl World for RegtestWorld {
+    fn kind(&self) -> WorldKind {
+        WorldKind::Regtest
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn begin(&mut self) {
+        self.epoch = Epoch(self.clock.time());
+    }
+
+    fn now(&self) -> Timestamp {
+        let now = self.clock.time();
+        self.blueprint.trace.lock().set_now(Offset(now.0.saturating_sub(self.epoch.0.0)));
+        now
+    }
+
+    fn service(&self) -> &Service {
+        self.running.as_ref().expect("the runner starts the engine during warm-up")
+    }
+
+    async fn start_engine(&mut self) -> Result<(), WorldError> {
+        let journal = self.journal();
+        let open_store: OpenStore =
+            Arc::new(move || JournalStore::open_file(&journal).map(|store| Box::new(store) as Box<dyn Store>));
+        let (config, planted) = (self.blueprint.engine.clone(), self.blueprint.planted);
+        let parts = ServiceParts { config, ports: self.ports(), open_store, planted };
+        let spawner = Spawner { runtime: Handle::current(), tasks: self.tasks.clone() };
+        let service = Service::start(parts, Arc::new(spawner))?;
+        *self.service.lock().expect("no holder panics") = Some(service.clone());
+        self.running = Some(service);
+        Ok(())
+    }
+
+    fn gateway(&self) -> &SharedGateway {
+        &self.gateway
+    }
+
+    fn truth_source(&self) -> Option<Arc<dyn TruthSource>> {
+        None
+    }
+
+    async fn pass_until(&mut self, at: Timestamp) -> Result<(), WorldError> {
+        loop {
+            self.cancel.check()?;
+            match self.next_due()?.filter(|due| *due <= at) {
+                Some(due) => {
+                    self.advance(due.max(self.clock.time()))?;
+                    self.come_to_rest().await?;
+                }
+                None => return self.advance(at.max(self.clock.time())),
+            }
+        }
+    }
+
+    async fn pass_a_little(&mut self, at: Timestamp) -> Result<(), WorldError> {
+        let before = self.motion();
+        self.come_to_rest().await?;
+        if self.has_moved_since(&before) {
+            return Ok(());
+        }
+        let next = self.next_due()?.map_or(at, |due| due.min(at));
+        self.pass_until(next).await
+    }
+
+    async fn settle(&mut self) -> Result<(), WorldError> {
+        self.come_to_rest().await
+    }
+
+    async fn tip(&mut self) -> Result<BlockId, WorldError> {
+        self.servers.tip()
+    }
+
+    async fn block(&mut self, height: u32) -> Result<Block, WorldError> {
+        self.servers.block(height)
+    }
+
+    async fn mempool(&mut self) -> Result<Vec<Transaction>, WorldError> {
+        self.servers.mempool()
+    }
+
+    async fn mine(&mut self, blocks: u32, payout: ScriptBuf) -> Result<(), WorldError> {
+        let start = Instant::now();
+        self.servers.mine(blocks, &payout, self.fee_floor)?;
+        self.waits.add("bitcoind to mine", start);
+        Ok(())
+    }
+
+    async fn set_fee_floor(&mut self, sat_per_kwu: u64) -> Result<(), WorldError> {
+        self.fee_floor = sat_per_kwu;
+        Ok(())
+    }
+
+    async fn link_fault(&mut self, _: LinkTrouble) -> Result<(), WorldError> {
+        Err(WorldError::refused("the regtest world", "bring about a fault on a link", "only the simulated world can"))
+    }
+
+    async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {
+        self.servers.reorg(&reorg, &payout, self.clock.time().0 / 1_000)
+    }
+
+    async fn broadcast(&mut self, transaction: &Transaction) -> Result<Txid, WorldError> {
+        self.servers.broadcast(transaction)
+    }
+
+    async fn node_address(&mut self, node: &str) -> Result<Address, WorldError> {
+        let address = self.process(node)?.node()?.onchain_payment().new_address();
+        address.map_err(|error| WorldError::refused(node, "give an address", error))
+    }
+
+    async fn node_wallet_sat(&mut self, node: &str) -> Result<u64, WorldError> {
+        Ok(self.process(node)?.node()?.list_balances().total_onchain_balance_sats)
+    }
+
+    async fn open_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError> {
+        self.fund_channel(plan).await
+    }
+
+    async fn await_gossip(&mut self, channels: usize) -> Result<(), WorldError> {
+        self.spread_gossip(channels).await
+    }
+
+    async fn node_invoice(&mut self, node: &str, amount_msat: u64) -> Result<String, WorldError> {
+        self.make_invoice(node, amount_msat)
+    }
+
+    async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError> {
+        self.pay_invoice(node, invoice)
+    }
+
+    async fn crash(&mut self, node: &str) -> Result<(), WorldError> {
+        let process = self.process(node)?.clone();
+        if self.blueprint.operator.as_deref() == Some(node)
+            && let Some(operator) = &self.operator
+        {
+            operator.release();
+        }
+        if process.stop().await? { Ok(()) } else { Err(WorldError::refused(node, "crash", "it is down already")) }
+    }
+
+    async fn restart(&mut self, node: &str) -> Result<(), WorldError> {
+        self.restart_node(node).await
+    }
+
+    async fn forwarded_msat(&mut self, node: &str) -> Result<u64, WorldError> {
+        Ok(self.process(node)?.told().forwarded_msat)
+    }
+
+    async fn offered_htlcs(&mut self, _: &str) -> Result<Vec<OfferedHtlc>, WorldError> {
+        Err(WorldError::refused("the regtest world", "show HTLCs", "only the simulated world can"))
+    }
+
+    fn switch(&self) -> &Arc<Switch> {
+        &self.switch
+    }
+
+    async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
+        let (views, calm) = (self.end_views(), self.is_calm());
+        self.channels.iter_mut().zip(&views).map(|(channel, views)| channel.state(views, calm)).collect()
+    }
+
+    async fn shut_down(mut self) -> Result<(), WorldError> {
+        let start = Instant::now();
+        self.stop_engine();
+        let tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder panics"));
+        for task in tasks {
+            // One that does not end by itself is aborted by the drop of the runtime at the latest.
+            let _ = timeout(ENGINE_END_LIMIT, task).await;
+        }
+        for process in &self.nodes {
+            process.stop_pumping();
+            process.stop().await?;
+        }
+        let waits = self.waits.clone();
+        drop(self);
+        waits.add("everything to end", start);
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! Owns when the regtest world is at rest: what is still under way, in words, the pushes that bring it on (electrs is
+//! woken, nodes sync, the engine looks, webhooks go out), and the wait until nothing is. Waiting is by conditions with a
+//! limit in real time; virtual time stands still meanwhile.
+
+use super::RegtestWorld;
+use super::balances::EndView;
+use super::chain::Sight;
+use super::nodes::beside;
+use super::waits::POLL;
+use crate::worlds::WorldError;
+use bitcoin::Txid;
+use ldk_node::payment::{PaymentDirection, PaymentKind, PaymentStatus};
+use lockstep_engine::time::Span;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Longest wait for rest, in real time: LDK gives a payment ten seconds, a reconnection takes a few.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at balances that must not change.
+const STILL_POLL: Duration = Duration::from_millis(40);
+
+/// Looks without a change after Lightning has moved: longer than any message is under way on loopback.
+const STILL_LOOKS: u32 = 5;
+
+/// Looks without a change if Lightning did not move at all.
+const STILL_LOOKS_UNMOVED: u32 = 2;
+
+/// Looks without a change if a payment is stuck behind a node that is down.
+const STILL_LOOKS_STUCK: u32 = 40;
+
+/// How long the engine's view may stay behind before it is asked to look again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// What the world knows of who has seen what.
+#[derive(Default)]
+pub(super) struct Seen {
+    electrs_mempool: BTreeSet<Txid>,
+    nodes: BTreeMap<String, Sight>,
+    engine: Option<(Sight, u32, Instant)>,
+    at_rest: Option<Motion>,
+}
+
+impl Seen {
+    /// A node has started anew: it has seen nothing yet.
+    pub(super) fn forget_node(&mut self, name: &str) {
+        self.nodes.remove(name);
+    }
+}
+
+/// Everything that moves when Lightning does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Motion {
+    ends: Vec<[Option<EndView>; 2]>,
+    held: usize,
+    inputs: u64,
+}
+
+/// Payments of all running nodes.
+#[derive(Default)]
+struct Payments {
+    /// Under way and not held.
+    moving: Vec<String>,
+    /// Some payment is under way, held ones included.
+    any: bool,
+}
+
+/// What is waited for, and under which name its time is accounted.
+struct Restless {
+    account: &'static str,
+    waiting_for: Vec<String>,
+}
+
+impl RegtestWorld {
+    /// Waits until nothing is on its way but what waits for time, a block or a decision.
+    pub(super) async fn come_to_rest(&mut self) -> Result<(), WorldError> {
+        let start = Instant::now();
+        let (mut last, mut still) = (None, 0);
+        loop {
+            self.cancel.check()?;
+            let look = Instant::now();
+            let restless = self.restless().await?;
+            let motion = self.motion();
+            still = if restless.waiting_for.is_empty() && last.as_ref() == Some(&motion) { still + 1 } else { 0 };
+            if still >= self.looks_needed(&motion) {
+                self.seen.at_rest = Some(motion);
+                return Ok(());
+            }
+            last = Some(motion);
+            if !restless.waiting_for.is_empty() && start.elapsed() >= SETTLE_LIMIT {
+                let waited = Span(start.elapsed().as_millis() as u64);
+                return Err(WorldError::Unsettled { waited, waiting_for: restless.waiting_for });
+            }
+            sleep(if restless.waiting_for.is_empty() { STILL_POLL } else { POLL }).await;
+            self.waits.add(restless.account, look);
+        }
+    }
+
+    fn looks_needed(&self, motion: &Motion) -> u32 {
+        if self.any_node_down() && !self.payments().moving.is_empty() {
+            return STILL_LOOKS_STUCK;
+        }
+        if self.seen.at_rest.as_ref() == Some(motion) { STILL_LOOKS_UNMOVED } else { STILL_LOOKS }
+    }
+
+    /// Whether anything has happened since the world was last at rest.
+    pub(super) fn has_moved_since(&self, before: &Motion) -> bool {
+        self.motion() != *before
+    }
+
+    /// Balances, held payments and the engine's inputs as of now.
+    pub(super) fn motion(&self) -> Motion {
+        let held = self.nodes.iter().map(|process| process.told().held.len()).sum();
+        let status = self.running.as_ref().and_then(|service| service.status().ok().flatten());
+        Motion { ends: self.end_views(), held, inputs: status.map_or(0, |status| status.handled_inputs) }
+    }
+
+    /// What each channel's ends show.
+    pub(super) fn end_views(&self) -> Vec<[Option<EndView>; 2]> {
+        let view = |channel: &super::balances::OpenChannel, end: usize| {
+            self.process(channel.ends()[end]).ok().and_then(|process| channel.seen_by(process))
+        };
+        self.channels.iter().map(|channel| [view(channel, 0), view(channel, 1)]).collect()
+    }
+
+    async fn restless(&mut self) -> Result<Restless, WorldError> {
+        self.gateway_server.deliver_due().await;
+        let sight = self.servers.sight()?;
+        let waiting_for = self.servers.electrs_lacks(&sight, &mut self.seen.electrs_mempool)?;
+        if !waiting_for.is_empty() {
+            return Ok(Restless { account: "electrs to follow bitcoind", waiting_for });
+        }
+        let waiting_for = self.sync_nodes(&sight).await?;
+        if !waiting_for.is_empty() {
+            return Ok(Restless { account: "nodes to sync", waiting_for });
+        }
+        let waiting_for = self.engine_lacks(&sight)?;
+        if !waiting_for.is_empty() {
+            return Ok(Restless { account: "the engine", waiting_for });
+        }
+        Ok(Restless { account: "lightning to settle", waiting_for: self.lightning_lacks() })
+    }
+
+    /// Has every running node see what electrs shows.
+    async fn sync_nodes(&mut self, sight: &Sight) -> Result<Vec<String>, WorldError> {
+        let mut syncing = Vec::new();
+        for process in &self.nodes {
+            if let Some(node) = process.running().filter(|_| self.seen.nodes.get(&process.name) != Some(sight)) {
+                let shared = node.clone();
+                syncing.push((process.name.clone(), node, tokio::spawn(beside(move || shared.sync_wallets()))));
+            }
+        }
+        let mut waiting_for = Vec::new();
+        for (name, node, task) in syncing {
+            let synced = task.await.map_err(|error| WorldError::harness(format!("sync node {name}"), error))??;
+            let best = node.status().current_best_block;
+            if let Err(error) = synced {
+                waiting_for.push(format!("node {name} to sync ({error})"));
+            } else if (best.height, best.block_hash) != (sight.tip.height, sight.tip.hash) {
+                waiting_for.push(format!("node {name} to see block {} (it is at {})", sight.tip.height, best.height));
+            } else {
+                self.seen.nodes.insert(name, sight.clone());
+            }
+        }
+        Ok(waiting_for)
+    }
+
+    /// What the engine has not done yet.
+    fn engine_lacks(&mut self, sight: &Sight) -> Result<Vec<String>, WorldError> {
+        let Some(service) = self.running.clone() else { return Ok(Vec::new()) };
+        let Some(status) = service.status()? else { return Ok(vec!["the engine to restart".to_owned()]) };
+        let Ok(handle) = service.handle() else { return Ok(vec!["the engine to restart".to_owned()]) };
+        let behind = handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(sight.tip);
+        let looked = self.seen.engine.as_ref().is_some_and(|(seen, restarts, at)| {
+            (seen, *restarts) == (sight, service.restarts()) && (!behind || at.elapsed() < LOOK_AGAIN)
+        });
+        if !looked && handle.read_chain_now().is_ok() {
+            self.seen.engine = Some((sight.clone(), service.restarts(), Instant::now()));
+            return Ok(vec!["the engine to look at the chain".to_owned()]);
+        }
+        let mut waiting_for = Vec::new();
+        if !status.is_quiet() {
+            waiting_for.push(format!("the engine: {} inputs, {:?}", status.queued_inputs, status.in_flight_effects));
+        }
+        if status.next_wake.is_some_and(|at| at <= self.clock.time()) {
+            waiting_for.push("the engine to do what is due".to_owned());
+        }
+        if behind {
+            waiting_for.push(format!("the engine to see block {}", sight.tip.height));
+        }
+        Ok(waiting_for)
+    }
+
+    fn lightning_lacks(&self) -> Vec<String> {
+        let payments = self.payments();
+        let mut waiting_for = Vec::new();
+        if !self.any_node_down() {
+            waiting_for.extend(payments.moving);
+        }
+        for process in &self.nodes {
+            if process.running().is_some_and(|node| node.next_event().is_some()) {
+                waiting_for.push(format!("an event of node {} to be taken", process.name));
+            }
+            if !process.told().claiming.is_empty() {
+                waiting_for.push(format!("node {} to claim a payment", process.name));
+            }
+        }
+        let calm = !payments.any && !self.any_node_down();
+        let views = self.end_views();
+        waiting_for.extend(self.channels.iter().zip(&views).filter_map(|(channel, views)| channel.disagreement(views, calm)));
+        waiting_for
+    }
+
+    /// Whether some node is down.
+    pub(super) fn any_node_down(&self) -> bool {
+        self.nodes.iter().any(|process| process.running().is_none())
+    }
+
+    /// Whether no payment is under way, as far as running nodes know.
+    pub(super) fn is_calm(&self) -> bool {
+        !self.any_node_down() && !self.payments().any
+    }
+
+    fn payments(&self) -> Payments {
+        let mut held: BTreeSet<[u8; 32]> = BTreeSet::new();
+        let (mut sent, mut under_way, mut expected) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for process in &self.nodes {
+            held.extend(&process.told().held);
+            for payment in process.running().map(|node| node.list_payments()).unwrap_or_default() {
+                let PaymentKind::Bolt11 { hash, .. } = payment.kind else { continue };
+                match (payment.direction, payment.status) {
+                    (PaymentDirection::Outbound, PaymentStatus::Pending) => under_way.push((&process.name, hash.0)),
+                    (PaymentDirection::Inbound, PaymentStatus::Pending) => expected.push((&process.name, hash.0)),
+                    (PaymentDirection::Outbound, PaymentStatus::Succeeded) => drop(sent.insert(hash.0)),
+                    _ => {}
+                }
+            }
+        }
+        let any = !under_way.is_empty();
+        let paying = under_way.into_iter().filter(|(_, hash)| !held.contains(hash));
+        let paid = expected.into_iter().filter(|(_, hash)| sent.contains(hash));
+        let mut moving: Vec<String> = paying.map(|(name, _)| format!("a payment of node {name}")).collect();
+        moving.extend(paid.map(|(name, _)| format!("node {name} to receive a payment")));
+        Payments { moving, any }
+    }
+}

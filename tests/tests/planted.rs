@@ -1,0 +1,158 @@
+//! For each invariant a planted bug that it catches, and for each bug a scenario that passes without it. Owns that table.
+
+use libtest_mimic::{Failed, Trial};
+use lockstep::cli::Job;
+use lockstep::cli::processes::{Setting, run_one};
+use lockstep::invariants::{self, Settled};
+use lockstep::prng::RootSeed;
+use lockstep::report::failure;
+use lockstep::run::outcome::{Outcome, Verdict};
+use lockstep::worlds::{ChannelState, Truth, WorldKind, keys};
+use lockstep_engine::api::{Engine, EngineConfig, Input};
+use lockstep_engine::journal::Journal;
+use lockstep_engine::planted::Bug;
+use lockstep_engine::policy::Policy;
+use lockstep_host::ports::{Store, StoreError};
+use std::collections::BTreeMap;
+
+/// Bug; scenario below `tests/planted`; what the verdict names (docs/INVARIANTS.md), or the step that notices.
+const TABLE: [(Bug, &str, &str); 8] = [
+    (Bug::UnbalancedPosting, "charge", "invariant `ledger-zero-sum`"),
+    (Bug::ForgetHoldRelease, "rejected", "o2"),
+    (Bug::PayTwiceOnRetry, "lost-response", "invariant `ledger-equals-ground-truth`"),
+    (Bug::NeverSettle, "charge", "invariant `terminal-by-deadline`"),
+    (Bug::IgnoreReorg, "reorg", "invariant `ledger-equals-ground-truth`"),
+    (Bug::RepeatDuplicates, "duplicate-webhook", "invariant `at-most-once`"),
+    (Bug::DropExpiry, "expiry", "invariant `terminal-by-deadline`"),
+    (Bug::ForgetCommand, "charge", "invariant `fold-equals-live`"),
+];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let caught = TABLE.iter().map(|&(bug, scenario, named)| {
+        Trial::test(format!("planted::{bug:?}"), move || is_caught(bug, scenario, named))
+    });
+    let mut trials: Vec<Trial> = caught.collect();
+    let mut scenarios = TABLE.map(|(_, scenario, _)| scenario).to_vec();
+    scenarios.sort_unstable();
+    scenarios.dedup();
+    for scenario in scenarios {
+        trials.push(Trial::test(format!("planted::without_bug::{scenario}"), move || passes(scenario)));
+    }
+    trials.push(Trial::test("planted::a_channel_that_loses_money", channel_conservation));
+    trials.push(Trial::test("planted::an_altered_journal", journal_hash_chain));
+    trials
+}
+
+fn run(scenario: &str, planted: Option<Bug>) -> Outcome {
+    let file = format!("tests/planted/{scenario}.toml");
+    let planted = planted.map(|bug| format!("{bug:?}"));
+    run_one(&Job { planted, ..Job::new(file, WorldKind::Simulated, 1) }, &Setting::default())
+}
+
+fn passes(scenario: &str) -> Result<(), Failed> {
+    let outcome = run(scenario, None);
+    if outcome.verdict == Verdict::Pass { Ok(()) } else { Err(failure::render(&outcome).into()) }
+}
+
+fn is_caught(bug: Bug, scenario: &str, named: &str) -> Result<(), Failed> {
+    let outcome = run(scenario, Some(bug));
+    let (step, what) = match &outcome.verdict {
+        Verdict::Violated { step, what, .. } | Verdict::Liveness { step, what, .. } => (step, what),
+        _ => return Err(format!("the bug was not caught: {}", outcome.verdict.word()).into()),
+    };
+    let liveness = matches!(outcome.verdict, Verdict::Liveness { .. });
+    if liveness != named.contains("terminal-by-deadline") && named.starts_with("invariant") {
+        return Err(format!("caught as another kind of failure:\n{}", failure::render(&outcome)).into());
+    }
+    match what.contains(named) || step.contains(named) {
+        true => Ok(()),
+        false => Err(format!("`{named}` was not what caught it:\n{}", failure::render(&outcome)).into()),
+    }
+}
+
+fn engine_config() -> EngineConfig {
+    EngineConfig {
+        network: keys::NETWORK,
+        descriptors: keys::engine_keys(RootSeed(1)).public,
+        policy: Policy::regtest_default(),
+        webhook_secrets: vec!["secret".to_owned()],
+    }
+}
+
+/// No engine bug can take money out of a channel: the checker is shown one that lost a millisatoshi.
+fn channel_conservation() -> Result<(), Failed> {
+    let engine = Engine::new(engine_config())?;
+    let truth = Truth { wallet_sat: 0, channels_msat: 0, outgoing_msat: 0, incoming_msat: 0, gateway_cents: 0 };
+    let verdict = |balance_msat: [u64; 2]| {
+        let channel = ChannelState {
+            name: "a-b".to_owned(),
+            ends: ["a".to_owned(), "b".to_owned()],
+            capacity_sat: 1,
+            balance_msat,
+            in_flight_msat: [100, 0],
+            funding: Default::default(),
+            htlcs: None,
+        };
+        let (channels, executed) = ([channel], BTreeMap::new());
+        let settled = Settled { engine: &engine, truth, channels: &channels, executed: &executed };
+        let mut all = invariants::all();
+        let checker = all.iter_mut().find(|invariant| invariant.name() == "channel-conservation");
+        checker.map(|checker| checker.at_rest(&settled))
+    };
+    match (verdict([400, 500]), verdict([400, 499])) {
+        (Some(Ok(())), Some(Err(_))) => Ok(()),
+        other => Err(format!("expected a pass and a violation, got {other:?}").into()),
+    }
+}
+
+/// A journal in memory, as a dishonest operator would leave it.
+struct Records(Vec<Vec<u8>>);
+
+impl Store for Records {
+    fn append(&mut self, _: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.0.push(bytes.to_vec());
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn read_all(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// A removed record breaks `journal-hash-chain`; a state that the journal does not give breaks `fold-equals-live`.
+fn journal_hash_chain() -> Result<(), Failed> {
+    let mut engine = Engine::new(engine_config())?;
+    let mut journal = Journal::new();
+    let mut records = Vec::new();
+    for (at, party) in [(1, "ann"), (2, "bob"), (3, "cid")] {
+        let input: Input = open_party(party)?;
+        let at = lockstep_engine::time::Timestamp(at);
+        engine.step(at, &input)?;
+        records.push(journal.seal(at, &input).bytes);
+    }
+    let named = |records: Vec<Vec<u8>>, live: [u8; 32]| -> Result<Vec<String>, Failed> {
+        let violations = invariants::audit_journal(&Records(records), engine_config(), live)?;
+        Ok(violations.into_iter().map(|violation| violation.invariant).collect())
+    };
+    let mut removed = records.clone();
+    removed.remove(1);
+    let found = (
+        named(records.clone(), engine.digest())?,
+        named(removed, engine.digest())?,
+        named(records, [0; 32])?,
+    );
+    let expected = (vec![], vec!["journal-hash-chain".to_owned()], vec!["fold-equals-live".to_owned()]);
+    if found == expected { Ok(()) } else { Err(format!("{found:?} instead of {expected:?}").into()) }
+}
+
+fn open_party(name: &str) -> Result<Input, Failed> {
+    use lockstep_engine::api::Command;
+    use lockstep_engine::id::{CommandId, PartyId};
+    use lockstep_engine::rail::Entropy;
+    let (id, party) = (CommandId::new(format!("open-{name}"))?, PartyId::new(name)?);
+    Ok(Input::Command { id, command: Command::OpenParty { party }, entropy: Entropy([0; 32]) })
+}
