@@ -3,13 +3,14 @@
 use libtest_mimic::{Failed, Trial};
 use lockstep::cli::Job;
 use lockstep::cli::processes::{Setting, run_one};
-use lockstep::invariants::{self, Settled};
+use lockstep::invariants::{self, Settled, Stepped};
 use lockstep::prng::RootSeed;
 use lockstep::report::failure;
 use lockstep::run::outcome::{Outcome, Verdict};
 use lockstep::worlds::{ChannelState, Truth, WorldKind, keys};
-use lockstep_engine::api::{Engine, EngineConfig, Input};
+use lockstep_engine::api::{Engine, EngineConfig, Event, Input, Output};
 use lockstep_engine::journal::Journal;
+use lockstep_engine::money::{Msat, Quantity};
 use lockstep_engine::planted::Bug;
 use lockstep_engine::policy::Policy;
 use lockstep_host::ports::{Store, StoreError};
@@ -22,7 +23,7 @@ const TABLE: [(Bug, &str, &str); 8] = [
     (Bug::PayTwiceOnRetry, "lost-response", "invariant `ledger-equals-ground-truth`"),
     (Bug::NeverSettle, "charge", "invariant `terminal-by-deadline`"),
     (Bug::IgnoreReorg, "reorg", "invariant `ledger-equals-ground-truth`"),
-    (Bug::RepeatDuplicates, "duplicate-webhook", "invariant `at-most-once`"),
+    (Bug::RepeatDuplicates, "duplicate-webhook", "invariant `ledger-equals-ground-truth`"),
     (Bug::DropExpiry, "expiry", "invariant `terminal-by-deadline`"),
     (Bug::ForgetCommand, "charge", "invariant `fold-equals-live`"),
 ];
@@ -39,6 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trials.push(Trial::test(format!("planted::without_bug::{scenario}"), move || passes(scenario)));
     }
     trials.push(Trial::test("planted::a_channel_that_loses_money", channel_conservation));
+    trials.push(Trial::test("planted::a_payment_that_has_its_effect_twice", at_most_once));
     trials.push(Trial::test("planted::an_altered_journal", journal_hash_chain));
     trials
 }
@@ -79,10 +81,18 @@ fn engine_config() -> EngineConfig {
     }
 }
 
+/// What the checker of this name says of a world at rest.
+fn at_rest(checker: &str, channels: &[ChannelState], executed: &BTreeMap<String, u64>) -> Result<(), String> {
+    let engine = Engine::new(engine_config()).map_err(|error| error.to_string())?;
+    let truth = Truth { wallet_sat: 0, channels_msat: 0, outgoing_msat: 0, incoming_msat: 0, gateway_cents: 0 };
+    let settled = Settled { engine: &engine, truth, channels, executed };
+    let mut all = invariants::all();
+    let found = all.iter_mut().find(|invariant| invariant.name() == checker).expect("a checker of this name");
+    found.at_rest(&settled)
+}
+
 /// No engine bug can take money out of a channel: the checker is shown one that lost a millisatoshi.
 fn channel_conservation() -> Result<(), Failed> {
-    let engine = Engine::new(engine_config())?;
-    let truth = Truth { wallet_sat: 0, channels_msat: 0, outgoing_msat: 0, incoming_msat: 0, gateway_cents: 0 };
     let verdict = |balance_msat: [u64; 2]| {
         let channel = ChannelState {
             name: "a-b".to_owned(),
@@ -93,16 +103,40 @@ fn channel_conservation() -> Result<(), Failed> {
             funding: Default::default(),
             htlcs: None,
         };
-        let (channels, executed) = ([channel], BTreeMap::new());
-        let settled = Settled { engine: &engine, truth, channels: &channels, executed: &executed };
-        let mut all = invariants::all();
-        let checker = all.iter_mut().find(|invariant| invariant.name() == "channel-conservation");
-        checker.map(|checker| checker.at_rest(&settled))
+        at_rest("channel-conservation", &[channel], &BTreeMap::new())
     };
-    match (verdict([400, 500]), verdict([400, 499])) {
-        (Some(Ok(())), Some(Err(_))) => Ok(()),
-        other => Err(format!("expected a pass and a violation, got {other:?}").into()),
+    verdict([400, 500])?;
+    if verdict([400, 499]).is_err() { Ok(()) } else { Err("a lost millisatoshi was not seen".into()) }
+}
+
+/// Money that leaves twice also breaks `ledger-equals-ground-truth`, which is asked first; so this checker is shown the
+/// two ways in which a payment has its effect twice: a transfer carried out twice, and a payment that settles twice.
+fn at_most_once() -> Result<(), Failed> {
+    let carried_out = |times: u64| at_rest("at-most-once", &[], &BTreeMap::from([("o1".to_owned(), times)]));
+    carried_out(1)?;
+    if carried_out(2).is_ok() {
+        return Err("a transfer that was carried out twice was not seen".into());
     }
+    settled_twice()
+}
+
+fn settled_twice() -> Result<(), Failed> {
+    let (engine, input) = (Engine::new(engine_config())?, open_party("ann")?);
+    let payment = lockstep_engine::id::PaymentId::new("p1")?;
+    let quantity = Quantity::btc(Msat(1_000));
+    let settled = Event::PaymentSettled { payment: payment.clone(), quantity, fee_msat: Msat(0) };
+    let undone = Event::PaymentUndone { payment };
+    let outcome = |events: &[&Event]| {
+        let mut all = invariants::all();
+        let checker = all.iter_mut().find(|invariant| invariant.name() == "at-most-once").expect("there is one");
+        events.iter().try_for_each(|event| {
+            let output = Output { events: vec![(*event).clone()], ..Output::default() };
+            let at = lockstep_engine::time::Timestamp(1);
+            checker.after_step(&Stepped { at, input: &input, output: &output, engine: &engine, truth: None })
+        })
+    };
+    outcome(&[&settled, &undone, &settled])?;
+    if outcome(&[&settled, &settled]).is_err() { Ok(()) } else { Err("a second settlement was not seen".into()) }
 }
 
 /// A journal in memory, as a dishonest operator would leave it.

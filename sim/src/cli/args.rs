@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Runs payment scenarios in a simulated world and on real regtest nodes.
 #[derive(Debug, Parser)]
-#[command(name = "lockstep", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "lockstep", bin_name = "lockstep", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -123,15 +123,20 @@ fn seed_range(text: &str) -> Result<Range<u64>, String> {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 pass; 1 an expectation or a safety invariant was violated; 2 bad usage or scenario; 3 something never
-came about; 4 two runs of one seed differ; 5 the harness failed; 130 interrupted. Of several the most serious:
-130, 5, 4, 1, 3, 2.
+Exit codes, of several the most serious (130, 5, 4, 1, 3, 2):
+    0  pass
+    1  an expectation or a safety invariant was violated
+    2  bad usage or scenario
+    3  something never came about
+    4  two runs of one seed differ
+    5  the harness failed
+  130  interrupted
 
 Example:
   lockstep run scenarios/quickstart.toml";
 
 const RUN_EXAMPLES: &str = "\
-Without --seed a run's canonical trace is compared with NAME.trace beside NAME.toml, if that is there.
+Without --seed the canonical trace is compared with NAME.trace beside NAME.toml, if it is there.
 
 Examples:
   lockstep run scenarios/quickstart.toml

@@ -37,7 +37,7 @@ impl Servers {
     }
 
     fn ask(&self, method: &str, params: &[Value]) -> Result<Value, WorldError> {
-        self.call(method, params).map_err(|error| WorldError::harness(format!("ask bitcoind for {method}"), error))
+        self.call(method, params).map_err(|error| self.bitcoind_failed(method, error))
     }
 
     /// Sets bitcoind's clock.
@@ -150,7 +150,7 @@ impl Servers {
 
     /// What electrs does not show yet of what bitcoind has; asks it to look.
     pub(super) fn electrs_lacks(&self, sight: &Sight, known: &mut BTreeSet<Txid>) -> Result<Vec<String>, WorldError> {
-        let failed = |error| WorldError::harness("ask electrs", error);
+        let failed = |error: electrsd::electrum_client::Error| self.electrs_failed(error);
         let client = &self.electrs.client;
         while client.block_headers_pop().map_err(failed)?.is_some() {}
         let tip = client.block_headers_subscribe().map_err(failed)?;
@@ -168,7 +168,7 @@ impl Servers {
 
     /// The same total size, and every transaction in the history of one of its outputs.
     fn same_mempool(&self, sight: &Sight, known: &mut BTreeSet<Txid>) -> Result<bool, WorldError> {
-        let failed = |error| WorldError::harness("ask electrs", error);
+        let failed = |error: electrsd::electrum_client::Error| self.electrs_failed(error);
         let info = self.ask("getmempoolinfo", &[])?;
         let histogram = self.electrs.client.raw_call("mempool.get_fee_histogram", []).map_err(failed)?;
         let sizes = histogram.as_array().into_iter().flatten().filter_map(|bin| bin[1].as_u64());

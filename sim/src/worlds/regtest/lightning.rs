@@ -15,8 +15,14 @@ use std::time::Duration;
 /// Longest wait for a channel's funding or re-establishment, in real time.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Longest wait for gossip, in real time: LDK sends what it has on its timer of a minute at the latest.
-const GOSSIP_LIMIT: Duration = Duration::from_secs(150);
+/// Longest wait for gossip after the last reconnection, in real time: LDK's timer of a minute included.
+const GOSSIP_LIMIT: Duration = Duration::from_secs(90);
+
+/// How long gossip may take before neighbours are connected anew, times the number of the round.
+const GOSSIP_ROUND: Duration = Duration::from_millis(500);
+
+/// How often the wait begins anew.
+const GOSSIP_ROUNDS: u32 = 8;
 
 /// An outsider's invoice is good for an hour.
 const INVOICE_EXPIRY_SECS: u32 = 3_600;
@@ -82,22 +88,61 @@ impl RegtestWorld {
     }
 
     /// Waits until every node can use its channels and knows both directions of all announced ones.
+    ///
+    /// LDK sends its `channel_update` right after its half of the announcement's signatures. A peer that reads both at
+    /// once drops the update of a channel that it has not announced yet, and nobody repeats it before the two connect
+    /// anew: so the world has them do that.
     pub(super) async fn spread_gossip(&mut self, channels: usize) -> Result<(), WorldError> {
-        let missing = || {
-            let mut missing = Vec::new();
-            for process in &self.nodes {
-                let Some(node) = process.running() else { continue };
-                let known = known_channels(&node);
-                if known < channels {
-                    missing.push(format!("node {} to know {channels} channels (it knows {known})", process.name));
-                }
-                if node.list_channels().iter().any(|channel| !channel.is_usable) {
-                    missing.push(format!("the channels of node {} to be usable", process.name));
-                }
+        let mut rounds = 1;
+        loop {
+            let limit = if rounds < GOSSIP_ROUNDS { GOSSIP_ROUND * rounds } else { GOSSIP_LIMIT };
+            match self.patience("gossip to spread", limit).wait(|| Ok(self.gossip_lacks(channels))).await {
+                Err(WorldError::Unsettled { .. }) if rounds < GOSSIP_ROUNDS => rounds += 1,
+                other => return other,
             }
-            Ok(missing)
+            for (from, to) in self.unheard() {
+                self.reconnect(&from, &to).await?;
+            }
+        }
+    }
+
+    fn gossip_lacks(&self, channels: usize) -> Vec<String> {
+        let mut missing = Vec::new();
+        for process in &self.nodes {
+            let Some(node) = process.running() else { continue };
+            let known = known_channels(&node);
+            if known < channels {
+                missing.push(format!("node {} to know {channels} channels (it knows {known})", process.name));
+            }
+            if node.list_channels().iter().any(|channel| !channel.is_usable) {
+                missing.push(format!("the channels of node {} to be usable", process.name));
+            }
+        }
+        missing
+    }
+
+    /// Pairs of neighbours of whom one does not know both directions of their channel; all pairs if there is none.
+    fn unheard(&self) -> Vec<(String, String)> {
+        let announced = self.channels.iter().filter(|channel| channel.plan.announced);
+        let pairs: Vec<&OpenChannel> = announced.collect();
+        let deaf = |channel: &&&OpenChannel| {
+            channel.ends().iter().any(|end| {
+                self.process(end).ok().and_then(|process| process.running()).is_some_and(|node| !knows(&node, channel.funding))
+            })
         };
-        self.patience("gossip to spread", GOSSIP_LIMIT).wait(missing).await
+        let unheard: Vec<&OpenChannel> = pairs.iter().filter(deaf).copied().collect();
+        let chosen = if unheard.is_empty() { pairs } else { unheard };
+        chosen.into_iter().map(|channel| (channel.plan.from.clone(), channel.plan.to.clone())).collect()
+    }
+
+    async fn reconnect(&self, from: &str, to: &str) -> Result<(), WorldError> {
+        let (node, peer) = (self.process(from)?.node()?, self.process(to)?.node()?);
+        let at = address(&peer)?;
+        let reconnected = beside(move || {
+            node.disconnect(peer.node_id())?;
+            node.connect(peer.node_id(), at, true)
+        });
+        reconnected.await?.map_err(|error| WorldError::harness(format!("reconnect {from} to {to}"), error))
     }
 
     /// A BOLT 11 invoice of an outside node.
@@ -160,4 +205,11 @@ fn known_channels(node: &Node) -> usize {
     let graph = node.network_graph();
     let known = graph.list_channels().into_iter().filter_map(|id| graph.channel(id));
     known.filter(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some()).count()
+}
+
+/// Whether the node's graph has both directions of its own channel.
+fn knows(node: &Node, funding: OutPoint) -> bool {
+    let own = node.list_channels().into_iter().find(|channel| channel.funding_txo == Some(funding));
+    let found = own.and_then(|own| node.network_graph().channel(own.short_channel_id?));
+    found.is_some_and(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some())
 }

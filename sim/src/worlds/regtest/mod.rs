@@ -184,7 +184,7 @@ impl RegtestWorld {
             tasks: Arc::default(),
             nodes: Vec::new(),
             gateway_server,
-            servers: Servers { electrs, bitcoind },
+            servers: Servers { electrs, bitcoind, dir: dir.path().to_owned() },
             dir,
         };
         world.start_nodes().await?;

@@ -79,7 +79,6 @@ impl RegtestWorld {
         let (mut last, mut still) = (None, 0);
         loop {
             self.cancel.check()?;
-            let look = Instant::now();
             let restless = self.restless().await?;
             let motion = self.motion();
             still = if restless.waiting_for.is_empty() && last.as_ref() == Some(&motion) { still + 1 } else { 0 };
@@ -92,8 +91,9 @@ impl RegtestWorld {
                 let waited = Span(start.elapsed().as_millis() as u64);
                 return Err(WorldError::Unsettled { waited, waiting_for: restless.waiting_for });
             }
+            let pause = Instant::now();
             sleep(if restless.waiting_for.is_empty() { STILL_POLL } else { POLL }).await;
-            self.waits.add(restless.account, look);
+            self.waits.add(restless.account, pause);
         }
     }
 
@@ -101,7 +101,8 @@ impl RegtestWorld {
         if self.any_node_down() && !self.payments().moving.is_empty() {
             return STILL_LOOKS_STUCK;
         }
-        if self.seen.at_rest.as_ref() == Some(motion) { STILL_LOOKS_UNMOVED } else { STILL_LOOKS }
+        let unmoved = self.seen.at_rest.as_ref().is_some_and(|rest| (&rest.ends, rest.held) == (&motion.ends, motion.held));
+        if unmoved { STILL_LOOKS_UNMOVED } else { STILL_LOOKS }
     }
 
     /// Whether anything has happened since the world was last at rest.
@@ -126,8 +127,10 @@ impl RegtestWorld {
 
     async fn restless(&mut self) -> Result<Restless, WorldError> {
         self.gateway_server.deliver_due().await;
+        let start = Instant::now();
         let sight = self.servers.sight()?;
         let waiting_for = self.servers.electrs_lacks(&sight, &mut self.seen.electrs_mempool)?;
+        self.waits.add("electrs to follow bitcoind", start);
         if !waiting_for.is_empty() {
             return Ok(Restless { account: "electrs to follow bitcoind", waiting_for });
         }
@@ -144,7 +147,7 @@ impl RegtestWorld {
 
     /// Has every running node see what electrs shows.
     async fn sync_nodes(&mut self, sight: &Sight) -> Result<Vec<String>, WorldError> {
-        let mut syncing = Vec::new();
+        let (start, mut syncing) = (Instant::now(), Vec::new());
         for process in &self.nodes {
             if let Some(node) = process.running().filter(|_| self.seen.nodes.get(&process.name) != Some(sight)) {
                 let shared = node.clone();
@@ -163,6 +166,7 @@ impl RegtestWorld {
                 self.seen.nodes.insert(name, sight.clone());
             }
         }
+        self.waits.add("nodes to sync", start);
         Ok(waiting_for)
     }
 

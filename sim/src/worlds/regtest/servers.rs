@@ -28,7 +28,25 @@ pub(super) struct Servers {
     /// Dropped first: it talks to bitcoind.
     pub(super) electrs: ElectrsD,
     pub(super) bitcoind: BitcoinD,
+    /// Where their logs are.
+    pub(super) dir: PathBuf,
 }
+
+impl Servers {
+    /// electrs did not answer.
+    pub(super) fn electrs_failed(&self, error: impl Display) -> WorldError {
+        WorldError::harness("ask electrs", with_log(&error, &self.dir.join(ELECTRS_LOG)))
+    }
+
+    /// bitcoind did not answer, or with an error.
+    pub(super) fn bitcoind_failed(&self, method: &str, error: impl Display) -> WorldError {
+        WorldError::harness(format!("ask bitcoind for {method}"), with_log(&error, &self.dir.join(BITCOIND_LOG)))
+    }
+}
+
+const BITCOIND_LOG: &str = "bitcoind.log";
+
+const ELECTRS_LOG: &str = "electrs.log";
 
 /// The executables.
 pub(super) struct Executables {
@@ -62,13 +80,15 @@ fn check_executable(variable: &str, named: Option<PathBuf>) -> Result<PathBuf, W
 
 /// Starts bitcoind at height 0, out of its initial block download.
 pub(super) fn start_bitcoind(executables: &Executables, dir: &Path, now_secs: u64) -> Result<BitcoinD, WorldError> {
-    let log = dir.join("bitcoind.log");
+    let log = dir.join(BITCOIND_LOG);
     let script = write_script(dir, "bitcoind", &executables.bitcoind, &log)?;
     let mut conf = bitcoind::Conf::default();
     conf.wallet = None;
     conf.p2p = P2P::Yes;
     conf.tmpdir = Some(dir.to_owned());
     conf.args.extend(["-txindex=1", "-printtoconsole=1", "-debuglogfile=0", "-dnsseed=0", "-fixedseeds=0"]);
+    // Virtual time leaps: without this bitcoind takes electrs for silent, hangs up, and electrs ends.
+    conf.args.push("-peertimeout=2000000000");
     let failed = |error: &dyn Display| WorldError::harness("start bitcoind", with_log(error, &log));
     let bitcoind = BitcoinD::with_conf(script, &conf).map_err(|error| failed(&chain_of(&error)))?;
     // electrs waits for the end of the initial block download, which one fresh block brings about for good. The block
@@ -82,7 +102,7 @@ pub(super) fn start_bitcoind(executables: &Executables, dir: &Path, now_secs: u6
 
 /// Starts electrs on that bitcoind.
 pub(super) fn start_electrs(executables: &Executables, dir: &Path, bitcoind: &BitcoinD) -> Result<ElectrsD, WorldError> {
-    let log = dir.join("electrs.log");
+    let log = dir.join(ELECTRS_LOG);
     let script = write_script(dir, "electrs", &executables.electrs, &log)?;
     let mut conf = electrsd::Conf::default();
     conf.tmpdir = Some(dir.to_owned());
