@@ -24,7 +24,7 @@ mod x86_64_linux {
     /// # Safety
     /// As for the C library's `syscall`: the arguments must be valid for the system call `number`.
     #[unsafe(no_mangle)]
-    pub unsafe extern "C" fn syscall(
+    pub(super) unsafe extern "C" fn syscall(
         number: c_long,
         a: c_long,
         b: c_long,

@@ -369,6 +369,12 @@ pub trait Observer: Send + Sync {
     /// An input was journaled and stepped.
     fn on_accepted(&self, at: Timestamp, input: &Input, output: &Output, engine: &Engine);
 
+    /// Recovery has stepped through record `seq` of the journal again (or for the first time, if the process was killed
+    /// between journal and step).
+    fn on_replayed(&self, seq: u64, at: Timestamp, input: &Input, output: &Output, engine: &Engine) {
+        let _ = (seq, at, input, output, engine);
+    }
+
     /// An input was refused; nothing was journaled.
     fn on_refused(&self, at: Timestamp, input: &Input, refusal: &Refusal);
 

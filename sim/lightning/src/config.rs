@@ -41,7 +41,7 @@ pub struct ForwardingPolicy {
     pub fee_base_msat: u32,
     /// The proportional part of the fee, in millionths of the forwarded amount.
     pub fee_proportional_millionths: u32,
-    /// Blocks between the expiry of the incoming and of the outgoing HTLC; LDK takes no less than 42.
+    /// Blocks between the expiry of the incoming and of the outgoing HTLC; LDK takes no less than 48.
     pub cltv_expiry_delta: u16,
 }
 

@@ -176,7 +176,7 @@ fn run_twice(jobs: &[Job], setting: &Setting) -> Vec<Outcome> {
 /// A trace is worth having when the run failed, too; not when it never came to its end.
 fn finish_trace(trace: Option<Draft>, outcomes: &mut [Outcome]) {
     let (Some(draft), [outcome]) = (trace, outcomes) else { return };
-    if outcome.records == 0 {
+    if outcome.records == 0 || outcome.verdict == Verdict::Interrupted {
         return;
     }
     if let Err(error) = draft.finish() {

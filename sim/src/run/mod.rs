@@ -345,8 +345,9 @@ impl<W: World> Runner<W> {
             let effects = self.world.gateway().lock().faults().get(*position).map_or(0, |armed| armed.effects);
             faults.set_effects(*id, u64::from(effects));
         }
-        for id in &self.engine_kills {
-            faults.set_effects(*id, self.world.switch().kills());
+        let kills = self.world.switch().kills() as usize;
+        for (position, id) in self.engine_kills.iter().enumerate() {
+            faults.set_effects(*id, u64::from(position < kills));
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// Owners by script, and how often each kind of name was given.
 #[derive(Default)]
-pub struct Owners {
+pub(crate) struct Owners {
     scripts: BTreeMap<ScriptBuf, String>,
     purposes: BTreeMap<ScriptBuf, String>,
     given: BTreeMap<String, u32>,
@@ -17,12 +17,12 @@ pub struct Owners {
 
 impl Owners {
     /// From now on `script` is `owner`'s; the first owner stays.
-    pub fn give(&mut self, script: ScriptBuf, owner: impl Into<String>) {
+    pub(crate) fn give(&mut self, script: ScriptBuf, owner: impl Into<String>) {
         self.scripts.entry(script).or_insert_with(|| owner.into());
     }
 
     /// A transaction that pays this script is named after what it is for (`pay:c1`).
-    pub fn name_payments_to(&mut self, script: ScriptBuf, purpose: impl Into<String>) {
+    pub(crate) fn name_payments_to(&mut self, script: ScriptBuf, purpose: impl Into<String>) {
         self.purposes.insert(script, purpose.into());
     }
 
@@ -31,7 +31,7 @@ impl Owners {
     }
 
     /// Names a transaction, if it has no name yet, and its unclaimed outputs.
-    pub fn name(&mut self, transaction: &Transaction, book: &ChainBook, names: &mut Names) -> String {
+    pub(crate) fn name(&mut self, transaction: &Transaction, book: &ChainBook, names: &mut Names) -> String {
         let funder = transaction
             .input
             .iter()
@@ -56,7 +56,7 @@ impl Owners {
 
     /// A transaction in canonical words: inputs and outputs by owner and amount, in an order of their own (wallets
     /// shuffle), and the fee.
-    pub fn describe(&mut self, transaction: &Transaction, book: &ChainBook, names: &mut Names) -> Value {
+    pub(crate) fn describe(&mut self, transaction: &Transaction, book: &ChainBook, names: &mut Names) -> Value {
         let name = self.name(transaction, book, names);
         let input = |input: &bitcoin::TxIn| {
             let from = names.of(&input.previous_output.txid.to_string()).unwrap_or("a coinbase").to_owned();
@@ -74,7 +74,7 @@ impl Owners {
     }
 
     /// The names of transactions, sorted, coinbases left out.
-    pub fn names_of(&mut self, transactions: &[Transaction], book: &ChainBook, names: &mut Names) -> Vec<String> {
+    pub(crate) fn names_of(&mut self, transactions: &[Transaction], book: &ChainBook, names: &mut Names) -> Vec<String> {
         let mut called: Vec<String> =
             transactions.iter().filter(|tx| !tx.is_coinbase()).map(|tx| self.name(tx, book, names)).collect();
         called.sort();
@@ -83,6 +83,6 @@ impl Owners {
 }
 
 /// The name of a transaction by its id.
-pub fn name_of(txid: &Txid, names: &Names) -> String {
+pub(crate) fn name_of(txid: &Txid, names: &Names) -> String {
     names.of(&txid.to_string()).unwrap_or("an unnamed transaction").to_owned()
 }

@@ -35,6 +35,8 @@ struct State {
     breaks: BTreeMap<String, u32>,
     refused: BTreeMap<String, String>,
     epoch: Option<Epoch>,
+    /// Accepted inputs seen; what recovery replays beyond them was journaled just before a kill.
+    accepted: u64,
 }
 
 /// The observer.
@@ -54,6 +56,7 @@ impl Recorder {
             breaks: BTreeMap::new(),
             refused: BTreeMap::new(),
             epoch: None,
+            accepted: 0,
         };
         Recorder { trace, state: Mutex::new(state) }
     }
@@ -170,6 +173,7 @@ fn learn(state: &mut State, event: &Event) {
 impl Observer for Recorder {
     fn on_accepted(&self, at: Timestamp, input: &Input, output: &Output, engine: &Engine) {
         let mut state = self.state();
+        state.accepted += 1;
         if let Some(epoch) = state.epoch {
             self.trace.lock().set_now(epoch.offset(at));
         }
@@ -182,6 +186,13 @@ impl Observer for Recorder {
         let broken =
             state.invariants.iter_mut().find_map(|invariant| Some((invariant.name(), invariant.after_step(&stepped).err()?)));
         keep(&mut state, broken);
+    }
+
+    fn on_replayed(&self, seq: u64, at: Timestamp, input: &Input, output: &Output, engine: &Engine) {
+        let is_new = seq >= self.state().accepted;
+        if is_new {
+            self.on_accepted(at, input, output, engine);
+        }
     }
 
     fn on_refused(&self, at: Timestamp, input: &Input, refusal: &Refusal) {

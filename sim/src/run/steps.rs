@@ -118,8 +118,13 @@ impl<W: World> Runner<W> {
         let charge = pay.charge.as_str();
         let request = self.request(charge).await?;
         match &pay.payer {
-            Payer::Node { node, amount: None } => Ok(self.world.node_pays(node.as_str(), &request).await?),
-            Payer::Node { node, amount: Some(_) } => {
+            Payer::Node { node, amount: None, route: None } => Ok(self.world.node_pays(node.as_str(), &request).await?),
+            Payer::Node { node, amount: None, route: Some(route) } => {
+                let via = route.via.iter().map(ToString::to_string).collect();
+                let route = worlds::Route { via, final_cltv: route.final_cltv.get() as u32 };
+                Ok(self.world.node_pays_along(node.as_str(), &request, &route).await?)
+            }
+            Payer::Node { node, amount: Some(_), .. } => {
                 let reason = "LDK pays what the invoice says; leave `amount` out";
                 Err(WorldError::refused(node.as_str(), "pay another amount", reason).into())
             }

@@ -58,7 +58,8 @@ impl<W: World> Runner<W> {
         if !outputs.is_empty() {
             let refused = |error| WorldError::refused("the miner", "fund everybody", error);
             let transaction = self.miner.pay(&self.book, &outputs, FUNDING_FEERATE).map_err(refused)?;
-            self.world.broadcast(&transaction).await?;
+            let txid = self.world.broadcast(&transaction).await?;
+            self.run.trace.lock().names.give(txid.to_string(), "opening funds");
         }
         self.mine(ANNOUNCE_DEPTH).await
     }

@@ -8,7 +8,7 @@ use lockstep_engine::rail::LightningFailure;
 use lockstep_host::ports::Point;
 
 /// The scenario's word for the engine's reason.
-pub fn failure(reason: &FailureReason) -> &'static str {
+pub(crate) fn failure(reason: &FailureReason) -> &'static str {
     match reason {
         FailureReason::Expired => "expired",
         FailureReason::Refused => "refused",
@@ -28,7 +28,7 @@ pub fn failure(reason: &FailureReason) -> &'static str {
 }
 
 /// The scenario's word for what it expects.
-pub fn expected_failure(reason: Expected) -> &'static str {
+pub(crate) fn expected_failure(reason: Expected) -> &'static str {
     match reason {
         Expected::Expired => "expired",
         Expected::Refused => "refused",
@@ -47,7 +47,7 @@ pub fn expected_failure(reason: Expected) -> &'static str {
 }
 
 /// The scenario's word for a state.
-pub fn state(state: PaymentState) -> &'static str {
+pub(crate) fn state(state: PaymentState) -> &'static str {
     match state {
         PaymentState::Issued => "issued",
         PaymentState::Seen => "seen",
@@ -60,7 +60,7 @@ pub fn state(state: PaymentState) -> &'static str {
 }
 
 /// The driver's word for a crash point.
-pub fn point(point: CrashPoint) -> Point {
+pub(crate) fn point(point: CrashPoint) -> Point {
     match point {
         CrashPoint::BeforeJournal => Point::BeforeJournal,
         CrashPoint::Journaled => Point::Journaled,
@@ -70,7 +70,7 @@ pub fn point(point: CrashPoint) -> Point {
 }
 
 /// The gateway's word for a fault, and its name in lists of faults.
-pub fn gateway_fault(kind: &GatewayFaultKind, reference: &str) -> (GatewayFault, &'static str) {
+pub(crate) fn gateway_fault(kind: &GatewayFaultKind, reference: &str) -> (GatewayFault, &'static str) {
     let reference = reference.to_owned();
     match kind {
         GatewayFaultKind::LoseResponse { .. } => (GatewayFault::LoseResponse { reference }, "lose-response"),

@@ -308,6 +308,8 @@ pub enum Payer {
         node: NodeName,
         /// Instead of the invoice's amount.
         amount: Option<Msat>,
+        /// Instead of a route that the node finds (simulated world only).
+        route: Option<Route>,
     },
     /// Pays to the address.
     Wallet {
@@ -318,6 +320,15 @@ pub enum Payer {
         /// Instead of the least that gets mined.
         feerate: Option<Feerate>,
     },
+}
+
+/// A route that a scenario prescribes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Forwarding nodes, in order; at least one.
+    pub via: Vec<NodeName>,
+    /// Blocks between the payee's HTLC and the next block.
+    pub final_cltv: Blocks,
 }
 
 /// An order to pay somebody outside.
@@ -560,6 +571,7 @@ impl Action {
     pub fn bound_to(&self) -> Option<World> {
         match self {
             Self::Link(_) | Self::Expect(Expectation::Htlc { .. }) => Some(World::Simulated),
+            Self::Pay(Pay { payer: Payer::Node { route: Some(_), .. }, .. }) => Some(World::Simulated),
             Self::Charge(_)
             | Self::Pay(_)
             | Self::Payout(_)

@@ -236,6 +236,10 @@ table!(
         "amount" amount: Optional<Amount>,
         /// "lightning" or "onchain". Default: what `from` can do.
         "over" over: Optional<Rail>,
+        /// Lightning only: the nodes that forward it, in order; the simulated world alone can choose a route.
+        "via" via: Optional<Vec<At<String>>>,
+        /// With `via`: blocks between the payee's HTLC and the next block.
+        "final_cltv" final_cltv: Optional<BlockCount>,
         /// On chain only: feerate of the paying transaction. Default: the least that gets mined.
         "feerate" feerate: Optional<FeerateText>,
     }

@@ -119,6 +119,15 @@ pub struct ChannelPlan {
     pub fees_to: ForwardingFees,
 }
 
+/// A prescribed route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Forwarding nodes, in order.
+    pub via: Vec<String>,
+    /// Blocks between the payee's HTLC and the next block.
+    pub final_cltv: u32,
+}
+
 /// Trouble on the link between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkTrouble {
@@ -317,6 +326,9 @@ pub trait World {
 
     /// Has an outside node pay an invoice.
     async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError>;
+
+    /// Has an outside node pay an invoice of the operator over a prescribed route; the simulated world only.
+    async fn node_pays_along(&mut self, node: &str, invoice: &str, route: &Route) -> Result<(), WorldError>;
 
     /// Kills a Lightning node.
     async fn crash(&mut self, node: &str) -> Result<(), WorldError>;

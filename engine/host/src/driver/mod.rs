@@ -124,7 +124,7 @@ enum Woken {
 impl Driver {
     /// Recovers from `store`; nothing is performed before `run`.
     pub fn start(config: EngineConfig, ports: Ports, store: Box<dyn Store>) -> Result<(Driver, Handle), StartError> {
-        let recovered = recovery::recover(config, store.as_ref())?;
+        let recovered = recovery::recover(config, store.as_ref(), ports.observer.as_ref())?;
         let shared = Shared::new(recovered.engine);
         let (requests, inbox) = async_channel::bounded(MAX_WAITING_REQUESTS);
         let (stop, stopped) = async_channel::bounded(1);

@@ -1,7 +1,7 @@
 //! Owns the way back from the journal to a running engine. Does not own the re-issuing of what is outstanding: the
 //! driver does that first when it runs, exactly as it performs new instructions.
 
-use crate::ports::{Store, StoreError};
+use crate::ports::{Observer, Store, StoreError};
 use lockstep_engine::api::{ConfigError, Engine, EngineConfig, Input, Refusal};
 use lockstep_engine::journal::{Journal, JournalBroken};
 use lockstep_engine::time::Timestamp;
@@ -38,13 +38,20 @@ pub(super) struct Recovered {
 }
 
 /// Folds the journal: verifies the hash chain, then steps through every record.
-pub(super) fn recover(config: EngineConfig, store: &dyn Store) -> Result<Recovered, StartError> {
+pub(super) fn recover(
+    config: EngineConfig,
+    store: &dyn Store,
+    observer: &dyn Observer,
+) -> Result<Recovered, StartError> {
     let stored = store.read_all().map_err(StartError::Store)?;
     let (journal, records) = Journal::from_records::<Input>(&stored, None).map_err(StartError::Journal)?;
     let mut engine = Engine::new(config).map_err(StartError::Config)?;
     let mut last_at = Timestamp::default();
     for record in records {
-        engine.step(record.at, &record.input).map_err(|refusal| StartError::Replay { seq: record.seq, refusal })?;
+        let output = engine
+            .step(record.at, &record.input)
+            .map_err(|refusal| StartError::Replay { seq: record.seq, refusal })?;
+        observer.on_replayed(record.seq, record.at, &record.input, &output, &engine);
         last_at = record.at;
     }
     Ok(Recovered { engine, journal, last_at })

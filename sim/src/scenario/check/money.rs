@@ -6,7 +6,7 @@ use super::steps::StepChecker;
 use super::{positive, right_or_absent};
 use crate::scenario::choice::{Asset, Rail};
 use crate::scenario::model::{
-    AccountName, Charge, NodeName, PartyName, Pay, Payee, Payer, PaymentName, Payout, Request,
+    AccountName, Blocks, Charge, NodeName, PartyName, Pay, Payee, Payer, PaymentName, Payout, Request, Route,
     WalletName,
 };
 use crate::scenario::read::{At, Optional, Required};
@@ -266,9 +266,11 @@ impl StepChecker<'_> {
                 self.refuse_operator(from, "pay charges");
                 let amount =
                     self.override_amount(&amount, "the amount of a Lightning payment", Msat::parse);
+                let route = self.route(typed)?;
                 Some(Payer::Node {
                     node: node?,
                     amount: amount?,
+                    route,
                 })
             }
             Rail::Onchain => {
@@ -294,6 +296,31 @@ impl StepChecker<'_> {
             }
             Rail::Sepa => None,
         }
+    }
+
+    /// The prescribed route, if there is one; the outer `None` is a reported problem.
+    #[allow(clippy::option_option, reason = "absent and wrong differ")]
+    fn route(&mut self, typed: &text::Pay) -> Option<Option<Route>> {
+        let (via, delta) = match (&typed.via, &typed.final_cltv) {
+            (None, None) => return Some(None),
+            (Some(via), Some(delta)) => (via, delta),
+            (Some(At { span, .. }), None) | (None, Some(At { span, .. })) => {
+                let help = "give both: `via = [\"hub\"], final_cltv = \"40 blocks\"`, or neither";
+                self.problems.at(span, "half a route", "`via` and `final_cltv` go together", help);
+                return None;
+            }
+        };
+        let mut nodes = Vec::new();
+        for name in &via.value {
+            nodes.push(self.names.resolve(Kind::Node, NodeName, Some(name), self.problems)?);
+        }
+        if nodes.is_empty() {
+            self.problems.at(&via.span, "a route over nobody", "no node", "name the forwarding nodes, or remove `via`");
+            return None;
+        }
+        let final_cltv =
+            positive(&delta.value.0, &delta.span, "the final CLTV delta", Blocks::parse, self.problems)?;
+        Some(Some(Route { via: nodes, final_cltv }))
     }
 
     pub(super) fn payout(&mut self, typed: &text::Payout) -> Option<Payout> {

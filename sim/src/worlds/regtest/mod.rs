@@ -430,6 +430,10 @@ impl World for RegtestWorld {
         self.pay_invoice(node, invoice)
     }
 
+    async fn node_pays_along(&mut self, node: &str, _: &str, _: &super::Route) -> Result<(), WorldError> {
+        Err(WorldError::refused(node, "take a prescribed route", "only the simulated world can"))
+    }
+
     async fn crash(&mut self, node: &str) -> Result<(), WorldError> {
         let process = self.process(node)?.clone();
         if self.blueprint.operator.as_deref() == Some(node)

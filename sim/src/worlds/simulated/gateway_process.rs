@@ -24,11 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The name of the gateway's endpoint.
-pub const ENDPOINT: &str = "gateway";
+pub(crate) const ENDPOINT: &str = "gateway";
 
 /// What the process needs.
 #[derive(Clone)]
-pub struct GatewayProcess {
+pub(crate) struct GatewayProcess {
     /// The model.
     pub gateway: SharedGateway,
     /// Links.
@@ -43,7 +43,7 @@ pub struct GatewayProcess {
 
 impl GatewayProcess {
     /// Serves a connection that somebody made.
-    pub fn accept(&self, end: End) {
+    pub(crate) fn accept(&self, end: End) {
         let process = self.clone();
         self.host.spawn(async move {
             let answering = process.clone();
@@ -74,7 +74,7 @@ impl GatewayProcess {
     }
 
     /// Delivers webhooks when they are due, for ever.
-    pub async fn deliver_webhooks(self, service: Arc<dyn Fn() -> Option<Service> + Send + Sync>) {
+    pub(crate) async fn deliver_webhooks(self, service: Arc<dyn Fn() -> Option<Service> + Send + Sync>) {
         loop {
             let now = super::virtual_unix_time().as_millis() as u64;
             let (due, next) = {
@@ -118,7 +118,7 @@ impl GatewayProcess {
 }
 
 /// A webhook as an HTTP request, the same in both worlds.
-pub fn webhook_request(delivery: &WebhookDelivery) -> OutgoingRequest {
+pub(crate) fn webhook_request(delivery: &WebhookDelivery) -> OutgoingRequest {
     OutgoingRequest {
         method: Method::Post,
         path: webhook_server::PATH.to_owned(),

@@ -11,7 +11,7 @@ mod stream;
 use super::gateway::{Gateway, GatewayConfig};
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
-    ChannelPlan, ChannelState, HtlcState, LinkTrouble, OfferedHtlc, Reorg, SharedGateway, Truth, TruthSource, World, WorldError, WorldKind,
+    ChannelPlan, ChannelState, HtlcState, LinkTrouble, OfferedHtlc, Reorg, Route, SharedGateway, Truth, TruthSource, World, WorldError, WorldKind,
 };
 use crate::faults::Faults;
 use crate::links::{LinkPolicy, Network};
@@ -24,7 +24,7 @@ use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use chain::Chain;
 use futures_util::future::BoxFuture;
 use gateway_process::GatewayProcess;
-pub use gateway_process::webhook_request;
+pub(crate) use gateway_process::webhook_request;
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::BlockId;
@@ -32,7 +32,7 @@ use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_host::ports::{LightningNode, Observer, Ports, Store};
 use lockstep_host::store::JournalStore;
-use lockstep_lightning::{ForwardingPolicy, HtlcDirection, InvoiceRequest, NodeEvent, OpenChannel, PayInvoice, PaymentId};
+use lockstep_lightning::{ForwardingPolicy, Hop, HtlcDirection, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId};
 use madsim::runtime::NodeHandle;
 use madsim::time::sleep;
 use node_process::{Directory, NodeProcess, Surroundings};
@@ -264,6 +264,48 @@ impl SimulatedWorld {
             }
             sleep(POLL).await;
         }
+    }
+
+    /// The hops of a prescribed route to the operator, with what each forwarding node asks (BOLT 7: the policy of the
+    /// channel by which the payment leaves it).
+    fn hops(&self, payer: &str, route: &Route, invoice: &str) -> Result<Vec<Hop>, WorldError> {
+        let unusable = |reason: String| WorldError::refused(payer, "take a route", reason);
+        let payee = self.blueprint.operator.clone().ok_or_else(|| unusable("there is no operator's node".to_owned()))?;
+        let parsed: lightning_invoice::Bolt11Invoice =
+            invoice.parse().map_err(|error| unusable(format!("{error:?}")))?;
+        let mut amount = parsed.amount_milli_satoshis().ok_or_else(|| unusable("the invoice has no amount".to_owned()))?;
+        let mut path: Vec<&str> = vec![payer];
+        path.extend(route.via.iter().map(String::as_str));
+        path.push(&payee);
+        let mut hops = Vec::new();
+        let mut asked: Option<super::ForwardingFees> = None;
+        for pair in path.windows(2).rev() {
+            let (plan, funding) = self
+                .channels
+                .iter()
+                .find(|(plan, _)| [&plan.from, &plan.to].iter().all(|end| pair.contains(&end.as_str())))
+                .ok_or_else(|| unusable(format!("{} and {} have no channel", pair[0], pair[1])))?;
+            let views = self.process(pair[0])?.node()?.channels();
+            let view = views.into_iter().find(|view| view.funding == Some(*funding));
+            let short_channel_id = view
+                .and_then(|view| view.short_channel_id)
+                .ok_or_else(|| unusable(format!("channel {} is not confirmed", plan.name)))?;
+            // What the node at this hop's end keeps and asks for forwarding over the next hop.
+            let (fee_msat, cltv_expiry_delta) = match asked {
+                None => (0, route.final_cltv),
+                Some(fees) => {
+                    let proportional = amount * u64::from(fees.proportional_millionths) / 1_000_000;
+                    let fee = u64::from(fees.base_msat) + proportional;
+                    amount += fee;
+                    (fee, u32::from(fees.cltv_expiry_delta))
+                }
+            };
+            let node_id = self.process(pair[1])?.node()?.node_id();
+            hops.push(Hop { node_id, short_channel_id, fee_msat, cltv_expiry_delta });
+            asked = Some(if plan.from == pair[0] { plan.fees_from } else { plan.fees_to });
+        }
+        hops.reverse();
+        Ok(hops)
     }
 
     fn channel_state(&self, plan: &ChannelPlan, funding: OutPoint) -> Result<ChannelState, WorldError> {
@@ -541,6 +583,17 @@ impl World for SimulatedWorld {
             retry_timeout_secs: PAYMENT_RETRY_SECS,
         };
         let taken = process.node()?.pay_invoice(pay);
+        process.poke();
+        taken.map(|_| ()).map_err(|error| WorldError::refused(node, "pay", error))
+    }
+
+    async fn node_pays_along(&mut self, node: &str, invoice: &str, route: &Route) -> Result<(), WorldError> {
+        let hops = self.hops(node, route, invoice)?;
+        let parsed: lightning_invoice::Bolt11Invoice =
+            invoice.parse().map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
+        let payment_id = PaymentId(*parsed.payment_hash().as_ref());
+        let process = self.process(node)?;
+        let taken = process.node()?.pay_along(PayAlong { invoice, payment_id, hops: &hops });
         process.poke();
         taken.map(|_| ()).map_err(|error| WorldError::refused(node, "pay", error))
     }

@@ -32,7 +32,7 @@ use std::time::Duration;
 const PAYMENT_RETRY_SECS: u64 = 10;
 
 /// Virtual time.
-pub struct VirtualClock;
+pub(crate) struct VirtualClock;
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
@@ -46,7 +46,7 @@ impl Clock for VirtualClock {
 }
 
 /// A stream of the root seed as the engine's entropy.
-pub struct SeededEntropy(pub Mutex<Stream>);
+pub(crate) struct SeededEntropy(pub Mutex<Stream>);
 
 impl EntropySource for SeededEntropy {
     fn draw(&self) -> Entropy {
@@ -55,7 +55,7 @@ impl EntropySource for SeededEntropy {
 }
 
 /// HTTP to the gateway over a link.
-pub struct LinkHttp {
+pub(crate) struct LinkHttp {
     /// Links.
     pub network: Network,
     /// The other side.
@@ -78,7 +78,7 @@ impl HttpTransport for LinkHttp {
 }
 
 /// The operator's Lightning node.
-pub struct OperatorNode(pub NodeProcess);
+pub(crate) struct OperatorNode(pub NodeProcess);
 
 impl OperatorNode {
     fn node(&self) -> Result<Node, LightningUnavailable> {
@@ -173,7 +173,7 @@ impl OperatorNode {
 }
 
 /// The engine's word for a node's failure.
-pub fn failure(reason: FailureReason) -> LightningFailure {
+pub(crate) fn failure(reason: FailureReason) -> LightningFailure {
     match reason {
         FailureReason::RecipientRejected => LightningFailure::RecipientRejected,
         FailureReason::RetriesExhausted => LightningFailure::RetriesExhausted,

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// A connection as hyper's `Read` and `Write`.
-pub struct LinkStream {
+pub(crate) struct LinkStream {
     incoming: Pin<Box<Receiver<Vec<u8>>>>,
     outgoing: Outgoing,
     unread: Vec<u8>,
@@ -20,7 +20,7 @@ pub struct LinkStream {
 
 impl LinkStream {
     /// Wraps one end; dropping the stream closes the connection.
-    pub fn new(end: End) -> LinkStream {
+    pub(crate) fn new(end: End) -> LinkStream {
         LinkStream { incoming: Box::pin(end.incoming()), outgoing: end.outgoing(), unread: Vec::new(), _end: Box::new(end) }
     }
 }
