@@ -25,7 +25,7 @@ impl<W: World> Runner<W> {
                 Some(limit) if self.world.now() >= limit => return Err(Stop::TooLate(format!("{found}, and the time is over"))),
                 Some(limit) => {
                     self.check_recorder()?;
-                    self.world.pass_a_little(limit).await?;
+                    self.pass_a_little(limit).await?;
                 }
             }
         }

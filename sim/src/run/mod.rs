@@ -286,6 +286,16 @@ impl<W: World> Runner<W> {
         Ok(())
     }
 
+    /// Lets a little time pass, at most to `limit`, setting off the run's own alarms on the way.
+    async fn pass_a_little(&mut self, limit: Timestamp) -> Result<(), Stop> {
+        let due = self.alarms.keys().next().map(|(due, _)| *due);
+        self.world.pass_a_little(due.map_or(limit, |due| due.min(limit))).await?;
+        if due.is_some_and(|due| due <= self.world.now()) {
+            self.set_off().await?;
+        }
+        Ok(())
+    }
+
     async fn set_off(&mut self) -> Result<(), Stop> {
         let Some((_, alarm)) = self.alarms.pop_first() else { return Ok(()) };
         match alarm {

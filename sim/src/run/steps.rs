@@ -107,7 +107,7 @@ impl<W: World> Runner<W> {
                 let why = refusal.map_or_else(String::new, |reason| format!("; the last refusal was: {reason}"));
                 return Err(Stop::Expectation(format!("charge {charge} was not issued{why}")));
             }
-            self.world.pass_a_little(limit).await?;
+            self.pass_a_little(limit).await?;
         }
     }
 

@@ -74,12 +74,16 @@ impl HashChain {
     }
 }
 
+/// Tells the time since the scenario's start.
+pub type Clock = Box<dyn Fn() -> Offset + Send>;
+
 /// The growing record of one run.
 pub struct Trace {
     keep_lines: bool,
     lines: Vec<String>,
     count: u64,
     now: Offset,
+    clock: Option<Clock>,
     whole: HashChain,
     chains: BTreeMap<Subsystem, HashChain>,
     /// What hashes, ids and addresses are called.
@@ -96,6 +100,7 @@ impl Trace {
             lines: Vec::new(),
             count: 0,
             now: Offset(0),
+            clock: None,
             whole: HashChain::START,
             chains: BTreeMap::new(),
             names: Names::default(),
@@ -108,8 +113,16 @@ impl Trace {
         self.now = now;
     }
 
+    /// From now on each record carries the time that `clock` tells when it is made.
+    pub fn use_clock(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
     /// Adds a record.
     pub fn record(&mut self, subsystem: Subsystem, actor: &str, event: Value) {
+        if let Some(clock) = &self.clock {
+            self.now = clock();
+        }
         let record = Record { n: self.count, at_ms: self.now.0, subsystem, actor: actor.to_owned(), event };
         let line = serde_json::to_string(&record).expect("a record has only string keys");
         self.count += 1;

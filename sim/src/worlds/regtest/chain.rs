@@ -172,7 +172,6 @@ impl Servers {
         let info = self.ask("getmempoolinfo", &[])?;
         let histogram = self.electrs.client.raw_call("mempool.get_fee_histogram", []).map_err(failed)?;
         let sizes = histogram.as_array().into_iter().flatten().filter_map(|bin| bin[1].as_u64());
-        if std::env::var_os("RTDEBUG").is_some() { eprintln!("DEBUG {info} {histogram}"); }
         if info["bytes"].as_u64() != Some(sizes.sum()) {
             return Ok(false);
         }

@@ -89,6 +89,8 @@ pub(super) fn start_bitcoind(executables: &Executables, dir: &Path, now_secs: u6
     conf.args.extend(["-txindex=1", "-printtoconsole=1", "-debuglogfile=0", "-dnsseed=0", "-fixedseeds=0"]);
     // Virtual time leaps: without this bitcoind takes electrs for silent, hangs up, and electrs ends.
     conf.args.push("-peertimeout=2000000000");
+    // electrs 0.10 leaves out every mempool transaction without the field that Bitcoin Core has deprecated.
+    conf.args.extend(["-deprecatedrpc=bip125", "-listenonion=0"]);
     let failed = |error: &dyn Display| WorldError::harness("start bitcoind", with_log(error, &log));
     let bitcoind = BitcoinD::with_conf(script, &conf).map_err(|error| failed(&chain_of(&error)))?;
     // electrs waits for the end of the initial block download, which one fresh block brings about for good. The block

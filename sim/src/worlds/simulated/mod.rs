@@ -17,7 +17,7 @@ use crate::faults::Faults;
 use crate::links::{LinkPolicy, Network};
 use crate::prng::RootSeed;
 use crate::trace::SharedTrace;
-use crate::vtime::{Epoch, Offset};
+use crate::vtime::Epoch;
 use crate::worlds::no_node::NoNode;
 use backend::{Backend, EngineChain};
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
@@ -348,13 +348,13 @@ impl World for SimulatedWorld {
     }
 
     fn begin(&mut self) {
-        self.epoch = Epoch(virtual_now());
+        let epoch = Epoch(virtual_now());
+        self.epoch = epoch;
+        self.blueprint.trace.lock().use_clock(Box::new(move || epoch.offset(virtual_now())));
     }
 
     fn now(&self) -> Timestamp {
-        let now = virtual_now();
-        self.blueprint.trace.lock().set_now(Offset(now.0.saturating_sub(self.epoch.0.0)));
-        now
+        virtual_now()
     }
 
     fn service(&self) -> &Service {

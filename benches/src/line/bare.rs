@@ -1,0 +1,116 @@
+//! Owns the line pumped by hand: the speed limit that the simulation is compared with. Does not own the pump
+//! (`lockstep-lightning`).
+
+use super::{
+    AMOUNT_MSAT, CAPACITY_SAT, CLTV_EXPIRY_DELTA, FEE_BASE_MSAT, FEE_PROPORTIONAL_MILLIONTHS,
+    FUNDS_SAT, INVOICE_EXPIRY_SECS, Load, NODES, PUSH_MSAT, WARM_UP_PAYMENTS, payment_id,
+};
+use crate::child::Marks;
+use lockstep_lightning::pump::Pump;
+use lockstep_lightning::{
+    ForwardingPolicy, InvoiceRequest, OpenChannel, OutgoingStatus, PayInvoice, PaymentId,
+};
+use std::time::Duration;
+
+/// For the confirmations of the channels, whose blocks must not lie in the future.
+const HEAD_START: Duration = Duration::from_secs(3_600);
+
+pub(super) fn run(load: &Load, marks: &Marks) {
+    let mut pump = line();
+    load.batches(WARM_UP_PAYMENTS)
+        .for_each(|size| pay(&mut pump, size));
+    marks.begin();
+    load.batches(load.payments)
+        .for_each(|size| pay(&mut pump, size));
+    marks.end();
+}
+
+/// LDK reads the system clock outside of a simulation, so the pump's time must be the real one.
+#[expect(clippy::disallowed_methods, reason = "there is no simulation here")]
+fn real_time() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("this is after 1970")
+}
+
+fn line() -> Pump {
+    let count = u8::try_from(NODES.len()).expect("a line is short");
+    let mut pump = Pump::new(count, real_time() - HEAD_START);
+    (0..NODES.len()).for_each(|index| pump.give_coins(index, FUNDS_SAT));
+    for near in 0..NODES.len() - 1 {
+        pump.connect(near, near + 1);
+        let open = OpenChannel {
+            peer: pump.id(near + 1),
+            capacity_sat: CAPACITY_SAT,
+            push_msat: PUSH_MSAT,
+            announce: true,
+            forwarding: ForwardingPolicy {
+                fee_base_msat: FEE_BASE_MSAT,
+                fee_proportional_millionths: FEE_PROPORTIONAL_MILLIONTHS,
+                cltv_expiry_delta: CLTV_EXPIRY_DELTA,
+            },
+            user_channel_id: near as u128 + 1,
+        };
+        pump.node(near)
+            .open_channel(open)
+            .expect("the opener has coins");
+        pump.run();
+    }
+    pump.mine(6);
+    pump.advance(61);
+    for index in 0..NODES.len() {
+        assert_eq!(
+            pump.node(index).graph().channels_both_directions,
+            NODES.len() - 1,
+            "gossip has not spread"
+        );
+    }
+    forget_events(&mut pump);
+    pump
+}
+
+/// Begins `count` payments together and pumps until all are done.
+fn pay(pump: &mut Pump, count: usize) {
+    let begun: Vec<PaymentId> = (0..count).map(|_| begin(pump)).collect();
+    pump.run();
+    for id in begun {
+        let payment = pump
+            .node(0)
+            .payment(id)
+            .expect("the disk works")
+            .expect("begun");
+        assert!(
+            matches!(payment.status, OutgoingStatus::Sent { .. }),
+            "a payment ended as {:?}",
+            payment.status
+        );
+    }
+    forget_events(pump);
+}
+
+fn begin(pump: &Pump) -> PaymentId {
+    let request = InvoiceRequest {
+        amount_msat: Some(AMOUNT_MSAT),
+        description: String::new(),
+        expiry_secs: INVOICE_EXPIRY_SECS,
+        min_final_cltv: None,
+    };
+    let invoice = pump
+        .node(NODES.len() - 1)
+        .create_invoice(request)
+        .expect("a plain invoice");
+    let id = payment_id(&invoice);
+    let pay = PayInvoice {
+        invoice: &invoice,
+        payment_id: id,
+        max_total_fee_msat: None,
+        retry_timeout_secs: 10,
+    };
+    pump.node(0).pay_invoice(pay).expect("there is a route");
+    id
+}
+
+/// So that they do not pile up.
+fn forget_events(pump: &mut Pump) {
+    (0..NODES.len()).for_each(|index| drop(pump.take_events(index)));
+}
