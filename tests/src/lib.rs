@@ -12,7 +12,9 @@ const AS_LOCKSTEP: &str = "__lockstep";
 
 /// The workspace.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this package lies in the workspace")
 }
 
 /// First thing in every test executable with a harness of its own: does a child's work, or the command line's, and
@@ -23,7 +25,11 @@ pub fn entry() {
     let program = arguments.next().unwrap_or_default();
     if arguments.next().as_deref() == Some(AS_LOCKSTEP.as_ref()) {
         let code = cli::main([program].into_iter().chain(arguments));
-        std::process::exit(if code == ExitCode::SUCCESS { 0 } else { exit_number(code) });
+        std::process::exit(if code == ExitCode::SUCCESS {
+            0
+        } else {
+            exit_number(code)
+        });
     }
     std::env::set_current_dir(root()).expect("the workspace can be entered");
 }
@@ -36,9 +42,15 @@ fn exit_number(code: ExitCode) -> i32 {
 }
 
 /// The command line as a process of its own, in this folder.
-pub fn lockstep<A: Into<OsString>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Command {
+pub fn lockstep<A: Into<OsString>>(
+    folder: &Path,
+    arguments: impl IntoIterator<Item = A>,
+) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this executable has a path"));
-    command.arg(AS_LOCKSTEP).args(arguments.into_iter().map(Into::into)).current_dir(folder);
+    command
+        .arg(AS_LOCKSTEP)
+        .args(arguments.into_iter().map(Into::into))
+        .current_dir(folder);
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
@@ -53,10 +65,14 @@ pub struct Found {
 
 /// All scenarios; a broken one fails every target that asks, loudly.
 pub fn scenarios() -> Vec<Found> {
-    let files = sources::find(&[PathBuf::from("scenarios")]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let files =
+        sources::find(&[PathBuf::from("scenarios")]).unwrap_or_else(|errors| panic!("{errors:?}"));
     let load = |file: String| {
         let source = sources::load(&file).unwrap_or_else(|error| panic!("{error}"));
-        let name = file.trim_start_matches("scenarios/").trim_end_matches(".toml").to_owned();
+        let name = file
+            .trim_start_matches("scenarios/")
+            .trim_end_matches(".toml")
+            .to_owned();
         Found { name, source }
     };
     files.into_iter().map(load).collect()

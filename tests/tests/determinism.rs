@@ -21,16 +21,25 @@ pub(crate) fn trials() -> Vec<Trial> {
     let one = |found: lockstep_tests::Found| {
         let (file, own) = (found.source.file, found.source.scenario.seed);
         Trial::test(format!("determinism::{}", found.name), move || {
-            [own].into_iter().chain(SEEDS).try_for_each(|seed| holds(&file, seed))
+            [own]
+                .into_iter()
+                .chain(SEEDS)
+                .try_for_each(|seed| holds(&file, seed))
         })
     };
     let mut trials: Vec<Trial> = simulated.map(one).collect();
-    trials.push(Trial::test("determinism::a_planted_difference_is_caught", planted_difference));
+    trials.push(Trial::test(
+        "determinism::a_planted_difference_is_caught",
+        planted_difference,
+    ));
     trials
 }
 
 fn holds(file: &str, seed: u64) -> Result<(), Failed> {
-    let outcome = determinism::check(&Job::new(file, WorldKind::Simulated, seed), &Setting::default());
+    let outcome = determinism::check(
+        &Job::new(file, WorldKind::Simulated, seed),
+        &Setting::default(),
+    );
     match outcome.verdict {
         Verdict::Pass => Ok(()),
         _ => Err(failure::render(&outcome).into()),
@@ -39,10 +48,17 @@ fn holds(file: &str, seed: u64) -> Result<(), Failed> {
 
 fn planted_difference() -> Result<(), Failed> {
     holds(SMALL, 1)?;
-    let salted = Job { salt: true, ..Job::new(SMALL, WorldKind::Simulated, 1) };
+    let salted = Job {
+        salt: true,
+        ..Job::new(SMALL, WorldKind::Simulated, 1)
+    };
     let outcome = determinism::check(&salted, &Setting::default());
     match &outcome.verdict {
-        Verdict::NonDeterministic { what } if what.contains("stimulus") && what.contains("part at line 1:") => Ok(()),
+        Verdict::NonDeterministic { what }
+            if what.contains("stimulus") && what.contains("part at line 1:") =>
+        {
+            Ok(())
+        }
         other => Err(format!("the salt in the stimulus was not named: {other:?}").into()),
     }
 }

@@ -18,42 +18,90 @@ use std::collections::BTreeMap;
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/INVARIANTS.md), or the step that notices.
 const TABLE: [(Bug, &str, &str); 8] = [
-    (Bug::UnbalancedPosting, "charge", "invariant `ledger-zero-sum`"),
+    (
+        Bug::UnbalancedPosting,
+        "charge",
+        "invariant `ledger-zero-sum`",
+    ),
     (Bug::ForgetHoldRelease, "rejected", "o2"),
-    (Bug::PayTwiceOnRetry, "lost-response", "invariant `ledger-equals-ground-truth`"),
-    (Bug::NeverSettle, "charge", "invariant `terminal-by-deadline`"),
-    (Bug::IgnoreReorg, "reorg", "invariant `ledger-equals-ground-truth`"),
-    (Bug::RepeatDuplicates, "duplicate-webhook", "invariant `ledger-equals-ground-truth`"),
-    (Bug::DropExpiry, "expiry", "invariant `terminal-by-deadline`"),
+    (
+        Bug::PayTwiceOnRetry,
+        "lost-response",
+        "invariant `ledger-equals-ground-truth`",
+    ),
+    (
+        Bug::NeverSettle,
+        "charge",
+        "invariant `terminal-by-deadline`",
+    ),
+    (
+        Bug::IgnoreReorg,
+        "reorg",
+        "invariant `ledger-equals-ground-truth`",
+    ),
+    (
+        Bug::RepeatDuplicates,
+        "duplicate-webhook",
+        "invariant `ledger-equals-ground-truth`",
+    ),
+    (
+        Bug::DropExpiry,
+        "expiry",
+        "invariant `terminal-by-deadline`",
+    ),
     (Bug::ForgetCommand, "charge", "invariant `fold-equals-live`"),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let caught = TABLE.iter().map(|&(bug, scenario, named)| {
-        Trial::test(format!("planted::{bug:?}"), move || is_caught(bug, scenario, named))
+        Trial::test(format!("planted::{bug:?}"), move || {
+            is_caught(bug, scenario, named)
+        })
     });
     let mut trials: Vec<Trial> = caught.collect();
     let mut scenarios = TABLE.map(|(_, scenario, _)| scenario).to_vec();
     scenarios.sort_unstable();
     scenarios.dedup();
     for scenario in scenarios {
-        trials.push(Trial::test(format!("planted::without_bug::{scenario}"), move || passes(scenario)));
+        trials.push(Trial::test(
+            format!("planted::without_bug::{scenario}"),
+            move || passes(scenario),
+        ));
     }
-    trials.push(Trial::test("planted::a_channel_that_loses_money", channel_conservation));
-    trials.push(Trial::test("planted::a_payment_that_has_its_effect_twice", at_most_once));
-    trials.push(Trial::test("planted::an_altered_journal", journal_hash_chain));
+    trials.push(Trial::test(
+        "planted::a_channel_that_loses_money",
+        channel_conservation,
+    ));
+    trials.push(Trial::test(
+        "planted::a_payment_that_has_its_effect_twice",
+        at_most_once,
+    ));
+    trials.push(Trial::test(
+        "planted::an_altered_journal",
+        journal_hash_chain,
+    ));
     trials
 }
 
 fn run(scenario: &str, planted: Option<Bug>) -> Outcome {
     let file = format!("tests/planted/{scenario}.toml");
     let planted = planted.map(|bug| format!("{bug:?}"));
-    run_one(&Job { planted, ..Job::new(file, WorldKind::Simulated, 1) }, &Setting::default())
+    run_one(
+        &Job {
+            planted,
+            ..Job::new(file, WorldKind::Simulated, 1)
+        },
+        &Setting::default(),
+    )
 }
 
 fn passes(scenario: &str) -> Result<(), Failed> {
     let outcome = run(scenario, None);
-    if outcome.verdict == Verdict::Pass { Ok(()) } else { Err(failure::render(&outcome).into()) }
+    if outcome.verdict == Verdict::Pass {
+        Ok(())
+    } else {
+        Err(failure::render(&outcome).into())
+    }
 }
 
 fn is_caught(bug: Bug, scenario: &str, named: &str) -> Result<(), Failed> {
@@ -64,11 +112,19 @@ fn is_caught(bug: Bug, scenario: &str, named: &str) -> Result<(), Failed> {
     };
     let liveness = matches!(outcome.verdict, Verdict::Liveness { .. });
     if liveness != named.contains("terminal-by-deadline") && named.starts_with("invariant") {
-        return Err(format!("caught as another kind of failure:\n{}", failure::render(&outcome)).into());
+        return Err(format!(
+            "caught as another kind of failure:\n{}",
+            failure::render(&outcome)
+        )
+        .into());
     }
     match what.contains(named) || step.contains(named) {
         true => Ok(()),
-        false => Err(format!("`{named}` was not what caught it:\n{}", failure::render(&outcome)).into()),
+        false => Err(format!(
+            "`{named}` was not what caught it:\n{}",
+            failure::render(&outcome)
+        )
+        .into()),
     }
 }
 
@@ -82,12 +138,30 @@ fn engine_config() -> EngineConfig {
 }
 
 /// What the checker of this name says of a world at rest.
-fn at_rest(checker: &str, channels: &[ChannelState], executed: &BTreeMap<String, u64>) -> Result<(), String> {
+fn at_rest(
+    checker: &str,
+    channels: &[ChannelState],
+    executed: &BTreeMap<String, u64>,
+) -> Result<(), String> {
     let engine = Engine::new(engine_config()).map_err(|error| error.to_string())?;
-    let truth = Truth { wallet_sat: 0, channels_msat: 0, outgoing_msat: 0, incoming_msat: 0, gateway_cents: 0 };
-    let settled = Settled { engine: &engine, truth, channels, executed };
+    let truth = Truth {
+        wallet_sat: 0,
+        channels_msat: 0,
+        outgoing_msat: 0,
+        incoming_msat: 0,
+        gateway_cents: 0,
+    };
+    let settled = Settled {
+        engine: &engine,
+        truth,
+        channels,
+        executed,
+    };
     let mut all = invariants::all();
-    let found = all.iter_mut().find(|invariant| invariant.name() == checker).expect("a checker of this name");
+    let found = all
+        .iter_mut()
+        .find(|invariant| invariant.name() == checker)
+        .expect("a checker of this name");
     found.at_rest(&settled)
 }
 
@@ -106,13 +180,23 @@ fn channel_conservation() -> Result<(), Failed> {
         at_rest("channel-conservation", &[channel], &BTreeMap::new())
     };
     verdict([400, 500])?;
-    if verdict([400, 499]).is_err() { Ok(()) } else { Err("a lost millisatoshi was not seen".into()) }
+    if verdict([400, 499]).is_err() {
+        Ok(())
+    } else {
+        Err("a lost millisatoshi was not seen".into())
+    }
 }
 
 /// Money that leaves twice also breaks `ledger-equals-ground-truth`, which is asked first; so this checker is shown the
 /// two ways in which a payment has its effect twice: a transfer carried out twice, and a payment that settles twice.
 fn at_most_once() -> Result<(), Failed> {
-    let carried_out = |times: u64| at_rest("at-most-once", &[], &BTreeMap::from([("o1".to_owned(), times)]));
+    let carried_out = |times: u64| {
+        at_rest(
+            "at-most-once",
+            &[],
+            &BTreeMap::from([("o1".to_owned(), times)]),
+        )
+    };
     carried_out(1)?;
     if carried_out(2).is_ok() {
         return Err("a transfer that was carried out twice was not seen".into());
@@ -124,19 +208,39 @@ fn settled_twice() -> Result<(), Failed> {
     let (engine, input) = (Engine::new(engine_config())?, open_party("ann")?);
     let payment = lockstep_engine::id::PaymentId::new("p1")?;
     let quantity = Quantity::btc(Msat(1_000));
-    let settled = Event::PaymentSettled { payment: payment.clone(), quantity, fee_msat: Msat(0) };
+    let settled = Event::PaymentSettled {
+        payment: payment.clone(),
+        quantity,
+        fee_msat: Msat(0),
+    };
     let undone = Event::PaymentUndone { payment };
     let outcome = |events: &[&Event]| {
         let mut all = invariants::all();
-        let checker = all.iter_mut().find(|invariant| invariant.name() == "at-most-once").expect("there is one");
+        let checker = all
+            .iter_mut()
+            .find(|invariant| invariant.name() == "at-most-once")
+            .expect("there is one");
         events.iter().try_for_each(|event| {
-            let output = Output { events: vec![(*event).clone()], ..Output::default() };
+            let output = Output {
+                events: vec![(*event).clone()],
+                ..Output::default()
+            };
             let at = lockstep_engine::time::Timestamp(1);
-            checker.after_step(&Stepped { at, input: &input, output: &output, engine: &engine, truth: None })
+            checker.after_step(&Stepped {
+                at,
+                input: &input,
+                output: &output,
+                engine: &engine,
+                truth: None,
+            })
         })
     };
     outcome(&[&settled, &undone, &settled])?;
-    if outcome(&[&settled, &settled]).is_err() { Ok(()) } else { Err("a second settlement was not seen".into()) }
+    if outcome(&[&settled, &settled]).is_err() {
+        Ok(())
+    } else {
+        Err("a second settlement was not seen".into())
+    }
 }
 
 /// A journal in memory, as a dishonest operator would leave it.
@@ -170,7 +274,10 @@ fn journal_hash_chain() -> Result<(), Failed> {
     }
     let named = |records: Vec<Vec<u8>>, live: [u8; 32]| -> Result<Vec<String>, Failed> {
         let violations = invariants::audit_journal(&Records(records), engine_config(), live)?;
-        Ok(violations.into_iter().map(|violation| violation.invariant).collect())
+        Ok(violations
+            .into_iter()
+            .map(|violation| violation.invariant)
+            .collect())
     };
     let mut removed = records.clone();
     removed.remove(1);
@@ -179,8 +286,16 @@ fn journal_hash_chain() -> Result<(), Failed> {
         named(removed, engine.digest())?,
         named(records, [0; 32])?,
     );
-    let expected = (vec![], vec!["journal-hash-chain".to_owned()], vec!["fold-equals-live".to_owned()]);
-    if found == expected { Ok(()) } else { Err(format!("{found:?} instead of {expected:?}").into()) }
+    let expected = (
+        vec![],
+        vec!["journal-hash-chain".to_owned()],
+        vec!["fold-equals-live".to_owned()],
+    );
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{found:?} instead of {expected:?}").into())
+    }
 }
 
 fn open_party(name: &str) -> Result<Input, Failed> {
@@ -188,5 +303,9 @@ fn open_party(name: &str) -> Result<Input, Failed> {
     use lockstep_engine::id::{CommandId, PartyId};
     use lockstep_engine::rail::Entropy;
     let (id, party) = (CommandId::new(format!("open-{name}"))?, PartyId::new(name)?);
-    Ok(Input::Command { id, command: Command::OpenParty { party }, entropy: Entropy([0; 32]) })
+    Ok(Input::Command {
+        id,
+        command: Command::OpenParty { party },
+        entropy: Entropy([0; 32]),
+    })
 }

@@ -23,10 +23,15 @@ fn main() -> ExitCode {
         println!("the regtest tests are ignored: {missing}");
     }
     let ignored = executables.is_err();
-    let setting = Arc::new(Setting { slots: 1, executables: executables.ok() });
+    let setting = Arc::new(Setting {
+        slots: 1,
+        executables: executables.ok(),
+    });
     let found = lockstep_tests::scenarios().into_iter();
     let named = found.filter(|found| found.source.scenario.worlds.contains(&World::Regtest));
-    let trials = named.flat_map(|found| of_scenario(found, &setting)).map(|trial| trial.with_ignored_flag(ignored));
+    let trials = named
+        .flat_map(|found| of_scenario(found, &setting))
+        .map(|trial| trial.with_ignored_flag(ignored));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
@@ -40,7 +45,9 @@ fn of_scenario(found: lockstep_tests::Found, setting: &Arc<Setting>) -> Vec<Tria
         move || ran.get_or_init(|| run(&source, &setting)).clone()
     };
     let passes = outcome.clone();
-    let mut trials = vec![Trial::test(format!("regtest::{}", found.name), move || passed(&passes()))];
+    let mut trials = vec![Trial::test(format!("regtest::{}", found.name), move || {
+        passed(&passes())
+    })];
     if both {
         let agrees = move || agrees(&outcome());
         trials.push(Trial::test(format!("both::{}", found.name), agrees));
@@ -49,7 +56,10 @@ fn of_scenario(found: lockstep_tests::Found, setting: &Arc<Setting>) -> Vec<Tria
 }
 
 fn run(source: &Source, setting: &Setting) -> Outcome {
-    run_one(&Job::new(&source.file, WorldKind::Regtest, source.scenario.seed), setting)
+    run_one(
+        &Job::new(&source.file, WorldKind::Regtest, source.scenario.seed),
+        setting,
+    )
 }
 
 fn passed(outcome: &Outcome) -> Result<(), Failed> {

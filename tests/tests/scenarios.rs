@@ -13,7 +13,13 @@ use lockstep::worlds::WorldKind;
 pub(crate) fn trials() -> Vec<Trial> {
     let found = lockstep_tests::scenarios().into_iter();
     let simulated = found.filter(|found| found.source.scenario.worlds.contains(&World::Simulated));
-    simulated.map(|found| Trial::test(format!("scenarios::{}", found.name), move || check(&found.source))).collect()
+    simulated
+        .map(|found| {
+            Trial::test(format!("scenarios::{}", found.name), move || {
+                check(&found.source)
+            })
+        })
+        .collect()
 }
 
 fn check(source: &Source) -> Result<(), Failed> {
@@ -22,15 +28,22 @@ fn check(source: &Source) -> Result<(), Failed> {
     if outcome.verdict != Verdict::Pass {
         return Err(failure::render(&outcome).into());
     }
-    let idle: Vec<&str> = outcome.faults.iter().filter(|f| f.effects == 0).map(|f| f.name.as_str()).collect();
+    let idle: Vec<&str> = outcome
+        .faults
+        .iter()
+        .filter(|f| f.effects == 0)
+        .map(|f| f.name.as_str())
+        .collect();
     if !idle.is_empty() {
         return Err(format!("planned faults had no effect: {}", idle.join(", ")).into());
     }
     match expected::compare(&outcome)? {
         Comparison::Same => Ok(()),
-        Comparison::Absent => {
-            Err(format!("no expected trace; write it with: lockstep run {} --bless", source.file).into())
-        }
+        Comparison::Absent => Err(format!(
+            "no expected trace; write it with: lockstep run {} --bless",
+            source.file
+        )
+        .into()),
         Comparison::Differs(difference) => Err(difference.into()),
     }
 }

@@ -12,6 +12,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     lockstep_tests::entry();
     let arguments = Arguments::from_args();
-    let lists = [scenarios::trials(), determinism::trials(), planted::trials(), errors::trials()];
+    let lists = [
+        scenarios::trials(),
+        determinism::trials(),
+        planted::trials(),
+        errors::trials(),
+    ];
     libtest_mimic::run(&arguments, lists.into_iter().flatten().collect()).exit_code()
 }

@@ -180,7 +180,15 @@ mod tests {
     fn ranges_of_seeds() {
         assert_eq!(seed_range("0..100"), Ok(0..100));
         assert_eq!(seed_range("1..=3"), Ok(1..4));
-        for bad in ["", "5", "3..3", "9..2", "a..b", "0..=18446744073709551615", "-1..2"] {
+        for bad in [
+            "",
+            "5",
+            "3..3",
+            "9..2",
+            "a..b",
+            "0..=18446744073709551615",
+            "-1..2",
+        ] {
             assert!(seed_range(bad).is_err(), "{bad}");
         }
     }

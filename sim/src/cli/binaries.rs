@@ -14,10 +14,16 @@ pub struct Binary {
 }
 
 /// Bitcoin Core.
-pub const BITCOIND: Binary = Binary { name: "bitcoind", variable: "BITCOIND_EXE" };
+pub const BITCOIND: Binary = Binary {
+    name: "bitcoind",
+    variable: "BITCOIND_EXE",
+};
 
 /// The Electrum server.
-pub const ELECTRS: Binary = Binary { name: "electrs", variable: "ELECTRS_EXE" };
+pub const ELECTRS: Binary = Binary {
+    name: "electrs",
+    variable: "ELECTRS_EXE",
+};
 
 /// Where the two are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +60,10 @@ pub enum Missing {
 
 /// Finds both.
 pub fn locate() -> Result<Executables, Missing> {
-    Ok(Executables { bitcoind: find(BITCOIND)?, electrs: find(ELECTRS)? })
+    Ok(Executables {
+        bitcoind: find(BITCOIND)?,
+        electrs: find(ELECTRS)?,
+    })
 }
 
 /// Finds one.
@@ -62,10 +71,21 @@ pub fn find(binary: Binary) -> Result<PathBuf, Missing> {
     find_with(binary, |name| std::env::var_os(name))
 }
 
-fn find_with(binary: Binary, variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, Missing> {
-    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+fn find_with(
+    binary: Binary,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, Missing> {
+    let set = |name: &str| {
+        variable(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(path) = set(binary.variable) {
-        return if path.is_file() { Ok(path) } else { Err(Missing::NotAFile { binary, path }) };
+        return if path.is_file() {
+            Ok(path)
+        } else {
+            Err(Missing::NotAFile { binary, path })
+        };
     }
     let cache = set("LOCKSTEP_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("lockstep")))
@@ -79,10 +99,18 @@ fn newest(bin: &Path, name: &str) -> Option<PathBuf> {
     let mut found: Vec<(Vec<u64>, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(bin).ok()?.flatten() {
         let folder = entry.file_name();
-        let version = folder.to_str().and_then(|folder| folder.strip_prefix(name)?.strip_prefix('-'));
+        let version = folder
+            .to_str()
+            .and_then(|folder| folder.strip_prefix(name)?.strip_prefix('-'));
         let executable = entry.path().join(name);
         if let Some(version) = version.filter(|_| executable.is_file()) {
-            found.push((version.split('.').map(|part| part.parse().unwrap_or(0)).collect(), executable));
+            found.push((
+                version
+                    .split('.')
+                    .map(|part| part.parse().unwrap_or(0))
+                    .collect(),
+                executable,
+            ));
         }
     }
     found.sort();
@@ -94,14 +122,22 @@ mod tests {
     use super::*;
 
     fn look(variables: &[(&str, &Path)]) -> Result<PathBuf, Missing> {
-        let value = |asked: &str| variables.iter().find(|(name, _)| *name == asked).map(|(_, path)| path.into());
+        let value = |asked: &str| {
+            variables
+                .iter()
+                .find(|(name, _)| *name == asked)
+                .map(|(_, path)| path.into())
+        };
         find_with(ELECTRS, value)
     }
 
     #[test]
     fn the_variable_wins_then_the_highest_version_in_the_cache() {
         let cache = tempfile::tempdir().expect("a folder");
-        assert!(matches!(look(&[("LOCKSTEP_CACHE", cache.path())]), Err(Missing::NotFound { .. })));
+        assert!(matches!(
+            look(&[("LOCKSTEP_CACHE", cache.path())]),
+            Err(Missing::NotFound { .. })
+        ));
         for version in ["0.9.1", "0.10.10", "0.10.2"] {
             let folder = cache.path().join(format!("bin/electrs-{version}"));
             std::fs::create_dir_all(&folder).expect("made");
@@ -109,10 +145,21 @@ mod tests {
         }
         std::fs::create_dir_all(cache.path().join("bin/electrs-9.9.9")).expect("made");
         let expected = cache.path().join("bin/electrs-0.10.10/electrs");
-        assert_eq!(look(&[("LOCKSTEP_CACHE", cache.path())]).as_deref(), Ok(expected.as_path()));
+        assert_eq!(
+            look(&[("LOCKSTEP_CACHE", cache.path())]).as_deref(),
+            Ok(expected.as_path())
+        );
         let set = cache.path().join("bin/electrs-0.9.1/electrs");
-        assert_eq!(look(&[("LOCKSTEP_CACHE", cache.path()), ("ELECTRS_EXE", &set)]).as_deref(), Ok(set.as_path()));
-        let wrong = look(&[("ELECTRS_EXE", cache.path())]).expect_err("a folder").to_string();
-        assert!(wrong.contains("ELECTRS_EXE") && wrong.contains("Remedy"), "{wrong}");
+        assert_eq!(
+            look(&[("LOCKSTEP_CACHE", cache.path()), ("ELECTRS_EXE", &set)]).as_deref(),
+            Ok(set.as_path())
+        );
+        let wrong = look(&[("ELECTRS_EXE", cache.path())])
+            .expect_err("a folder")
+            .to_string();
+        assert!(
+            wrong.contains("ELECTRS_EXE") && wrong.contains("Remedy"),
+            "{wrong}"
+        );
     }
 }

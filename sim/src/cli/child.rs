@@ -54,7 +54,14 @@ pub struct Job {
 impl Job {
     /// A plain run, without a trace file.
     pub fn new(file: impl Into<String>, world: WorldKind, seed: u64) -> Job {
-        Job { file: file.into(), world, seed, trace: None, planted: None, salt: false }
+        Job {
+            file: file.into(),
+            world,
+            seed,
+            trace: None,
+            planted: None,
+            salt: false,
+        }
     }
 
     /// Its outcome when it gave none.
@@ -88,7 +95,9 @@ const BUGS: [Bug; 8] = [
 ];
 
 fn bug(name: &str) -> Result<Bug, String> {
-    BUGS.into_iter().find(|bug| format!("{bug:?}") == name).ok_or_else(|| format!("there is no planted bug {name}"))
+    BUGS.into_iter()
+        .find(|bug| format!("{bug:?}") == name)
+        .ok_or_else(|| format!("there is no planted bug {name}"))
 }
 
 /// Runs the job of this process, if it is a child, and ends the process; returns if it is none.
@@ -97,7 +106,9 @@ pub(super) fn entry() {
     if arguments.next().as_deref() != Some(HIDDEN) {
         return;
     }
-    let job = arguments.next().and_then(|text| serde_json::from_str::<Job>(&text).ok());
+    let job = arguments
+        .next()
+        .and_then(|text| serde_json::from_str::<Job>(&text).ok());
     let Some(job) = job else {
         eprintln!("error: `{HIDDEN}` is how lockstep starts itself; use `lockstep run`");
         std::process::exit(2);
@@ -112,7 +123,8 @@ fn run(job: Job) -> i32 {
         Err(what) => job.without_run(Verdict::Harness { what }),
     };
     let text = serde_json::to_string(&outcome).expect("an outcome has only string keys");
-    let told = writeln!(std::io::stdout(), "\n{MARK}{text}").and_then(|()| std::io::stdout().flush());
+    let told =
+        writeln!(std::io::stdout(), "\n{MARK}{text}").and_then(|()| std::io::stdout().flush());
     match told {
         Ok(()) => 0,
         Err(error) => {
@@ -123,7 +135,10 @@ fn run(job: Job) -> i32 {
 }
 
 /// The simulated world has nothing outside of this process; the regtest world takes its servers down first.
-#[expect(clippy::disallowed_methods, reason = "outside of the simulation: it waits for the parent's end")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "outside of the simulation: it waits for the parent's end"
+)]
 fn end_with_parent(world: WorldKind) {
     if world == WorldKind::Regtest
         && let Err(reason) = interrupt::watch()
@@ -132,7 +147,10 @@ fn end_with_parent(world: WorldKind) {
     }
     std::thread::spawn(move || {
         let mut byte = [0];
-        while std::io::stdin().read(&mut byte).is_ok_and(|count| count > 0) {}
+        while std::io::stdin()
+            .read(&mut byte)
+            .is_ok_and(|count| count > 0)
+        {}
         match world {
             WorldKind::Simulated => std::process::exit(interrupt::EXIT_CODE),
             WorldKind::Regtest => interrupt::flag().store(true, Ordering::SeqCst),
@@ -155,7 +173,11 @@ fn prepare(job: &Job) -> Result<Prepared, String> {
         keep_lines: job.trace.is_some(),
         planted: job.planted.as_deref().map(bug).transpose()?,
     };
-    Ok(Prepared { scenario: source.scenario, options, salt: job.salt })
+    Ok(Prepared {
+        scenario: source.scenario,
+        options,
+        salt: job.salt,
+    })
 }
 
 fn start(job: &Job, prepared: Prepared) -> Outcome {
@@ -171,7 +193,9 @@ fn start(job: &Job, prepared: Prepared) -> Outcome {
         && let Err(error) = write_lines(&trace, path)
     {
         let remedy = "free some space, or name another place";
-        outcome.verdict = Verdict::Harness { what: format!("failed to write the trace: {error}; {remedy}") };
+        outcome.verdict = Verdict::Harness {
+            what: format!("failed to write the trace: {error}; {remedy}"),
+        };
     }
     outcome
 }
@@ -186,12 +210,19 @@ fn write_lines(trace: &SharedTrace, path: &Path) -> std::io::Result<()> {
 
 /// On a thread of its own, because the seeds of hash maps are drawn once per thread, at the first map: that must be
 /// inside the simulation.
-#[expect(clippy::disallowed_methods, reason = "the one thread that the simulation runs on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one thread that the simulation runs on"
+)]
 fn simulate(prepared: Prepared) -> Result<(Outcome, SharedTrace), String> {
     let seed = prepared.options.seed;
     let body = move || crate::scheduler::simulate(seed, move || simulated(prepared));
-    let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(STACK_BYTES).spawn(body);
-    let thread = thread.map_err(|error| format!("failed to start the simulation's thread: {error}"))?;
+    let thread = std::thread::Builder::new()
+        .name("simulation".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(body);
+    let thread =
+        thread.map_err(|error| format!("failed to start the simulation's thread: {error}"))?;
     match thread.join() {
         Ok(ran) => ran.map_err(|error| error.to_string()),
         // The panic's text is on standard error, where the parent looks for it when there is no outcome.
@@ -235,12 +266,19 @@ fn simulated_world(run: &Run, disk: JournalDisk) -> Result<SimulatedWorld, World
     let htlcs_matter = |action: &Action| matches!(action, Action::Expect(Expectation::Htlc { .. }));
     SimulatedWorld::build(simulated::Blueprint {
         seed: run.options.seed,
-        nodes: scenario.nodes.iter().map(|node| node.name.to_string()).collect(),
+        nodes: scenario
+            .nodes
+            .iter()
+            .map(|node| node.name.to_string())
+            .collect(),
         operator: scenario.operator.node.as_ref().map(ToString::to_string),
         gateway: equipment.gateway,
         gateway_token: equipment.gateway_token,
         engine: equipment.engine,
-        signer: signer(&equipment.keys.private.external, &equipment.keys.private.internal)?,
+        signer: signer(
+            &equipment.keys.private.external,
+            &equipment.keys.private.internal,
+        )?,
         observer: equipment.observer,
         open_store: simulated::open_memory_store(disk),
         planted: equipment.planted,

@@ -11,14 +11,18 @@ use std::path::Path;
 
 /// Runs one job twice, in two fresh processes, and says how they differ, if they do.
 pub fn check(job: &Job, setting: &Setting) -> Outcome {
-    let (mut first, second) = (processes::run_one(job, setting), processes::run_one(job, setting));
+    let (mut first, second) = (
+        processes::run_one(job, setting),
+        processes::run_one(job, setting),
+    );
     judge(job, setting, &mut first, &second);
     first
 }
 
 /// Makes the first outcome a non-deterministic one if the second is another run.
 pub(super) fn judge(job: &Job, setting: &Setting, first: &mut Outcome, second: &Outcome) {
-    let says_nothing = |verdict: &Verdict| matches!(verdict, Verdict::Interrupted | Verdict::Harness { .. });
+    let says_nothing =
+        |verdict: &Verdict| matches!(verdict, Verdict::Interrupted | Verdict::Harness { .. });
     if says_nothing(&first.verdict) {
         return;
     }
@@ -26,7 +30,9 @@ pub(super) fn judge(job: &Job, setting: &Setting, first: &mut Outcome, second: &
         first.verdict = second.verdict.clone();
         return;
     }
-    let Some(mut what) = difference(first, second) else { return };
+    let Some(mut what) = difference(first, second) else {
+        return;
+    };
     if job.world == WorldKind::Simulated {
         what.push_str(&first_line(job, setting));
     }
@@ -36,10 +42,16 @@ pub(super) fn judge(job: &Job, setting: &Setting, first: &mut Outcome, second: &
 /// Where two outcomes of one seed differ. Real servers do not repeat every byte: there, the canonical form counts.
 fn difference(first: &Outcome, second: &Outcome) -> Option<String> {
     if first.world == WorldKind::Regtest {
-        let (left, right) = (("the first run", &first.canonical), ("the second run", &second.canonical));
+        let (left, right) = (
+            ("the first run", &first.canonical),
+            ("the second run", &second.canonical),
+        );
         return diff::render((left.0, left.1), (right.0, right.1));
     }
-    let subsystems = first.subsystem_hashes.keys().chain(second.subsystem_hashes.keys());
+    let subsystems = first
+        .subsystem_hashes
+        .keys()
+        .chain(second.subsystem_hashes.keys());
     let mut differing: Vec<&str> = subsystems
         .filter(|name| first.subsystem_hashes.get(*name) != second.subsystem_hashes.get(*name))
         .map(String::as_str)
@@ -52,18 +64,31 @@ fn difference(first: &Outcome, second: &Outcome) -> Option<String> {
     }
     let where_ = match differing.first() {
         Some(_) => format!("the traces of {} differ", differing.join(", ")),
-        None if first.trace_hash != second.trace_hash => "the order of records differs between subsystems".to_owned(),
-        None => format!("the ends differ: {:?} and {:?}", first.verdict, second.verdict),
+        None if first.trace_hash != second.trace_hash => {
+            "the order of records differs between subsystems".to_owned()
+        }
+        None => format!(
+            "the ends differ: {:?} and {:?}",
+            first.verdict, second.verdict
+        ),
     };
-    Some(format!("two processes with seed {} ran differently: {where_} ({} and {} records).", first.seed, first.records, second.records))
+    Some(format!(
+        "two processes with seed {} ran differently: {where_} ({} and {} records).",
+        first.seed, first.records, second.records
+    ))
 }
 
 /// Runs the job twice more with kept lines, to name the first line that differs.
 fn first_line(job: &Job, setting: &Setting) -> String {
-    let Ok(folder) = tempfile::tempdir() else { return String::new() };
+    let Ok(folder) = tempfile::tempdir() else {
+        return String::new();
+    };
     let paths = ["1", "2"].map(|name| folder.path().join(name));
     for path in &paths {
-        let job = Job { trace: Some(path.clone()), ..job.clone() };
+        let job = Job {
+            trace: Some(path.clone()),
+            ..job.clone()
+        };
         processes::run_one(&job, setting);
     }
     match parting(&paths[0], &paths[1]) {
@@ -77,7 +102,8 @@ fn first_line(job: &Job, setting: &Setting) -> String {
 fn parting(left: &Path, right: &Path) -> Option<(usize, String, String)> {
     let open = |path: &Path| std::fs::File::open(path).map(|file| BufReader::new(file).lines());
     let (mut left, mut right) = (open(left).ok()?, open(right).ok()?);
-    let next = |lines: &mut std::io::Lines<BufReader<std::fs::File>>| lines.next().and_then(Result::ok);
+    let next =
+        |lines: &mut std::io::Lines<BufReader<std::fs::File>>| lines.next().and_then(Result::ok);
     for number in 1.. {
         match (next(&mut left), next(&mut right)) {
             (None, None) => return None,
@@ -98,7 +124,10 @@ mod tests {
     fn outcome(chains: &[(&str, &str)], hash: &str) -> Outcome {
         let mut outcome = Job::new("a.toml", WorldKind::Simulated, 1).without_run(Verdict::Pass);
         outcome.trace_hash = hash.to_owned();
-        outcome.subsystem_hashes = chains.iter().map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned())).collect();
+        outcome.subsystem_hashes = chains
+            .iter()
+            .map(|(name, hash)| ((*name).to_owned(), (*hash).to_owned()))
+            .collect();
         outcome
     }
 
@@ -106,11 +135,13 @@ mod tests {
     fn each_kind_of_difference_is_named() {
         let base = outcome(&[("chain", "aa"), ("links", "bb")], "1");
         assert_eq!(difference(&base, &base.clone()), None);
-        let links = difference(&base, &outcome(&[("chain", "aa"), ("links", "cc")], "2")).expect("differs");
+        let links =
+            difference(&base, &outcome(&[("chain", "aa"), ("links", "cc")], "2")).expect("differs");
         assert!(links.contains("the traces of links differ"), "{links}");
         let missing = difference(&base, &outcome(&[("chain", "aa")], "2")).expect("differs");
         assert!(missing.contains("links"), "{missing}");
-        let order = difference(&base, &outcome(&[("chain", "aa"), ("links", "bb")], "2")).expect("differs");
+        let order =
+            difference(&base, &outcome(&[("chain", "aa"), ("links", "bb")], "2")).expect("differs");
         assert!(order.contains("order"), "{order}");
     }
 }

@@ -35,11 +35,16 @@ pub fn compare(outcome: &Outcome) -> io::Result<Comparison> {
         Err(error) => return Err(error),
     };
     let expected: Vec<String> = text.lines().map(str::to_owned).collect();
-    let names = (path.display().to_string(), format!("this run in the {} world", outcome.world));
-    Ok(match diff::render((&names.0, &expected), (&names.1, &outcome.canonical)) {
-        None => Comparison::Same,
-        Some(difference) => Comparison::Differs(difference),
-    })
+    let names = (
+        path.display().to_string(),
+        format!("this run in the {} world", outcome.world),
+    );
+    Ok(
+        match diff::render((&names.0, &expected), (&names.1, &outcome.canonical)) {
+            None => Comparison::Same,
+            Some(difference) => Comparison::Differs(difference),
+        },
+    )
 }
 
 /// Turns a pass into a violation if the canonical trace is not the expected one; tells whether there is one.
@@ -51,11 +56,17 @@ pub(super) fn enforce(outcome: &mut Outcome) -> bool {
         Ok(Comparison::Same) => {}
         Ok(Comparison::Absent) => return false,
         Ok(Comparison::Differs(difference)) => {
-            let hint = format!("If the change is meant: lockstep run {} --bless, and review it.", outcome.scenario);
+            let hint = format!(
+                "If the change is meant: lockstep run {} --bless, and review it.",
+                outcome.scenario
+            );
             outcome.verdict = differs(format!("{difference}\n{hint}"));
         }
         Err(error) => {
-            let what = format!("failed to read {}: {error}", path(&outcome.scenario).display());
+            let what = format!(
+                "failed to read {}: {error}",
+                path(&outcome.scenario).display()
+            );
             outcome.verdict = Verdict::Harness { what };
         }
     }
@@ -67,20 +78,31 @@ pub(super) fn enforce_agreement(simulated: &Outcome, regtest: &mut Outcome) {
     if simulated.verdict != Verdict::Pass || regtest.verdict != Verdict::Pass {
         return;
     }
-    let (left, right) = (("the simulated world", &simulated.canonical), ("the regtest world", &regtest.canonical));
+    let (left, right) = (
+        ("the simulated world", &simulated.canonical),
+        ("the regtest world", &regtest.canonical),
+    );
     if let Some(difference) = diff::render((left.0, left.1), (right.0, right.1)) {
         regtest.verdict = differs(difference);
     }
 }
 
 fn differs(what: String) -> Verdict {
-    Verdict::Violated { line: None, step: STEP.to_owned(), what }
+    Verdict::Violated {
+        line: None,
+        step: STEP.to_owned(),
+        what,
+    }
 }
 
 /// Writes an outcome's canonical trace as the expected one; tells whether that changed anything.
 pub(super) fn bless(outcome: &Outcome) -> Result<bool, WriteFailed> {
     let path = path(&outcome.scenario);
-    let text: String = outcome.canonical.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    let text: String = outcome
+        .canonical
+        .iter()
+        .flat_map(|line| [line.as_str(), "\n"])
+        .collect();
     if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
         return Ok(false);
     }

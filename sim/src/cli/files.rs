@@ -17,7 +17,9 @@ pub struct WriteFailed {
 
 fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space, or name a file on another disk.",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space, or name a file on another disk."
+        }
         io::ErrorKind::NotFound => "create the folder first, or name another one.",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "name a file in a folder that you may write to."
@@ -28,7 +30,10 @@ fn remedy(cause: &io::Error) -> &'static str {
 
 impl WriteFailed {
     pub(super) fn new(path: &Path, cause: io::Error) -> WriteFailed {
-        WriteFailed { path: path.to_owned(), cause }
+        WriteFailed {
+            path: path.to_owned(),
+            cause,
+        }
     }
 }
 
@@ -54,10 +59,16 @@ impl Draft {
             _ => Path::new("."),
         };
         let made = match replace {
-            true => tempfile::Builder::new().prefix(".lockstep-").tempfile_in(folder),
+            true => tempfile::Builder::new()
+                .prefix(".lockstep-")
+                .tempfile_in(folder),
             false => NamedTempFile::new(),
         };
-        Ok(Draft { target: target.to_owned(), file: made.map_err(failed)?, replace })
+        Ok(Draft {
+            target: target.to_owned(),
+            file: made.map_err(failed)?,
+            replace,
+        })
     }
 
     /// Where it is being made.
@@ -67,7 +78,11 @@ impl Draft {
 
     /// Puts it in its place.
     pub(super) fn finish(self) -> Result<(), WriteFailed> {
-        let Draft { target, file, replace } = self;
+        let Draft {
+            target,
+            file,
+            replace,
+        } = self;
         let done = match replace {
             true => publish(file, &target),
             false => pour(file.path(), &target),
@@ -82,10 +97,15 @@ fn publish(file: NamedTempFile, target: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = target.metadata().map_or(0o644, |metadata| metadata.permissions().mode());
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+        let mode = target
+            .metadata()
+            .map_or(0o644, |metadata| metadata.permissions().mode());
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(mode))?;
     }
-    file.persist(target).map(|_| ()).map_err(|error| error.error)
+    file.persist(target)
+        .map(|_| ())
+        .map_err(|error| error.error)
 }
 
 fn pour(source: &Path, target: &Path) -> io::Result<()> {
@@ -98,7 +118,10 @@ fn pour(source: &Path, target: &Path) -> io::Result<()> {
 /// Writes a whole file, or nothing.
 pub(super) fn write_whole(target: &Path, text: &str) -> Result<(), WriteFailed> {
     let mut draft = Draft::begin(target)?;
-    draft.file.write_all(text.as_bytes()).map_err(|cause| WriteFailed::new(target, cause))?;
+    draft
+        .file
+        .write_all(text.as_bytes())
+        .map_err(|cause| WriteFailed::new(target, cause))?;
     draft.finish()
 }
 
@@ -120,16 +143,25 @@ mod tests {
 
     #[test]
     fn failures_name_file_and_remedy() {
-        let missing = write_whole(Path::new("/no/such/folder/x"), "").expect_err("no folder").to_string();
-        assert!(missing.contains("/no/such/folder/x") && missing.contains("create the folder"), "{missing}");
-        let folder = write_whole(Path::new("/"), "").expect_err("a folder").to_string();
+        let missing = write_whole(Path::new("/no/such/folder/x"), "")
+            .expect_err("no folder")
+            .to_string();
+        assert!(
+            missing.contains("/no/such/folder/x") && missing.contains("create the folder"),
+            "{missing}"
+        );
+        let folder = write_whole(Path::new("/"), "")
+            .expect_err("a folder")
+            .to_string();
         assert!(folder.contains("directory"), "{folder}");
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn a_full_disk_is_said_and_the_device_stays() {
-        let full = write_whole(Path::new("/dev/full"), "text").expect_err("full").to_string();
+        let full = write_whole(Path::new("/dev/full"), "text")
+            .expect_err("full")
+            .to_string();
         assert!(full.contains("free some space"), "{full}");
         assert!(!Path::new("/dev/full").is_file());
     }

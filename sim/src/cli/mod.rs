@@ -39,7 +39,12 @@ const BY_SERIOUSNESS: [u8; 7] = [130, 5, 4, 1, 3, 2, 0];
 
 /// The most serious of several exit codes; 0 of none.
 fn most_serious(codes: impl Iterator<Item = u8>) -> u8 {
-    let rank = |code: &u8| BY_SERIOUSNESS.iter().position(|known| known == code).unwrap_or(0);
+    let rank = |code: &u8| {
+        BY_SERIOUSNESS
+            .iter()
+            .position(|known| known == code)
+            .unwrap_or(0)
+    };
     codes.min_by_key(rank).unwrap_or(0)
 }
 

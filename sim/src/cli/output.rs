@@ -15,20 +15,31 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(exit_code: u8, text: impl AsRef<str>) -> Failure {
-        Failure { exit_code, text: format!("error: {}\n", text.as_ref()) }
+        Failure {
+            exit_code,
+            text: format!("error: {}\n", text.as_ref()),
+        }
     }
 
     /// All that is wrong with scenario files.
     pub(super) fn sources(errors: Vec<SourceError>) -> Failure {
         let colour = colour();
-        Failure { exit_code: BAD_USAGE, text: errors.iter().map(|error| error.render(colour)).collect() }
+        Failure {
+            exit_code: BAD_USAGE,
+            text: errors.iter().map(|error| error.render(colour)).collect(),
+        }
     }
 }
 
 /// Whether standard error takes colours.
 fn colour() -> Colour {
-    let wanted = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if wanted { Colour::Always } else { Colour::Never }
+    let wanted = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted {
+        Colour::Always
+    } else {
+        Colour::Never
+    }
 }
 
 /// Standard output and standard error of a command.
@@ -45,7 +56,11 @@ impl Output {
 
     /// For people: standard output, unless that is for machines.
     pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
-        if self.machine { self.note(text) } else { self.result(text) }
+        if self.machine {
+            self.note(text)
+        } else {
+            self.result(text)
+        }
     }
 
     /// Beside the results.
@@ -63,7 +78,10 @@ impl Output {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => {
                 let remedy = "free some space, or send the output elsewhere.";
-                Err(Failure::new(HARNESS, format!("failed to write to standard output: {error}\nRemedy: {remedy}")))
+                Err(Failure::new(
+                    HARNESS,
+                    format!("failed to write to standard output: {error}\nRemedy: {remedy}"),
+                ))
             }
             Ok(()) => Ok(()),
         }

@@ -61,19 +61,31 @@ struct Running {
 /// Runs one job in a process of its own. Start-up and death of the process are outcomes too.
 pub fn run_one(job: &Job, setting: &Setting) -> Outcome {
     let outcomes = run_all(std::slice::from_ref(job), setting, &mut |_| {});
-    outcomes.into_iter().flatten().next().unwrap_or_else(|| job.without_run(Verdict::Interrupted))
+    outcomes
+        .into_iter()
+        .flatten()
+        .next()
+        .unwrap_or_else(|| job.without_run(Verdict::Interrupted))
 }
 
 /// Runs all jobs, each in a process of its own. `None` for those that were not begun before Ctrl-C.
-pub(super) fn run_all(jobs: &[Job], setting: &Setting, tell: &mut dyn FnMut(Event<'_>)) -> Vec<Option<Outcome>> {
+pub(super) fn run_all(
+    jobs: &[Job],
+    setting: &Setting,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Vec<Option<Outcome>> {
     let mut outcomes: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
     let mut waiting = jobs.iter().enumerate().peekable();
     let mut running: Vec<Running> = Vec::new();
     loop {
         while !interrupt::is_set() && running.len() < setting.slots.max(1) {
-            let regtest_is_busy = running.iter().any(|run| run.job.world == WorldKind::Regtest);
+            let regtest_is_busy = running
+                .iter()
+                .any(|run| run.job.world == WorldKind::Regtest);
             let fits = |job: &Job| !(job.world == WorldKind::Regtest && regtest_is_busy);
-            let Some((index, job)) = waiting.next_if(|(_, job)| fits(job)) else { break };
+            let Some((index, job)) = waiting.next_if(|(_, job)| fits(job)) else {
+                break;
+            };
             match start(index, job, setting) {
                 Ok(child) => running.push(child),
                 Err(error) => {
@@ -88,7 +100,10 @@ pub(super) fn run_all(jobs: &[Job], setting: &Setting, tell: &mut dyn FnMut(Even
         if running.is_empty() && (interrupt::is_set() || waiting.peek().is_none()) {
             return outcomes;
         }
-        let now: Vec<_> = running.iter().map(|run| (describe(&run.job), run.started.elapsed())).collect();
+        let now: Vec<_> = running
+            .iter()
+            .map(|run| (describe(&run.job), run.started.elapsed()))
+            .collect();
         tell(Event::Running(&now));
         nap(LOOK);
     }
@@ -103,12 +118,26 @@ fn start(index: usize, job: &Job, setting: &Setting) -> io::Result<Running> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(HIDDEN).arg(serde_json::to_string(job)?);
     if let Some(executables) = &setting.executables {
-        command.env(BITCOIND.variable, &executables.bitcoind).env(ELECTRS.variable, &executables.electrs);
+        command
+            .env(BITCOIND.variable, &executables.bitcoind)
+            .env(ELECTRS.variable, &executables.electrs);
     }
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let child = command.stdin(Stdio::piped()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
-    Ok(Running { index, job: job.clone(), child, stdout, stderr, started: Stopwatch::start(), ending: None })
+    let child = command
+        .stdin(Stdio::piped())
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?)
+        .spawn()?;
+    Ok(Running {
+        index,
+        job: job.clone(),
+        child,
+        stdout,
+        stderr,
+        started: Stopwatch::start(),
+        ending: None,
+    })
 }
 
 fn take_ended(running: &mut Vec<Running>) -> Vec<(usize, Outcome)> {
@@ -128,21 +157,31 @@ impl Running {
         match self.child.try_wait() {
             Ok(Some(status)) => return Some(self.outcome(status)),
             Ok(None) => {}
-            Err(error) => return Some(self.give_up(format!("failed to wait for the run's process: {error}"))),
+            Err(error) => {
+                return Some(self.give_up(format!("failed to wait for the run's process: {error}")));
+            }
         }
         if interrupt::is_set() && self.ending.is_none() {
             drop(self.child.stdin.take());
             self.ending = Some(Stopwatch::start());
         }
         if self.ending.is_some_and(|since| since.elapsed() > GRACE) {
-            return Some(self.give_up(format!("the run did not clean up within {} s and was killed", GRACE.as_secs())));
+            return Some(self.give_up(format!(
+                "the run did not clean up within {} s and was killed",
+                GRACE.as_secs()
+            )));
         }
         let limit = match self.job.world {
             WorldKind::Simulated => LIMIT_SIMULATED,
             WorldKind::Regtest => LIMIT_REGTEST,
         };
         let hangs = self.started.elapsed() > limit;
-        hangs.then(|| self.give_up(format!("the run took longer than {} min and was killed", limit.as_secs() / 60)))
+        hangs.then(|| {
+            self.give_up(format!(
+                "the run took longer than {} min and was killed",
+                limit.as_secs() / 60
+            ))
+        })
     }
 
     fn give_up(&mut self, what: String) -> Outcome {
@@ -159,7 +198,9 @@ impl Running {
         let outcome = outcome.unwrap_or_else(|| {
             let verdict = match interrupt::is_set() {
                 true => Verdict::Interrupted,
-                false => Verdict::Harness { what: death(status, &read_back(&mut self.stderr)) },
+                false => Verdict::Harness {
+                    what: death(status, &read_back(&mut self.stderr)),
+                },
             };
             self.job.without_run(verdict)
         });
@@ -186,16 +227,25 @@ fn read_back(file: &mut File) -> String {
 
 /// Why a child died without an outcome: the panic's message if there is one, else its last lines.
 fn death(status: ExitStatus, stderr: &str) -> String {
-    let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = stderr
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let panicked = lines.iter().position(|line| line.contains("panicked at"));
     let shown = match panicked {
         Some(at) => {
-            let message = lines[at..].iter().take_while(|line| !line.starts_with("stack backtrace:"));
+            let message = lines[at..]
+                .iter()
+                .take_while(|line| !line.starts_with("stack backtrace:"));
             message.take(LAST_LINES).copied().collect::<Vec<_>>()
         }
         None => lines[lines.len().saturating_sub(LAST_LINES)..].to_vec(),
     };
-    let shown = if shown.is_empty() { "(it printed nothing)".to_owned() } else { shown.join("\n") };
+    let shown = if shown.is_empty() {
+        "(it printed nothing)".to_owned()
+    } else {
+        shown.join("\n")
+    };
     format!("the run's process died without an outcome ({status}):\n{shown}")
 }
 
@@ -208,10 +258,16 @@ mod tests {
         let status = ExitStatus::default();
         let stderr = "noise\nthread 'simulation' panicked at sim/src/x.rs:1:2:\nout of luck\nstack backtrace:\n  0: a\n";
         let text = death(status, stderr);
-        assert!(text.ends_with("panicked at sim/src/x.rs:1:2:\nout of luck"), "{text}");
+        assert!(
+            text.ends_with("panicked at sim/src/x.rs:1:2:\nout of luck"),
+            "{text}"
+        );
         let many: String = (0..40).map(|n| format!("line {n}\n")).collect();
         let text = death(status, &many);
-        assert!(text.contains("line 28") && text.contains("line 39") && !text.contains("line 27"), "{text}");
+        assert!(
+            text.contains("line 28") && text.contains("line 39") && !text.contains("line 27"),
+            "{text}"
+        );
         assert!(death(status, "").contains("printed nothing"));
     }
 }

@@ -54,13 +54,20 @@ fn blueprint(run: &Run, cancel: Cancel) -> Result<Blueprint, WorldError> {
     let scenario = run.scenario();
     Ok(Blueprint {
         seed: run.options.seed,
-        nodes: scenario.nodes.iter().map(|node| node.name.to_string()).collect(),
+        nodes: scenario
+            .nodes
+            .iter()
+            .map(|node| node.name.to_string())
+            .collect(),
         operator: scenario.operator.node.as_ref().map(ToString::to_string),
         gateway: equipment.gateway,
         gateway_token: equipment.gateway_token,
         engine: equipment.engine,
         planted: equipment.planted,
-        signer: signer(&equipment.keys.private.external, &equipment.keys.private.internal)?,
+        signer: signer(
+            &equipment.keys.private.external,
+            &equipment.keys.private.internal,
+        )?,
         observer: equipment.observer,
         trace: equipment.trace,
         faults: equipment.faults,

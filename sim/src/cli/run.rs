@@ -35,7 +35,10 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> Result<u8, F
     let sources = sources::load_all(&arguments.paths.paths).map_err(Failure::sources)?;
     let (planned, skipped) = plan_all(&sources, arguments);
     for skipped in &skipped {
-        output.note(&format!("skipped: {} in the {} world: {}", skipped.file, skipped.world, skipped.reason))?;
+        output.note(&format!(
+            "skipped: {} in the {} world: {}",
+            skipped.file, skipped.world, skipped.reason
+        ))?;
     }
     if planned.is_empty() {
         return Err(nothing_to_run(&skipped));
@@ -44,7 +47,12 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> Result<u8, F
     let setting = setting(arguments, &planned)?;
     for planned in &planned {
         let seed = (planned.seeds.start, planned.seed_source);
-        output.say(&plan::line(&planned.source.file, &planned.source.scenario, planned.world, seed))?;
+        output.say(&plan::line(
+            &planned.source.file,
+            &planned.source.scenario,
+            planned.world,
+            seed,
+        ))?;
     }
     let mut jobs = jobs(&planned);
     if let (Some(draft), [job]) = (&trace, &mut jobs[..]) {
@@ -58,11 +66,18 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> Result<u8, F
     finish_trace(trace, &mut outcomes);
     compare(arguments, &mut outcomes, output)?;
     let exit_code = super::most_serious(outcomes.iter().map(|outcome| outcome.verdict.exit_code()));
-    let exit_code = if interrupt::is_set() { Verdict::Interrupted.exit_code() } else { exit_code };
+    let exit_code = if interrupt::is_set() {
+        Verdict::Interrupted.exit_code()
+    } else {
+        exit_code
+    };
     tell(arguments, (&outcomes, &skipped), exit_code, output)?;
     let not_begun = jobs.len().saturating_sub(outcomes.len());
     if interrupt::is_set() && not_begun > 0 && !arguments.check_determinism {
-        output.note(&format!("interrupted after {:.1?}: {not_begun} runs were not begun", watch.elapsed()))?;
+        output.note(&format!(
+            "interrupted after {:.1?}: {not_begun} runs were not begun",
+            watch.elapsed()
+        ))?;
     }
     Ok(exit_code)
 }
@@ -83,38 +98,62 @@ fn worlds_asked(choice: Option<WorldChoice>, scenario: &Scenario) -> &'static [W
     }
 }
 
-fn plan_all<'a>(sources: &'a [Source], arguments: &RunArguments) -> (Vec<Planned<'a>>, Vec<Skipped>) {
+fn plan_all<'a>(
+    sources: &'a [Source],
+    arguments: &RunArguments,
+) -> (Vec<Planned<'a>>, Vec<Skipped>) {
     let (mut planned, mut skipped) = (Vec::new(), Vec::new());
     for source in sources {
         let scenario = &source.scenario;
         let (seeds, seed_source) = match (&arguments.seeds, arguments.seed) {
             (Some(range), _) => (range.clone(), SeedSource::Range(range.end - range.start)),
             (None, Some(seed)) => (seed..seed.saturating_add(1), SeedSource::Option),
-            (None, None) => (scenario.seed..scenario.seed.saturating_add(1), SeedSource::File),
+            (None, None) => (
+                scenario.seed..scenario.seed.saturating_add(1),
+                SeedSource::File,
+            ),
         };
         for world in worlds_asked(arguments.world, scenario) {
             if scenario.worlds.contains(&of_scenario(*world)) {
-                planned.push(Planned { source, world: *world, seeds: seeds.clone(), seed_source });
+                planned.push(Planned {
+                    source,
+                    world: *world,
+                    seeds: seeds.clone(),
+                    seed_source,
+                });
                 continue;
             }
             let reason = scenario.why_not.get(&of_scenario(*world));
-            let reason = reason.map_or("the file does not name this world", String::as_str).to_owned();
-            skipped.push(Skipped { file: source.file.clone(), world: world.to_string(), reason });
+            let reason = reason
+                .map_or("the file does not name this world", String::as_str)
+                .to_owned();
+            skipped.push(Skipped {
+                file: source.file.clone(),
+                world: world.to_string(),
+                reason,
+            });
         }
     }
     (planned, skipped)
 }
 
 fn nothing_to_run(skipped: &[Skipped]) -> Failure {
-    let worlds = skipped.first().map_or_else(String::new, |skipped| format!(" {}", skipped.world));
+    let worlds = skipped
+        .first()
+        .map_or_else(String::new, |skipped| format!(" {}", skipped.world));
     let text = format!(
         "no scenario runs in the{worlds} world\nRemedy: leave --world out, or name scenarios that have it in `worlds`."
     );
     Failure::new(BAD_USAGE, text)
 }
 
-fn begin_trace(arguments: &RunArguments, planned: &[Planned<'_>]) -> Result<Option<Draft>, Failure> {
-    let Some(path) = &arguments.trace else { return Ok(None) };
+fn begin_trace(
+    arguments: &RunArguments,
+    planned: &[Planned<'_>],
+) -> Result<Option<Draft>, Failure> {
+    let Some(path) = &arguments.trace else {
+        return Ok(None);
+    };
     if planned.len() > 1 {
         let text = format!(
             "--trace holds one run, and {} were asked for\nRemedy: name one scenario file and one world.",
@@ -122,7 +161,9 @@ fn begin_trace(arguments: &RunArguments, planned: &[Planned<'_>]) -> Result<Opti
         );
         return Err(Failure::new(BAD_USAGE, text));
     }
-    Draft::begin(path).map(Some).map_err(|error| Failure::new(BAD_USAGE, error.to_string()))
+    Draft::begin(path)
+        .map(Some)
+        .map_err(|error| Failure::new(BAD_USAGE, error.to_string()))
 }
 
 fn setting(arguments: &RunArguments, planned: &[Planned<'_>]) -> Result<Setting, Failure> {
@@ -130,7 +171,9 @@ fn setting(arguments: &RunArguments, planned: &[Planned<'_>]) -> Result<Setting,
         Some(jobs) => usize::from(jobs),
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let regtest = planned.iter().any(|planned| planned.world == WorldKind::Regtest);
+    let regtest = planned
+        .iter()
+        .any(|planned| planned.world == WorldKind::Regtest);
     let executables = regtest.then(binaries::locate).transpose();
     let executables = executables.map_err(|missing| Failure::new(HARNESS, missing.to_string()))?;
     Ok(Setting { slots, executables })
@@ -139,7 +182,11 @@ fn setting(arguments: &RunArguments, planned: &[Planned<'_>]) -> Result<Setting,
 fn jobs(planned: &[Planned<'_>]) -> Vec<Job> {
     let of = |planned: &Planned<'_>| {
         let (file, world) = (planned.source.file.clone(), planned.world);
-        planned.seeds.clone().map(move |seed| Job::new(file.clone(), world, seed)).collect::<Vec<_>>()
+        planned
+            .seeds
+            .clone()
+            .map(move |seed| Job::new(file.clone(), world, seed))
+            .collect::<Vec<_>>()
     };
     planned.iter().flat_map(of).collect()
 }
@@ -160,7 +207,10 @@ fn run_once(jobs: &[Job], setting: &Setting) -> Vec<Outcome> {
 }
 
 fn run_twice(jobs: &[Job], setting: &Setting) -> Vec<Outcome> {
-    let twice: Vec<Job> = jobs.iter().flat_map(|job| [job.clone(), job.clone()]).collect();
+    let twice: Vec<Job> = jobs
+        .iter()
+        .flat_map(|job| [job.clone(), job.clone()])
+        .collect();
     let ran = run_all(&twice, setting);
     let mut judged = Vec::new();
     for (job, pair) in jobs.iter().zip(ran.chunks(2)) {
@@ -175,17 +225,25 @@ fn run_twice(jobs: &[Job], setting: &Setting) -> Vec<Outcome> {
 
 /// A trace is worth having when the run failed, too; not when it never came to its end.
 fn finish_trace(trace: Option<Draft>, outcomes: &mut [Outcome]) {
-    let (Some(draft), [outcome]) = (trace, outcomes) else { return };
+    let (Some(draft), [outcome]) = (trace, outcomes) else {
+        return;
+    };
     if outcome.records == 0 || outcome.verdict == Verdict::Interrupted {
         return;
     }
     if let Err(error) = draft.finish() {
-        outcome.verdict = Verdict::Harness { what: error.to_string() };
+        outcome.verdict = Verdict::Harness {
+            what: error.to_string(),
+        };
     }
 }
 
 /// Compares canonical traces: of both worlds, and with the expected one; or writes that.
-fn compare(arguments: &RunArguments, outcomes: &mut [Outcome], output: &mut Output) -> Result<(), Failure> {
+fn compare(
+    arguments: &RunArguments,
+    outcomes: &mut [Outcome],
+    output: &mut Output,
+) -> Result<(), Failure> {
     if arguments.world == Some(WorldChoice::Both) {
         agree(outcomes);
     }
@@ -196,7 +254,10 @@ fn compare(arguments: &RunArguments, outcomes: &mut [Outcome], output: &mut Outp
         for outcome in outcomes {
             if !expected::enforce(outcome) {
                 let hint = format!("write it with: lockstep run {} --bless", outcome.scenario);
-                output.note(&format!("{} has no expected trace; {hint}", outcome.scenario))?;
+                output.note(&format!(
+                    "{} has no expected trace; {hint}",
+                    outcome.scenario
+                ))?;
             }
         }
     }
@@ -211,7 +272,9 @@ fn agree(outcomes: &mut [Outcome]) {
             continue;
         }
         let twin = before.iter().rev().find(|outcome| {
-            outcome.world == WorldKind::Simulated && outcome.scenario == regtest.scenario && outcome.seed == regtest.seed
+            outcome.world == WorldKind::Simulated
+                && outcome.scenario == regtest.scenario
+                && outcome.seed == regtest.seed
         });
         if let Some(simulated) = twin {
             expected::enforce_agreement(simulated, regtest);
@@ -221,7 +284,11 @@ fn agree(outcomes: &mut [Outcome]) {
 
 /// Only of scenarios that passed, in every world that was asked for.
 fn bless(outcomes: &[Outcome], output: &mut Output) -> Result<(), Failure> {
-    let failed = |file: &str| outcomes.iter().any(|o| o.scenario == file && o.verdict != Verdict::Pass);
+    let failed = |file: &str| {
+        outcomes
+            .iter()
+            .any(|o| o.scenario == file && o.verdict != Verdict::Pass)
+    };
     let mut last = "";
     for outcome in outcomes {
         let file = outcome.scenario.as_str();
@@ -230,8 +297,13 @@ fn bless(outcomes: &[Outcome], output: &mut Output) -> Result<(), Failure> {
         }
         last = file;
         let path = expected::path(file);
-        let written = expected::bless(outcome).map_err(|error| Failure::new(HARNESS, error.to_string()))?;
-        let done = if written { "written; review it" } else { "unchanged" };
+        let written =
+            expected::bless(outcome).map_err(|error| Failure::new(HARNESS, error.to_string()))?;
+        let done = if written {
+            "written; review it"
+        } else {
+            "unchanged"
+        };
         output.note(&format!("{}: {done}", path.display()))?;
     }
     Ok(())
@@ -252,8 +324,18 @@ fn tell(
     }
     let many = arguments.seeds.is_some();
     output.say("")?;
-    output.say(if many { table::seeds(outcomes) } else { table::runs(outcomes) }.trim_end())?;
-    let shown = outcomes.iter().filter(|outcome| !many || outcome.verdict != Verdict::Pass).take(MANY_FAILURES);
+    output.say(
+        if many {
+            table::seeds(outcomes)
+        } else {
+            table::runs(outcomes)
+        }
+        .trim_end(),
+    )?;
+    let shown = outcomes
+        .iter()
+        .filter(|outcome| !many || outcome.verdict != Verdict::Pass)
+        .take(MANY_FAILURES);
     for text in shown.map(failure::render).filter(|text| !text.is_empty()) {
         output.say("")?;
         output.say(text.trim_end())?;

@@ -61,8 +61,13 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<String>, Vec<SourceError>> {
             false => path.metadata().map(|_| found.push(path.clone())),
         };
         match listed {
-            Err(cause) => errors.push(SourceError::Unreadable { path: path.clone(), cause }),
-            Ok(()) if found.len() == before => errors.push(SourceError::Empty { path: path.clone() }),
+            Err(cause) => errors.push(SourceError::Unreadable {
+                path: path.clone(),
+                cause,
+            }),
+            Ok(()) if found.len() == before => {
+                errors.push(SourceError::Empty { path: path.clone() })
+            }
             Ok(()) => {}
         }
     }
@@ -75,7 +80,11 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<String>, Vec<SourceError>> {
             None => errors.push(SourceError::NotUnicode { path }),
         }
     }
-    if errors.is_empty() { Ok(files) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(files)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Links to folders are not followed: they could form a ring.
@@ -85,7 +94,10 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
         let path = entry.path();
         if entry.file_type()?.is_dir() {
             search(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             found.push(path);
         }
     }
@@ -94,10 +106,16 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
 
 /// Reads and checks one file.
 pub fn load(file: &str) -> Result<Source, SourceError> {
-    let unreadable = |cause| SourceError::Unreadable { path: PathBuf::from(file), cause };
+    let unreadable = |cause| SourceError::Unreadable {
+        path: PathBuf::from(file),
+        cause,
+    };
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let scenario = Scenario::parse(file, &text).map_err(SourceError::Invalid)?;
-    Ok(Source { file: file.to_owned(), scenario })
+    Ok(Source {
+        file: file.to_owned(),
+        scenario,
+    })
 }
 
 /// Finds, reads and checks; everything that is wrong with any file is told.
@@ -109,7 +127,11 @@ pub(super) fn load_all(paths: &[PathBuf]) -> Result<Vec<Source>, Vec<SourceError
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(sources) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(sources)
+    } else {
+        Err(errors)
+    }
 }
 
 #[cfg(test)]
@@ -121,19 +143,33 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let inner = folder.path().join("inner");
         std::fs::create_dir(&inner).expect("made");
-        for path in [folder.path().join("b.toml"), inner.join("a.toml"), folder.path().join("b.trace")] {
+        for path in [
+            folder.path().join("b.toml"),
+            inner.join("a.toml"),
+            folder.path().join("b.trace"),
+        ] {
             std::fs::write(path, "").expect("written");
         }
         let paths = [folder.path().to_owned(), folder.path().join("b.toml")];
         let found = find(&paths).expect("found");
-        let names: Vec<&str> = found.iter().map(|file| &file[folder.path().as_os_str().len() + 1..]).collect();
+        let names: Vec<&str> = found
+            .iter()
+            .map(|file| &file[folder.path().as_os_str().len() + 1..])
+            .collect();
         assert_eq!(names, ["b.toml", "inner/a.toml"]);
     }
 
     #[test]
     fn what_is_not_there_and_what_is_empty_is_said() {
         let folder = tempfile::tempdir().expect("a folder");
-        let errors = find(&[folder.path().to_owned(), folder.path().join("none.toml")]).expect_err("both are wrong");
-        assert!(matches!(errors[..], [SourceError::Empty { .. }, SourceError::Unreadable { .. }]), "{errors:?}");
+        let errors = find(&[folder.path().to_owned(), folder.path().join("none.toml")])
+            .expect_err("both are wrong");
+        assert!(
+            matches!(
+                errors[..],
+                [SourceError::Empty { .. }, SourceError::Unreadable { .. }]
+            ),
+            "{errors:?}"
+        );
     }
 }

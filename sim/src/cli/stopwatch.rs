@@ -8,12 +8,18 @@ use std::time::{Duration, Instant};
 pub(super) struct Stopwatch(Instant);
 
 impl Stopwatch {
-    #[expect(clippy::disallowed_methods, reason = "how long a person waits is real time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a person waits is real time"
+    )]
     pub(super) fn start() -> Stopwatch {
         Stopwatch(Instant::now())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "how long a person waits is real time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a person waits is real time"
+    )]
     pub(super) fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
@@ -24,7 +30,10 @@ impl Stopwatch {
 }
 
 /// Lets other processes work.
-#[expect(clippy::disallowed_methods, reason = "the parent has nothing to do but to wait for its children")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the parent has nothing to do but to wait for its children"
+)]
 pub(super) fn nap(length: Duration) {
     std::thread::sleep(length);
 }

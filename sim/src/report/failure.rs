@@ -15,7 +15,11 @@ pub fn render(outcome: &Outcome) -> String {
         .collect();
     let inert = match inert.len() {
         0 => String::new(),
-        n => format!("  {} had no effect: {}\n", count(n, "fault"), inert.join(", ")),
+        n => format!(
+            "  {} had no effect: {}\n",
+            count(n, "fault"),
+            inert.join(", ")
+        ),
     };
     match (&outcome.verdict, inert.is_empty()) {
         (Verdict::Pass, true) => String::new(),
@@ -23,21 +27,35 @@ pub fn render(outcome: &Outcome) -> String {
         (verdict, _) => {
             let heading = heading(verdict);
             let detail = indented(&detail(outcome, verdict));
-            format!("{name}: {heading}\n{detail}{inert}  again: {}\n", reproduce(outcome))
+            format!(
+                "{name}: {heading}\n{detail}{inert}  again: {}\n",
+                reproduce(outcome)
+            )
         }
     }
 }
 
 /// The command that runs it again.
 pub fn reproduce(outcome: &Outcome) -> String {
-    let check = if matches!(outcome.verdict, Verdict::NonDeterministic { .. }) { " --check-determinism" } else { "" };
+    let check = if matches!(outcome.verdict, Verdict::NonDeterministic { .. }) {
+        " --check-determinism"
+    } else {
+        ""
+    };
     let file = shell_word(&outcome.scenario);
-    format!("lockstep run {file} --world {} --seed {}{check}", outcome.world, outcome.seed)
+    format!(
+        "lockstep run {file} --world {} --seed {}{check}",
+        outcome.world, outcome.seed
+    )
 }
 
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+@%,:=".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 fn heading(verdict: &Verdict) -> &'static str {
@@ -54,10 +72,12 @@ fn heading(verdict: &Verdict) -> &'static str {
 fn detail(outcome: &Outcome, verdict: &Verdict) -> String {
     let file = &outcome.scenario;
     match verdict {
-        Verdict::Violated { line, step, what } | Verdict::Liveness { line, step, what } => match line {
-            Some(line) => format!("{file}:{line}: {step}\n{what}"),
-            None => format!("{step}\n{what}"),
-        },
+        Verdict::Violated { line, step, what } | Verdict::Liveness { line, step, what } => {
+            match line {
+                Some(line) => format!("{file}:{line}: {step}\n{what}"),
+                None => format!("{step}\n{what}"),
+            }
+        }
         Verdict::NonDeterministic { what } | Verdict::Harness { what } => what.clone(),
         Verdict::Pass | Verdict::Interrupted => String::new(),
     }
@@ -93,9 +113,21 @@ pub(super) mod tests {
     #[test]
     fn a_failure_names_place_reason_idle_faults_and_the_way_back() {
         let what = "seen: failed\nbecause: expired".to_owned();
-        let mut failed = outcome(Verdict::Violated { line: Some(23), step: "expect p1 settled".to_owned(), what });
-        failed.faults.push(Fault { name: "crash".to_owned(), scope: "hub1".to_owned(), effects: 0 });
-        failed.faults.push(Fault { name: "reorg".to_owned(), scope: "chain".to_owned(), effects: 1 });
+        let mut failed = outcome(Verdict::Violated {
+            line: Some(23),
+            step: "expect p1 settled".to_owned(),
+            what,
+        });
+        failed.faults.push(Fault {
+            name: "crash".to_owned(),
+            scope: "hub1".to_owned(),
+            effects: 0,
+        });
+        failed.faults.push(Fault {
+            name: "reorg".to_owned(),
+            scope: "chain".to_owned(),
+            effects: 1,
+        });
         let expected = "scenarios/a.toml in the simulated world: an expectation or a safety invariant was violated\n  \
             scenarios/a.toml:23: expect p1 settled\n  seen: failed\n  because: expired\n  \
             1 fault had no effect: crash (hub1)\n  \
@@ -107,13 +139,19 @@ pub(super) mod tests {
     fn a_pass_is_silent_unless_a_fault_was_idle() {
         let mut passed = outcome(Verdict::Pass);
         assert_eq!(render(&passed), "");
-        passed.faults.push(Fault { name: "crash".to_owned(), scope: "hub1".to_owned(), effects: 0 });
+        passed.faults.push(Fault {
+            name: "crash".to_owned(),
+            scope: "hub1".to_owned(),
+            effects: 0,
+        });
         assert!(render(&passed).contains("no effect: crash (hub1)"));
     }
 
     #[test]
     fn the_command_can_be_pasted() {
-        let mut odd = outcome(Verdict::NonDeterministic { what: String::new() });
+        let mut odd = outcome(Verdict::NonDeterministic {
+            what: String::new(),
+        });
         odd.scenario = "my dir/it's.toml".to_owned();
         assert_eq!(
             reproduce(&odd),

@@ -45,6 +45,9 @@ mod tests {
         let text = render(&[outcome(Verdict::Pass)], &[], 0);
         let value: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(value["outcomes"][0]["verdict"], "pass");
-        assert_eq!(value["outcomes"][0]["reproduce"], "lockstep run scenarios/a.toml --world simulated --seed 7");
+        assert_eq!(
+            value["outcomes"][0]["reproduce"],
+            "lockstep run scenarios/a.toml --world simulated --seed 7"
+        );
     }
 }

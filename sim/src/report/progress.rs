@@ -22,7 +22,13 @@ impl Progress {
     /// For so many runs; it stays hidden if standard error is not a terminal.
     pub fn new(total: usize) -> Progress {
         let shown = std::io::stderr().is_terminal();
-        Progress { shown, total, ended: 0, failed: 0, drawn_after: Duration::ZERO }
+        Progress {
+            shown,
+            total,
+            ended: 0,
+            failed: 0,
+            drawn_after: Duration::ZERO,
+        }
     }
 
     /// One more is over.
@@ -43,12 +49,23 @@ impl Progress {
     }
 
     fn text(&self, running: &[(String, Duration)]) -> String {
-        let failed = if self.failed == 0 { String::new() } else { format!(", {} failed", self.failed) };
+        let failed = if self.failed == 0 {
+            String::new()
+        } else {
+            format!(", {} failed", self.failed)
+        };
         let now = match running {
             [] => String::new(),
             [(name, since), others @ ..] => {
-                let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-                format!(": {name} for {}{others}", duration(since.as_millis() as u64))
+                let others = if others.is_empty() {
+                    String::new()
+                } else {
+                    format!(" and {} more", others.len())
+                };
+                format!(
+                    ": {name} for {}{others}",
+                    duration(since.as_millis() as u64)
+                )
             }
         };
         format!("{} of {} runs{failed}{now}", self.ended, self.total)
@@ -69,10 +86,22 @@ mod tests {
 
     #[test]
     fn it_says_what_runs_and_for_how_long() {
-        let mut progress = Progress { shown: false, total: 3, ended: 0, failed: 0, drawn_after: Duration::ZERO };
+        let mut progress = Progress {
+            shown: false,
+            total: 3,
+            ended: 0,
+            failed: 0,
+            drawn_after: Duration::ZERO,
+        };
         progress.ended(true);
         progress.ended(false);
-        let running = [("a.toml".to_owned(), Duration::from_millis(4_200)), ("b.toml".to_owned(), Duration::ZERO)];
-        assert_eq!(progress.text(&running), "2 of 3 runs, 1 failed: a.toml for 4.2 s and 1 more");
+        let running = [
+            ("a.toml".to_owned(), Duration::from_millis(4_200)),
+            ("b.toml".to_owned(), Duration::ZERO),
+        ];
+        assert_eq!(
+            progress.text(&running),
+            "2 of 3 runs, 1 failed: a.toml for 4.2 s and 1 more"
+        );
     }
 }

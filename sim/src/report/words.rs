@@ -47,8 +47,17 @@ mod tests {
     #[test]
     fn durations_in_the_unit_that_fits() {
         let shown = [999, 1_250, 61_000, 3_660_000, 90_000_000].map(duration);
-        assert_eq!(shown, ["999 ms", "1.2 s", "1 min 01 s", "1 h 01 min", "1 d 01 h"]);
-        assert_eq!([ratio(0, 5), ratio(15, 10), ratio(5, 10), ratio(1_000, 10)], ["-", "1.5x", "0.5x", "100x"]);
-        assert_eq!([short_hash("0123456789abcdef"), short_hash("")], ["0123456789ab", "-"]);
+        assert_eq!(
+            shown,
+            ["999 ms", "1.2 s", "1 min 01 s", "1 h 01 min", "1 d 01 h"]
+        );
+        assert_eq!(
+            [ratio(0, 5), ratio(15, 10), ratio(5, 10), ratio(1_000, 10)],
+            ["-", "1.5x", "0.5x", "100x"]
+        );
+        assert_eq!(
+            [short_hash("0123456789abcdef"), short_hash("")],
+            ["0123456789ab", "-"]
+        );
     }
 }

@@ -21,8 +21,11 @@ const LEFTOVERS: [&str; 6] = [
 
 /// Files that do not open with what they own.
 pub(crate) fn without_header(sources: &[Text]) -> Vec<String> {
-    let bare = sources.iter().filter(|source| !source.text.starts_with("//! "));
-    bare.map(|source| format!("{}: does not open with `//!` and what it owns", source.path)).collect()
+    let bare = sources
+        .iter()
+        .filter(|source| !source.text.starts_with("//! "));
+    bare.map(|source| format!("{}: does not open with `//!` and what it owns", source.path))
+        .collect()
 }
 
 /// Modules that are drawers, as files, folders or inline.
@@ -33,11 +36,17 @@ pub(crate) fn drawers(sources: &[Text]) -> Vec<String> {
         let parts = path.iter().filter_map(|part| part.to_str());
         let inline = source.text.lines().filter_map(|line| {
             let line = line.trim_start();
-            let line = line.strip_prefix("pub ").or(line.strip_prefix("pub(crate) ")).unwrap_or(line);
+            let line = line
+                .strip_prefix("pub ")
+                .or(line.strip_prefix("pub(crate) "))
+                .unwrap_or(line);
             line.strip_prefix("mod ")?.split([' ', ';', '{']).next()
         });
         for name in parts.chain(inline).filter(|name| DRAWERS.contains(name)) {
-            found.push(format!("{}: a module called `{name}` holds anything; name it for what it owns", source.path));
+            found.push(format!(
+                "{}: a module called `{name}` holds anything; name it for what it owns",
+                source.path
+            ));
         }
     }
     found
@@ -45,9 +54,12 @@ pub(crate) fn drawers(sources: &[Text]) -> Vec<String> {
 
 /// Files with too many lines.
 pub(crate) fn too_long(sources: &[Text]) -> Vec<String> {
-    let lines = sources.iter().map(|source| (source, source.text.lines().count()));
+    let lines = sources
+        .iter()
+        .map(|source| (source, source.text.lines().count()));
     let long = lines.filter(|(_, lines)| *lines > LINES_MAX);
-    long.map(|(source, lines)| format!("{}: {lines} lines, at most {LINES_MAX}", source.path)).collect()
+    long.map(|(source, lines)| format!("{}: {lines} lines, at most {LINES_MAX}", source.path))
+        .collect()
 }
 
 /// Marks of unfinished work.
@@ -69,8 +81,16 @@ pub(crate) fn naming_the_harness(sources: &[Text]) -> Vec<String> {
     for source in sources {
         for (number, line) in source.text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            if ["lockstep::", "lockstep_lightning", "madsim"].iter().any(|name| code.contains(name)) {
-                found.push(format!("{}:{}: names the harness: {}", source.path, number + 1, line.trim()));
+            if ["lockstep::", "lockstep_lightning", "madsim"]
+                .iter()
+                .any(|name| code.contains(name))
+            {
+                found.push(format!(
+                    "{}:{}: names the harness: {}",
+                    source.path,
+                    number + 1,
+                    line.trim()
+                ));
             }
         }
     }
@@ -78,7 +98,10 @@ pub(crate) fn naming_the_harness(sources: &[Text]) -> Vec<String> {
 }
 
 fn one(path: &str, text: &str) -> [Text; 1] {
-    [Text { path: path.to_owned(), text: text.to_owned() }]
+    [Text {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    }]
 }
 
 #[test]
@@ -91,7 +114,12 @@ fn a_file_without_header_is_found() {
 #[test]
 fn drawers_are_found_as_files_folders_and_inline() {
     assert!(drawers(&one("sim/src/links.rs", "mod commonplace;")).is_empty());
-    for (path, text) in [("a/utils.rs", ""), ("a/common/mod.rs", ""), ("a.rs", "pub mod helpers;"), ("a.rs", "mod types {")] {
+    for (path, text) in [
+        ("a/utils.rs", ""),
+        ("a/common/mod.rs", ""),
+        ("a.rs", "pub mod helpers;"),
+        ("a.rs", "mod types {"),
+    ] {
         assert_eq!(drawers(&one(path, text)).len(), 1, "{path} {text}");
     }
 }
@@ -99,16 +127,25 @@ fn drawers_are_found_as_files_folders_and_inline() {
 #[test]
 fn long_files_and_leftovers_are_found() {
     assert!(too_long(&one("a.rs", &"x\n".repeat(LINES_MAX))).is_empty());
-    assert_eq!(too_long(&one("a.rs", &"x\n".repeat(LINES_MAX + 1))).len(), 1);
+    assert_eq!(
+        too_long(&one("a.rs", &"x\n".repeat(LINES_MAX + 1))).len(),
+        1
+    );
     for mark in LEFTOVERS {
-        assert_eq!(leftovers(&one("a.rs", &format!("fn f() {{}}\n    {mark}"))).len(), 1, "{mark}");
+        assert_eq!(
+            leftovers(&one("a.rs", &format!("fn f() {{}}\n    {mark}"))).len(),
+            1,
+            "{mark}"
+        );
     }
     assert!(leftovers(&one("a.rs", "fn f() {}")).is_empty());
 }
 
 #[test]
 fn naming_the_harness_is_found() {
-    assert!(naming_the_harness(&one("a.rs", "use lockstep_engine::api; // as madsim does")).is_empty());
+    assert!(
+        naming_the_harness(&one("a.rs", "use lockstep_engine::api; // as madsim does")).is_empty()
+    );
     for text in ["use lockstep::run;", "fn f() { madsim::time::sleep(d) }"] {
         assert_eq!(naming_the_harness(&one("a.rs", text)).len(), 1, "{text}");
     }

@@ -85,6 +85,8 @@ pub(super) fn start_bitcoind(executables: &Executables, dir: &Path, now_secs: u6
     let mut conf = bitcoind::Conf::default();
     conf.wallet = None;
     conf.p2p = P2P::Yes;
+    // Each failed attempt takes the crate 15 s.
+    conf.attempts = 2;
     conf.tmpdir = Some(dir.to_owned());
     conf.args.extend(["-txindex=1", "-printtoconsole=1", "-debuglogfile=0", "-dnsseed=0", "-fixedseeds=0"]);
     // Virtual time leaps: without this bitcoind takes electrs for silent, hangs up, and electrs ends.

@@ -4,14 +4,18 @@
 pub mod backend;
 pub mod chain;
 mod gateway_process;
+pub mod journal_disk;
 pub mod node_process;
 mod ports;
+mod rest;
+mod routes;
 mod stream;
+mod truth;
 
 use super::gateway::{Gateway, GatewayConfig};
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
-    ChannelPlan, ChannelState, HtlcState, LinkTrouble, OfferedHtlc, Reorg, Route, SharedGateway, Truth, TruthSource, World, WorldError, WorldKind,
+    ChannelPlan, ChannelState, HtlcState, LinkTrouble, OfferedHtlc, Reorg, Route, SharedGateway, TruthSource, World, WorldError, WorldKind,
 };
 use crate::faults::Faults;
 use crate::links::{LinkPolicy, Network};
@@ -28,31 +32,23 @@ pub(crate) use gateway_process::webhook_request;
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::BlockId;
-use lockstep_engine::time::{Span, Timestamp};
+use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_host::ports::{LightningNode, Observer, Ports, Store};
 use lockstep_host::store::JournalStore;
-use lockstep_lightning::{ForwardingPolicy, Hop, HtlcDirection, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId};
+use lockstep_lightning::{ForwardingPolicy, HtlcDirection, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId};
 use madsim::runtime::NodeHandle;
 use madsim::time::sleep;
 use node_process::{Directory, NodeProcess, Surroundings};
 use ports::{LinkHttp, OperatorNode, SeededEntropy, VirtualClock};
-use std::collections::BTreeMap;
+use rest::SETTLE_LIMIT;
+use truth::SimulatedTruth;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The name of the engine's endpoint.
 pub const ENGINE: &str = "engine";
-
-/// How often waiting looks again.
-const POLL: Duration = Duration::from_millis(20);
-
-/// All must have been at rest for this long: longer than any message is on its way by default.
-const REST: Duration = Duration::from_millis(200);
-
-/// Longer than any exchange that needs no new block: LDK gives a payment ten seconds, HTTP thirty.
-const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 
 /// Gossip of a few hundred channels takes some virtual minutes.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(1_800);
@@ -216,98 +212,6 @@ impl SimulatedWorld {
         }
     }
 
-    /// What is still under way, in words.
-    fn restless(&self) -> Result<Vec<String>, WorldError> {
-        let mut waiting = Vec::new();
-        let tip = self.backend.tip();
-        if !self.network.is_quiet() {
-            waiting.push("bytes on links".to_owned());
-        }
-        for process in &self.nodes {
-            if let Some(reason) = process.failure() {
-                return Err(WorldError::harness(format!("run node {}", process.name), reason));
-            }
-            let Some(node) = process.running() else { continue };
-            if node.best_blocks().iter().any(|(hash, height)| (*hash, *height) != (tip.hash, tip.height)) {
-                waiting.push(format!("node {} to see block {}", process.name, tip.height));
-            }
-            if !node.quiet() || !process.has_read_all() {
-                waiting.push(format!("node {} to come to rest", process.name));
-            }
-        }
-        if self.gateway.gateway.lock().next_due_ms().is_some_and(|due| due <= virtual_now().0) {
-            waiting.push("the gateway to deliver a webhook".to_owned());
-        }
-        if let Some(service) = &self.running {
-            match service.status()? {
-                Some(status) if status.is_quiet() => {}
-                Some(status) => waiting.push(format!("the engine: {:?}", status.in_flight_effects)),
-                None => waiting.push("the engine to restart".to_owned()),
-            }
-            if service.handle().is_ok_and(|handle| handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(tip)) {
-                waiting.push(format!("the engine to see block {}", tip.height));
-            }
-        }
-        Ok(waiting)
-    }
-
-    /// Waits for a condition; `what` is still missing as long as it gives words.
-    async fn wait_for(&self, limit: Duration, missing: impl Fn(&Self) -> Result<Vec<String>, WorldError>) -> Result<(), WorldError> {
-        let start = madsim::time::Instant::now();
-        loop {
-            let waiting_for = missing(self)?;
-            if waiting_for.is_empty() {
-                return Ok(());
-            }
-            if start.elapsed() >= limit {
-                return Err(WorldError::Unsettled { waited: Span(start.elapsed().as_millis() as u64), waiting_for });
-            }
-            sleep(POLL).await;
-        }
-    }
-
-    /// The hops of a prescribed route to the operator, with what each forwarding node asks (BOLT 7: the policy of the
-    /// channel by which the payment leaves it).
-    fn hops(&self, payer: &str, route: &Route, invoice: &str) -> Result<Vec<Hop>, WorldError> {
-        let unusable = |reason: String| WorldError::refused(payer, "take a route", reason);
-        let payee = self.blueprint.operator.clone().ok_or_else(|| unusable("there is no operator's node".to_owned()))?;
-        let parsed: lightning_invoice::Bolt11Invoice =
-            invoice.parse().map_err(|error| unusable(format!("{error:?}")))?;
-        let mut amount = parsed.amount_milli_satoshis().ok_or_else(|| unusable("the invoice has no amount".to_owned()))?;
-        let mut path: Vec<&str> = vec![payer];
-        path.extend(route.via.iter().map(String::as_str));
-        path.push(&payee);
-        let mut hops = Vec::new();
-        let mut asked: Option<super::ForwardingFees> = None;
-        for pair in path.windows(2).rev() {
-            let (plan, funding) = self
-                .channels
-                .iter()
-                .find(|(plan, _)| [&plan.from, &plan.to].iter().all(|end| pair.contains(&end.as_str())))
-                .ok_or_else(|| unusable(format!("{} and {} have no channel", pair[0], pair[1])))?;
-            let views = self.process(pair[0])?.node()?.channels();
-            let view = views.into_iter().find(|view| view.funding == Some(*funding));
-            let short_channel_id = view
-                .and_then(|view| view.short_channel_id)
-                .ok_or_else(|| unusable(format!("channel {} is not confirmed", plan.name)))?;
-            // What the node at this hop's end keeps and asks for forwarding over the next hop.
-            let (fee_msat, cltv_expiry_delta) = match asked {
-                None => (0, route.final_cltv),
-                Some(fees) => {
-                    let proportional = amount * u64::from(fees.proportional_millionths) / 1_000_000;
-                    let fee = u64::from(fees.base_msat) + proportional;
-                    amount += fee;
-                    (fee, u32::from(fees.cltv_expiry_delta))
-                }
-            };
-            let node_id = self.process(pair[1])?.node()?.node_id();
-            hops.push(Hop { node_id, short_channel_id, fee_msat, cltv_expiry_delta });
-            asked = Some(if plan.from == pair[0] { plan.fees_from } else { plan.fees_to });
-        }
-        hops.reverse();
-        Ok(hops)
-    }
-
     fn channel_state(&self, plan: &ChannelPlan, funding: OutPoint) -> Result<ChannelState, WorldError> {
         for (end, name) in [&plan.from, &plan.to].into_iter().enumerate() {
             let Some(node) = self.process(name)?.running() else { continue };
@@ -388,14 +292,8 @@ impl World for SimulatedWorld {
     fn truth_source(&self) -> Option<Arc<dyn TruthSource>> {
         let operator = self.blueprint.operator.as_ref().and_then(|name| self.process(name).ok()).cloned();
         let scripts = super::keys::wallet_scripts(&self.blueprint.engine.descriptors);
-        Some(Arc::new(SimulatedTruth {
-            backend: self.backend.clone(),
-            operator,
-            gateway: self.gateway.gateway.clone(),
-            scripts,
-            wallet: Mutex::new((u64::MAX, 0)),
-            channels: Mutex::new((0, 0, 0)),
-        }))
+        let gateway = self.gateway.gateway.clone();
+        Some(Arc::new(SimulatedTruth::new(self.backend.clone(), operator, gateway, scripts)))
     }
 
     async fn pass_until(&mut self, at: Timestamp) -> Result<(), WorldError> {
@@ -410,23 +308,7 @@ impl World for SimulatedWorld {
     }
 
     async fn settle(&mut self) -> Result<(), WorldError> {
-        let start = madsim::time::Instant::now();
-        let mut at_rest_since = None;
-        loop {
-            let waiting_for = self.restless()?;
-            let now = madsim::time::Instant::now();
-            if waiting_for.is_empty() {
-                if now - *at_rest_since.get_or_insert(now) >= REST {
-                    return Ok(());
-                }
-            } else {
-                at_rest_since = None;
-                if now - start >= SETTLE_LIMIT {
-                    return Err(WorldError::Unsettled { waited: Span((now - start).as_millis() as u64), waiting_for });
-                }
-            }
-            sleep(POLL).await;
-        }
+        self.come_to_rest().await
     }
 
     async fn tip(&mut self) -> Result<BlockId, WorldError> {
@@ -665,153 +547,10 @@ fn channel_outcome(event: &NodeEvent, id: u128) -> Option<Result<OutPoint, Strin
     }
 }
 
-struct SimulatedTruth {
-    backend: Backend,
-    operator: Option<NodeProcess>,
-    gateway: SharedGateway,
-    scripts: Vec<ScriptBuf>,
-    /// The chain's version and the wallet's total at it.
-    wallet: Mutex<(u64, u64)>,
-    /// As last seen, for while the node is down.
-    channels: Mutex<(u64, u64, u64)>,
-}
-
-impl SimulatedTruth {
-    fn wallet_sat(&self) -> u64 {
-        let version = self.backend.version();
-        let mut cached = self.wallet.lock().expect("no holder panics");
-        if cached.0 != version {
-            *cached = (version, self.backend.read(|chain| unspent_sat(chain, &self.scripts)));
-        }
-        cached.1
-    }
-}
-
-/// Everything unspent on these scripts, mempool included.
-fn unspent_sat(chain: &Chain, scripts: &[ScriptBuf]) -> u64 {
-    let mut coins: BTreeMap<OutPoint, u64> = BTreeMap::new();
-    for script in scripts {
-        coins.extend(chain.unspent(script).into_iter().map(|(outpoint, coin)| (outpoint, coin.out.value.to_sat())));
-    }
-    for entry in chain.mempool() {
-        for (vout, output) in entry.tx.output.iter().enumerate().filter(|(_, o)| scripts.contains(&o.script_pubkey)) {
-            coins.insert(OutPoint::new(entry.txid, vout as u32), output.value.to_sat());
-        }
-    }
-    for entry in chain.mempool() {
-        for input in &entry.tx.input {
-            coins.remove(&input.previous_output);
-        }
-    }
-    coins.values().sum()
-}
-
-impl TruthSource for SimulatedTruth {
-    fn truth(&self) -> Truth {
-        let mut last = self.channels.lock().expect("no holder panics");
-        if let Some(node) = self.operator.as_ref().and_then(NodeProcess::running) {
-            let views = node.channels();
-            let in_htlcs = |direction: HtlcDirection| -> u64 {
-                views.iter().flat_map(|view| &view.htlcs).filter(|h| h.direction == direction).map(|h| h.amount_msat).sum()
-            };
-            let balance = views.iter().map(|view| view.local_balance_msat).sum();
-            *last = (balance, in_htlcs(HtlcDirection::Outgoing), in_htlcs(HtlcDirection::Incoming));
-        }
-        Truth {
-            wallet_sat: self.wallet_sat(),
-            channels_msat: last.0,
-            outgoing_msat: last.1,
-            incoming_msat: last.2,
-            gateway_cents: self.gateway.lock().balance_cents(),
-        }
-    }
-}
-
 /// Opens the journal on a disk in memory that outlives the engine's process.
 pub fn open_memory_store(disk: journal_disk::JournalDisk) -> OpenStore {
     Arc::new(move || {
         disk.lose_unsynced();
         JournalStore::open(disk.clone()).map(|store| Box::new(store) as Box<dyn Store>)
     })
-}
-
-pub mod journal_disk {
-    //! Owns a disk in memory for the journal, with the semantics of a file: what was written and synced stays, what was
-    //! written and not synced is lost when the store is opened anew after a kill.
-
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
-    /// Contents as written, and as of the last sync.
-    #[derive(Debug, Default)]
-    struct Contents {
-        written: Vec<u8>,
-        synced: Vec<u8>,
-        capacity: Option<usize>,
-    }
-
-    /// The disk; clones share it.
-    #[derive(Clone, Debug, Default)]
-    pub struct JournalDisk(Arc<Mutex<Contents>>);
-
-    impl JournalDisk {
-        /// A disk that refuses to grow beyond `bytes`.
-        pub fn with_capacity(bytes: usize) -> JournalDisk {
-            let contents = Contents { capacity: Some(bytes), ..Contents::default() };
-            JournalDisk(Arc::new(Mutex::new(contents)))
-        }
-
-        /// What a kill does: unsynced writes are gone.
-        pub fn lose_unsynced(&self) {
-            let mut contents = self.contents();
-            contents.written = contents.synced.clone();
-        }
-
-        /// A disk of its own with what was synced here, for looking at it while the journal is in use.
-        pub fn copy(&self) -> JournalDisk {
-            let synced = self.contents().synced.clone();
-            JournalDisk(Arc::new(Mutex::new(Contents { written: synced.clone(), synced, capacity: None })))
-        }
-
-        fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
-            self.0.lock().expect("no holder of the disk panics")
-        }
-    }
-
-    impl redb::StorageBackend for JournalDisk {
-        fn len(&self) -> io::Result<u64> {
-            Ok(self.contents().written.len() as u64)
-        }
-
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            let contents = self.contents();
-            let start = offset as usize;
-            let bytes = contents.written.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-            out.copy_from_slice(bytes);
-            Ok(())
-        }
-
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            let mut contents = self.contents();
-            if contents.capacity.is_some_and(|capacity| len as usize > capacity) {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            contents.written.resize(len as usize, 0);
-            Ok(())
-        }
-
-        fn sync_data(&self) -> io::Result<()> {
-            let mut contents = self.contents();
-            contents.synced = contents.written.clone();
-            Ok(())
-        }
-
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            let mut contents = self.contents();
-            let start = offset as usize;
-            let target = contents.written.get_mut(start..start + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-            target.copy_from_slice(data);
-            Ok(())
-        }
-    }
 }

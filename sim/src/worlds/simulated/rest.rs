@@ -1,0 +1,89 @@
+//! Owns waiting in the simulated world: for rest, and for conditions. Does not own the parts that come to rest.
+
+use super::{SimulatedWorld, virtual_now};
+use crate::worlds::WorldError;
+use lockstep_engine::time::Span;
+use madsim::time::sleep;
+use std::time::Duration;
+
+/// How often waiting looks again.
+const POLL: Duration = Duration::from_millis(20);
+
+/// All must have been at rest for this long: longer than any message is on its way by default.
+const REST: Duration = Duration::from_millis(200);
+
+/// Longer than any exchange that needs no new block: LDK gives a payment ten seconds, HTTP thirty.
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(180);
+
+impl SimulatedWorld {
+    /// What is still under way, in words.
+    fn restless(&self) -> Result<Vec<String>, WorldError> {
+        let mut waiting = Vec::new();
+        let tip = self.backend.tip();
+        if !self.network.is_quiet() {
+            waiting.push("bytes on links".to_owned());
+        }
+        for process in &self.nodes {
+            if let Some(reason) = process.failure() {
+                return Err(WorldError::harness(format!("run node {}", process.name), reason));
+            }
+            let Some(node) = process.running() else { continue };
+            if node.best_blocks().iter().any(|(hash, height)| (*hash, *height) != (tip.hash, tip.height)) {
+                waiting.push(format!("node {} to see block {}", process.name, tip.height));
+            }
+            if !node.quiet() || !process.has_read_all() {
+                waiting.push(format!("node {} to come to rest", process.name));
+            }
+        }
+        if self.gateway.gateway.lock().next_due_ms().is_some_and(|due| due <= virtual_now().0) {
+            waiting.push("the gateway to deliver a webhook".to_owned());
+        }
+        if let Some(service) = &self.running {
+            match service.status()? {
+                Some(status) if status.is_quiet() => {}
+                Some(status) => waiting.push(format!("the engine: {:?}", status.in_flight_effects)),
+                None => waiting.push("the engine to restart".to_owned()),
+            }
+            if service.handle().is_ok_and(|handle| handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(tip)) {
+                waiting.push(format!("the engine to see block {}", tip.height));
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Waits for a condition; `what` is still missing as long as it gives words.
+    pub(super) async fn wait_for(&self, limit: Duration, missing: impl Fn(&Self) -> Result<Vec<String>, WorldError>) -> Result<(), WorldError> {
+        let start = madsim::time::Instant::now();
+        loop {
+            let waiting_for = missing(self)?;
+            if waiting_for.is_empty() {
+                return Ok(());
+            }
+            if start.elapsed() >= limit {
+                return Err(WorldError::Unsettled { waited: Span(start.elapsed().as_millis() as u64), waiting_for });
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits, within a limit, until everything has been at rest for a while.
+    pub(super) async fn come_to_rest(&self) -> Result<(), WorldError> {
+        let start = madsim::time::Instant::now();
+        let mut at_rest_since = None;
+        loop {
+            let waiting_for = self.restless()?;
+            let now = madsim::time::Instant::now();
+            if waiting_for.is_empty() {
+                if now - *at_rest_since.get_or_insert(now) >= REST {
+                    return Ok(());
+                }
+            } else {
+                at_rest_since = None;
+                if now - start >= SETTLE_LIMIT {
+                    return Err(WorldError::Unsettled { waited: Span((now - start).as_millis() as u64), waiting_for });
+                }
+            }
+            sleep(POLL).await;
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Owns the truth of the simulated world at any moment: what the chain, the operator's node and the gateway really hold.
+//! Does not own what the ledger says (the engine) nor their comparison (`invariants`).
+
+use super::backend::Backend;
+use super::chain::Chain;
+use super::node_process::NodeProcess;
+use crate::worlds::{SharedGateway, Truth, TruthSource};
+use bitcoin::{OutPoint, ScriptBuf};
+use lockstep_lightning::HtlcDirection;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// Reads the truth off the parts themselves.
+pub(crate) struct SimulatedTruth {
+    backend: Backend,
+    operator: Option<NodeProcess>,
+    gateway: SharedGateway,
+    scripts: Vec<ScriptBuf>,
+    /// The chain's version and the wallet's total at it.
+    wallet: Mutex<(u64, u64)>,
+    /// As last seen, for while the node is down.
+    channels: Mutex<(u64, u64, u64)>,
+}
+
+impl SimulatedTruth {
+    /// Of the operator's node (if there is one), its wallet's scripts and its account.
+    pub(crate) fn new(
+        backend: Backend,
+        operator: Option<NodeProcess>,
+        gateway: SharedGateway,
+        scripts: Vec<ScriptBuf>,
+    ) -> SimulatedTruth {
+        let (wallet, channels) = (Mutex::new((u64::MAX, 0)), Mutex::new((0, 0, 0)));
+        SimulatedTruth { backend, operator, gateway, scripts, wallet, channels }
+    }
+
+    fn wallet_sat(&self) -> u64 {
+        let version = self.backend.version();
+        let mut cached = self.wallet.lock().expect("no holder panics");
+        if cached.0 != version {
+            *cached = (version, self.backend.read(|chain| unspent_sat(chain, &self.scripts)));
+        }
+        cached.1
+    }
+}
+
+/// Everything unspent on these scripts, mempool included.
+fn unspent_sat(chain: &Chain, scripts: &[ScriptBuf]) -> u64 {
+    let mut coins: BTreeMap<OutPoint, u64> = BTreeMap::new();
+    for script in scripts {
+        coins.extend(chain.unspent(script).into_iter().map(|(outpoint, coin)| (outpoint, coin.out.value.to_sat())));
+    }
+    for entry in chain.mempool() {
+        for (vout, output) in entry.tx.output.iter().enumerate().filter(|(_, o)| scripts.contains(&o.script_pubkey)) {
+            coins.insert(OutPoint::new(entry.txid, vout as u32), output.value.to_sat());
+        }
+    }
+    for entry in chain.mempool() {
+        for input in &entry.tx.input {
+            coins.remove(&input.previous_output);
+        }
+    }
+    coins.values().sum()
+}
+
+impl TruthSource for SimulatedTruth {
+    fn truth(&self) -> Truth {
+        let mut last = self.channels.lock().expect("no holder panics");
+        if let Some(node) = self.operator.as_ref().and_then(NodeProcess::running) {
+            let views = node.channels();
+            let in_htlcs = |direction: HtlcDirection| -> u64 {
+                views.iter().flat_map(|view| &view.htlcs).filter(|h| h.direction == direction).map(|h| h.amount_msat).sum()
+            };
+            let balance = views.iter().map(|view| view.local_balance_msat).sum();
+            *last = (balance, in_htlcs(HtlcDirection::Outgoing), in_htlcs(HtlcDirection::Incoming));
+        }
+        Truth {
+            wallet_sat: self.wallet_sat(),
+            channels_msat: last.0,
+            outgoing_msat: last.1,
+            incoming_msat: last.2,
+            gateway_cents: self.gateway.lock().balance_cents(),
+        }
+    }
+}
