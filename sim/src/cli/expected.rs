@@ -3,12 +3,10 @@
 
 use super::files::{self, WriteFailed};
 use crate::report::diff;
+use crate::report::failure::{BOTH_WORLDS, EXPECTED_TRACE};
 use crate::run::outcome::{Outcome, Verdict};
 use std::io;
 use std::path::PathBuf;
-
-/// The step that a differing canonical trace is reported under.
-const STEP: &str = "the canonical trace";
 
 /// Where the expected trace of a scenario file is.
 pub fn path(file: &str) -> PathBuf {
@@ -60,7 +58,7 @@ pub(super) fn enforce(outcome: &mut Outcome) -> bool {
                 "If the change is meant: lockstep run {} --bless, and review it.",
                 outcome.scenario
             );
-            outcome.verdict = differs(format!("{difference}\n{hint}"));
+            outcome.verdict = differs(EXPECTED_TRACE, format!("{difference}\n{hint}"));
         }
         Err(error) => {
             let what = format!(
@@ -83,14 +81,14 @@ pub(super) fn enforce_agreement(simulated: &Outcome, regtest: &mut Outcome) {
         ("the regtest world", &regtest.canonical),
     );
     if let Some(difference) = diff::render((left.0, left.1), (right.0, right.1)) {
-        regtest.verdict = differs(difference);
+        regtest.verdict = differs(BOTH_WORLDS, difference);
     }
 }
 
-fn differs(what: String) -> Verdict {
+fn differs(step: &str, what: String) -> Verdict {
     Verdict::Violated {
         line: None,
-        step: STEP.to_owned(),
+        step: step.to_owned(),
         what,
     }
 }

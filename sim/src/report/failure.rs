@@ -35,18 +35,28 @@ pub fn render(outcome: &Outcome) -> String {
     }
 }
 
-/// The command that runs it again.
+/// The step under which a run is reported whose canonical trace is not the expected one.
+pub const EXPECTED_TRACE: &str = "the expected canonical trace";
+
+/// The step under which a run is reported whose canonical trace is not the other world's.
+pub const BOTH_WORLDS: &str = "the canonical traces of both worlds";
+
+/// The command that runs it again, and checks again what failed.
 pub fn reproduce(outcome: &Outcome) -> String {
-    let check = if matches!(outcome.verdict, Verdict::NonDeterministic { .. }) {
-        " --check-determinism"
-    } else {
-        ""
-    };
-    let file = shell_word(&outcome.scenario);
-    format!(
-        "lockstep run {file} --world {} --seed {}{check}",
-        outcome.world, outcome.seed
-    )
+    let (file, world, seed) = (shell_word(&outcome.scenario), outcome.world, outcome.seed);
+    match &outcome.verdict {
+        // With --seed there is no comparison: the expected trace is that of the scenario's own seed.
+        Verdict::Violated { step, .. } if step == EXPECTED_TRACE => {
+            format!("lockstep run {file} --world {world}")
+        }
+        Verdict::Violated { step, .. } if step == BOTH_WORLDS => {
+            format!("lockstep run {file} --world both --seed {seed}")
+        }
+        Verdict::NonDeterministic { .. } => {
+            format!("lockstep run {file} --world {world} --seed {seed} --check-determinism")
+        }
+        _ => format!("lockstep run {file} --world {world} --seed {seed}"),
+    }
 }
 
 fn shell_word(text: &str) -> String {
@@ -145,6 +155,26 @@ pub(super) mod tests {
             effects: 0,
         });
         assert!(render(&passed).contains("no effect: crash (hub1)"));
+    }
+
+    #[test]
+    fn the_command_checks_again_what_failed() {
+        let differs = |step: &str| {
+            let (step, what) = (step.to_owned(), String::new());
+            reproduce(&outcome(Verdict::Violated {
+                line: None,
+                step,
+                what,
+            }))
+        };
+        assert_eq!(
+            differs(EXPECTED_TRACE),
+            "lockstep run scenarios/a.toml --world simulated"
+        );
+        assert_eq!(
+            differs(BOTH_WORLDS),
+            "lockstep run scenarios/a.toml --world both --seed 7"
+        );
     }
 
     #[test]

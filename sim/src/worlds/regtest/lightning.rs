@@ -4,16 +4,20 @@
 use super::RegtestWorld;
 use super::balances::OpenChannel;
 use super::nodes::{NodeProcess, address, beside, channel_config};
-use super::waits::Patience;
+use super::waits::{POLL, Patience};
 use crate::worlds::{ChannelPlan, WorldError};
 use bitcoin::OutPoint;
 use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
 use ldk_node::{Node, UserChannelId};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Longest wait for a channel's funding or re-establishment, in real time.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Longest wait for a connection, in real time.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Longest wait for gossip after the last reconnection, in real time: LDK's timer of a minute included.
 const GOSSIP_LIMIT: Duration = Duration::from_secs(90);
@@ -137,12 +141,30 @@ impl RegtestWorld {
 
     async fn reconnect(&self, from: &str, to: &str) -> Result<(), WorldError> {
         let (node, peer) = (self.process(from)?.node()?, self.process(to)?.node()?);
-        let at = address(&peer)?;
-        let reconnected = beside(move || {
-            node.disconnect(peer.node_id())?;
-            node.connect(peer.node_id(), at, true)
-        });
-        reconnected.await?.map_err(|error| WorldError::harness(format!("reconnect {from} to {to}"), error))
+        node.disconnect(peer.node_id()).map_err(|error| WorldError::harness(format!("disconnect {from} from {to}"), error))?;
+        let still = || Ok(if is_connected(&peer, &node) { vec![format!("{to} to lose {from}")] } else { Vec::new() });
+        self.patience("gossip to spread", CONNECT_LIMIT).wait(still).await?;
+        self.connect(from, to).await
+    }
+
+    /// Connects two running nodes. Tried again: a node turns away whom it still takes for connected, or who connects
+    /// at the same moment as itself.
+    async fn connect(&self, from: &str, to: &str) -> Result<(), WorldError> {
+        let (node, peer) = (self.process(from)?.node()?, self.process(to)?.node()?);
+        let start = Instant::now();
+        while !(is_connected(&node, &peer) && is_connected(&peer, &node)) {
+            self.cancel.check()?;
+            let (at, dialling, id) = (address(&peer)?, node.clone(), peer.node_id());
+            let connected = beside(move || dialling.connect(id, at, true)).await?;
+            if let Err(error) = connected
+                && start.elapsed() >= CONNECT_LIMIT
+            {
+                return Err(WorldError::harness(format!("connect {from} to {to}"), error));
+            }
+            sleep(POLL).await;
+        }
+        self.waits.add("nodes to connect", start);
+        Ok(())
     }
 
     /// A BOLT 11 invoice of an outside node.
@@ -175,11 +197,10 @@ impl RegtestWorld {
             let Some(other) = [(from, to), (to, from)].into_iter().find(|(end, _)| *end == name).map(|(_, other)| other) else {
                 continue;
             };
-            let Some(peer) = self.process(other)?.running() else { continue };
-            expected += 1;
-            let (node, at) = (node.clone(), address(&peer)?);
-            let connected = beside(move || node.connect(peer.node_id(), at, false)).await?;
-            connected.map_err(|error| WorldError::harness(format!("connect {name} to {other}"), error))?;
+            if self.process(other)?.running().is_some() {
+                expected += 1;
+                self.connect(name, other).await?;
+            }
         }
         let missing = || {
             let usable = node.list_channels().iter().filter(|channel| channel.is_usable).count();
@@ -212,4 +233,8 @@ fn knows(node: &Node, funding: OutPoint) -> bool {
     let own = node.list_channels().into_iter().find(|channel| channel.funding_txo == Some(funding));
     let found = own.and_then(|own| node.network_graph().channel(own.short_channel_id?));
     found.is_some_and(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some())
+}
+
+fn is_connected(node: &Node, to: &Node) -> bool {
+    node.list_peers().iter().any(|peer| peer.node_id == to.node_id() && peer.is_connected)
 }
