@@ -6,7 +6,9 @@ use std::fmt;
 
 /// Why a text is not an identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an identifier: 1 to {MAX_CHARS} of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or digit")]
+#[error(
+    "`{text}` is not an identifier: 1 to {MAX_CHARS} of a-z, 0-9, `-`, `_` and `.`, beginning with a letter or digit"
+)]
 pub struct InvalidId {
     /// What was given.
     pub text: String,
@@ -17,12 +19,18 @@ pub struct InvalidId {
 pub const MAX_CHARS: usize = 35;
 
 fn check(text: &str) -> Result<(), InvalidId> {
-    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
-    let starts_well = text.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let legal =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let starts_well = text
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     if starts_well && text.len() <= MAX_CHARS && text.chars().all(legal) {
         Ok(())
     } else {
-        Err(InvalidId { text: text.to_owned() })
+        Err(InvalidId {
+            text: text.to_owned(),
+        })
     }
 }
 

@@ -6,12 +6,16 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// An amount of bitcoin in millisatoshi (BOLT 2: the unit of HTLCs). 1 sat = 1,000 msat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Msat(pub u64);
 
 /// An amount of bitcoin in satoshi. 1 BTC = 100,000,000 sat.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Sat(pub u64);
 
@@ -30,7 +34,9 @@ impl Currency for Eur {
 }
 
 /// An amount of fiat money in the currency's minor unit (for the euro: cents).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Minor<C: Currency> {
     units: u64,
@@ -41,7 +47,10 @@ pub struct Minor<C: Currency> {
 impl<C: Currency> Minor<C> {
     /// `units` of the minor unit.
     pub const fn new(units: u64) -> Self {
-        Self { units, currency: PhantomData }
+        Self {
+            units,
+            currency: PhantomData,
+        }
     }
 
     /// The number of minor units.
@@ -89,7 +98,11 @@ impl Msat {
 
     /// The exact number of satoshi, if there is no msat remainder.
     pub const fn to_sat_exact(self) -> Option<Sat> {
-        if self.0.is_multiple_of(1_000) { Some(Sat(self.0 / 1_000)) } else { None }
+        if self.0.is_multiple_of(1_000) {
+            Some(Sat(self.0 / 1_000))
+        } else {
+            None
+        }
     }
 
     /// The sum, or `None` on overflow.
@@ -118,12 +131,18 @@ impl Sat {
 impl Quantity {
     /// Bitcoin.
     pub const fn btc(amount: Msat) -> Self {
-        Self { asset: Asset::Btc, units: amount.0 }
+        Self {
+            asset: Asset::Btc,
+            units: amount.0,
+        }
     }
 
     /// Euro.
     pub const fn eur(amount: Minor<Eur>) -> Self {
-        Self { asset: Asset::Eur, units: amount.units() }
+        Self {
+            asset: Asset::Eur,
+            units: amount.units(),
+        }
     }
 
     /// The amount as millisatoshi, if it is bitcoin.

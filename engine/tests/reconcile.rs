@@ -74,9 +74,11 @@ fn told(events: &[Event]) -> Vec<Break> {
         panic!("not reconciled: {events:?}")
     };
     assert_eq!(usize::try_from(*breaks).expect("few"), found.len());
-    let found = found.iter().map(|event| match event {
-        Event::BreakFound { found, .. } => found.clone(),
-        other => panic!("not a break: {other:?}"),
+    let found = found.iter().map(|event| {
+        let Event::BreakFound { found, .. } = event else {
+            panic!("not a break: {event:?}")
+        };
+        found.clone()
     });
     found.collect()
 }

@@ -5,7 +5,10 @@
 //!
 //! This is the one file of the workspace with unsafe code. Only x86-64 Linux is covered; elsewhere nothing is
 //! overridden and `lockstep doctor` says that runs are not bit-exact there.
-#![allow(unsafe_code, reason = "the one named exception: a C function is overridden here")]
+#![allow(
+    unsafe_code,
+    reason = "the one named exception: a C function is overridden here"
+)]
 
 /// Whether the override is in place on this platform.
 pub const ACTIVE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));

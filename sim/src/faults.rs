@@ -27,7 +27,14 @@ impl Faults {
     /// Registers a fault without effect so far.
     pub fn plan(&mut self, name: &str, scope: &str) -> FaultId {
         let id = self.0.len() as u32;
-        self.0.insert(id, Fault { name: name.to_owned(), scope: scope.to_owned(), effects: 0 });
+        self.0.insert(
+            id,
+            Fault {
+                name: name.to_owned(),
+                scope: scope.to_owned(),
+                effects: 0,
+            },
+        );
         FaultId(id)
     }
 
@@ -52,6 +59,10 @@ impl Faults {
 
     /// Those that did nothing.
     pub fn inert(&self) -> Vec<Fault> {
-        self.0.values().filter(|fault| fault.effects == 0).cloned().collect()
+        self.0
+            .values()
+            .filter(|fault| fault.effects == 0)
+            .cloned()
+            .collect()
     }
 }

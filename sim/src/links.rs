@@ -10,6 +10,7 @@
 use crate::faults::{FaultId, Faults};
 use crate::prng::{RootSeed, Stream};
 use crate::trace::{SharedTrace, Subsystem};
+use crate::vtime::simulated_instant;
 use async_channel::{Receiver, Sender};
 use bitcoin::hashes::{Hash, sha256};
 use madsim::runtime::NodeHandle;
@@ -41,7 +42,11 @@ pub struct LinkPolicy {
 impl Default for LinkPolicy {
     /// 5 to 50 ms one way, no loss.
     fn default() -> Self {
-        LinkPolicy { latency_us_min: 5_000, latency_us_max: 50_000, loss_per_million: 0 }
+        LinkPolicy {
+            latency_us_min: 5_000,
+            latency_us_max: 50_000,
+            loss_per_million: 0,
+        }
     }
 }
 
@@ -109,12 +114,21 @@ pub struct Outgoing {
 }
 
 fn pair(a: &str, b: &str) -> (String, String) {
-    if a <= b { (a.to_owned(), b.to_owned()) } else { (b.to_owned(), a.to_owned()) }
+    if a <= b {
+        (a.to_owned(), b.to_owned())
+    } else {
+        (b.to_owned(), a.to_owned())
+    }
 }
 
 impl Network {
     /// A network without connections. Bytes are carried by tasks of `carrier`, which is never killed.
-    pub fn new(seed: RootSeed, carrier: NodeHandle, trace: SharedTrace, faults: Arc<Mutex<Faults>>) -> Network {
+    pub fn new(
+        seed: RootSeed,
+        carrier: NodeHandle,
+        trace: SharedTrace,
+        faults: Arc<Mutex<Faults>>,
+    ) -> Network {
         let state = State {
             seed,
             draws: BTreeMap::new(),
@@ -127,11 +141,17 @@ impl Network {
             on_the_way: 0,
             faults,
         };
-        Network { state: Arc::new(Mutex::new(state)), carrier, trace }
+        Network {
+            state: Arc::new(Mutex::new(state)),
+            carrier,
+            trace,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the network's state panics")
+        self.state
+            .lock()
+            .expect("no holder of the network's state panics")
     }
 
     /// Sets the quality of the link between two endpoints.
@@ -143,18 +163,36 @@ impl Network {
     pub fn connect(&self, from: &str, to: &str) -> Result<(End, End), ConnectError> {
         let mut state = self.state();
         if let Some(fault) = state.partitions.get(&pair(from, to)) {
-            state.faults.lock().expect("no holder panics").had_effect(*fault);
-            return Err(ConnectError::Partitioned { from: from.to_owned(), to: to.to_owned() });
+            state
+                .faults
+                .lock()
+                .expect("no holder panics")
+                .had_effect(*fault);
+            return Err(ConnectError::Partitioned {
+                from: from.to_owned(),
+                to: to.to_owned(),
+            });
         }
-        if let Some(down) = [from, to].into_iter().find(|name| state.down.contains(*name)) {
-            return Err(ConnectError::Down { to: down.to_owned() });
+        if let Some(down) = [from, to]
+            .into_iter()
+            .find(|name| state.down.contains(*name))
+        {
+            return Err(ConnectError::Down {
+                to: down.to_owned(),
+            });
         }
         let connection = state.next_connection;
         state.next_connection += 1;
         let (there, there_sink) = self.direction(connection, from, to);
         let (back, back_sink) = self.direction(connection, to, from);
         let ends = [from.to_owned(), to.to_owned()];
-        state.connections.insert(connection, Connection { ends, closers: [there_sink.0, back_sink.0] });
+        state.connections.insert(
+            connection,
+            Connection {
+                ends,
+                closers: [there_sink.0, back_sink.0],
+            },
+        );
         let end = |outgoing, incoming, from: &str, to: &str| End {
             outgoing,
             incoming,
@@ -162,20 +200,34 @@ impl Network {
             network: self.clone(),
             connection,
         };
-        Ok((end(there, back_sink.1, from, to), end(back, there_sink.1, to, from)))
+        Ok((
+            end(there, back_sink.1, from, to),
+            end(back, there_sink.1, to, from),
+        ))
     }
 
     /// One direction of a connection: what is put into the first channel comes out of the second one later.
-    #[allow(clippy::type_complexity, reason = "two channels, named at the only two call sites")]
+    #[allow(
+        clippy::type_complexity,
+        reason = "two channels, named at the only two call sites"
+    )]
     fn direction(
         &self,
         connection: u64,
         from: &str,
         to: &str,
-    ) -> (Sender<(Instant, Vec<u8>)>, (Sender<Vec<u8>>, Receiver<Vec<u8>>)) {
-        let (sender, on_the_way) = async_channel::bounded::<(Instant, Vec<u8>)>(MAX_CHUNKS_ON_THE_WAY);
+    ) -> (
+        Sender<(Instant, Vec<u8>)>,
+        (Sender<Vec<u8>>, Receiver<Vec<u8>>),
+    ) {
+        let (sender, on_the_way) =
+            async_channel::bounded::<(Instant, Vec<u8>)>(MAX_CHUNKS_ON_THE_WAY);
         let (sink, arrived) = async_channel::bounded(MAX_CHUNKS_ON_THE_WAY);
-        let carrying = Carrying { network: self.clone(), connection, path: (from.to_owned(), to.to_owned()) };
+        let carrying = Carrying {
+            network: self.clone(),
+            connection,
+            path: (from.to_owned(), to.to_owned()),
+        };
         self.carrier.spawn(carrying.run(on_the_way, sink.clone()));
         (sender, (sink, arrived))
     }
@@ -183,13 +235,19 @@ impl Network {
     /// Draws when a chunk sent now arrives; `None` if it is lost.
     fn arrival(&self, from: &str, to: &str) -> Option<Instant> {
         let mut state = self.state();
-        let policy = *state.policies.get(&pair(from, to)).unwrap_or(&state.default_policy);
+        let policy = *state
+            .policies
+            .get(&pair(from, to))
+            .unwrap_or(&state.default_policy);
         let name = format!("link/{from}>{to}");
         let seed = state.seed;
-        let draws = state.draws.entry(name.clone()).or_insert_with(|| seed.stream(&name));
+        let draws = state
+            .draws
+            .entry(name.clone())
+            .or_insert_with(|| seed.stream(&name));
         let latency = draws.between(policy.latency_us_min, policy.latency_us_max);
         let lost = policy.loss_per_million > 0 && draws.chance(policy.loss_per_million);
-        (!lost).then(|| Instant::now() + Duration::from_micros(latency))
+        (!lost).then(|| simulated_instant() + Duration::from_micros(latency))
     }
 
     /// One-way latency between two endpoints that exchange no byte stream (a local backend's notifications).
@@ -204,8 +262,14 @@ impl Network {
 
     fn is_partitioned(&self, from: &str, to: &str) -> bool {
         let state = self.state();
-        let Some(fault) = state.partitions.get(&pair(from, to)) else { return false };
-        state.faults.lock().expect("no holder panics").had_effect(*fault);
+        let Some(fault) = state.partitions.get(&pair(from, to)) else {
+            return false;
+        };
+        state
+            .faults
+            .lock()
+            .expect("no holder panics")
+            .had_effect(*fault);
         true
     }
 
@@ -238,7 +302,12 @@ impl Network {
 
     fn reset_where(&self, concerns: impl Fn(&Connection) -> bool) -> usize {
         let mut state = self.state();
-        let ids: Vec<u64> = state.connections.iter().filter(|(_, c)| concerns(c)).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = state
+            .connections
+            .iter()
+            .filter(|(_, c)| concerns(c))
+            .map(|(id, _)| *id)
+            .collect();
         for id in &ids {
             if let Some(connection) = state.connections.remove(id) {
                 connection.closers.iter().for_each(|closer| {
@@ -261,7 +330,10 @@ impl Network {
     pub fn is_quiet(&self) -> bool {
         let state = self.state();
         state.on_the_way == 0
-            && state.connections.values().all(|connection| connection.closers.iter().all(Sender::is_empty))
+            && state
+                .connections
+                .values()
+                .all(|connection| connection.closers.iter().all(Sender::is_empty))
     }
 }
 
@@ -296,9 +368,9 @@ impl Carrying {
 
     /// Waits while the path is partitioned; false when it was held for too long.
     async fn pass_partition(&self) -> bool {
-        let since = Instant::now();
+        let since = simulated_instant();
         while self.network.is_partitioned(&self.path.0, &self.path.1) {
-            if since.elapsed() >= RESET_AFTER_HELD {
+            if simulated_instant() - since >= RESET_AFTER_HELD {
                 return false;
             }
             sleep(HEAL_POLL).await;
@@ -309,7 +381,10 @@ impl Carrying {
     fn record(&self, chunk: &[u8]) {
         let hash = sha256::Hash::hash(chunk).to_string();
         let event = serde_json::json!({ "to": self.path.1, "bytes": chunk.len(), "sha256": hash });
-        self.network.trace.lock().record(Subsystem::Links, &self.path.0, event);
+        self.network
+            .trace
+            .lock()
+            .record(Subsystem::Links, &self.path.0, event);
     }
 }
 

@@ -64,7 +64,8 @@ mod tests {
     #[test]
     fn between_reaches_both_ends() {
         let mut stream = RootSeed(7).stream("ends");
-        let drawn: std::collections::BTreeSet<u64> = (0..200).map(|_| stream.between(3, 5)).collect();
+        let drawn: std::collections::BTreeSet<u64> =
+            (0..200).map(|_| stream.between(3, 5)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
     }
 }

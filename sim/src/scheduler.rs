@@ -13,11 +13,16 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// A process has had its simulation already.
 #[derive(Debug, thiserror::Error)]
-#[error("this process has run a simulation already; each one needs a fresh process to be repeatable")]
+#[error(
+    "this process has run a simulation already; each one needs a fresh process to be repeatable"
+)]
 pub struct AlreadyStarted;
 
 /// Runs `body` as the simulation of this process, to its end.
-pub fn simulate<F: Future>(seed: RootSeed, body: impl FnOnce() -> F) -> Result<F::Output, AlreadyStarted> {
+pub fn simulate<F: Future>(
+    seed: RootSeed,
+    body: impl FnOnce() -> F,
+) -> Result<F::Output, AlreadyStarted> {
     if STARTED.swap(true, Ordering::SeqCst) {
         return Err(AlreadyStarted);
     }

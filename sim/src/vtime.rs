@@ -1,11 +1,18 @@
-//! Owns virtual time as the harness counts it: the scenario's start is zero. Does not own any clock.
+//! Owns virtual time as the harness counts it: the scenario's start is zero; and the reading of a simulation's clock.
+//! Does not own the clock (madsim does).
 
 use lockstep_engine::time::Timestamp;
 use std::fmt;
+use std::time::Instant;
 
 /// Milliseconds since the scenario's start (after warm-up).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Offset(pub u64);
+
+/// The simulation's clock. Panics outside of a simulation.
+pub fn simulated_instant() -> Instant {
+    madsim::time::TimeHandle::current().now_instant()
+}
 
 /// Turns offsets into points in time and back.
 #[derive(Clone, Copy, Debug)]

@@ -16,14 +16,18 @@ use lockstep_engine::policy::Policy;
 use lockstep_host::ports::{Store, StoreError};
 use std::collections::BTreeMap;
 
-/// Bug; scenario below `tests/planted`; what the verdict names (docs/INVARIANTS.md), or the step that notices.
+/// Bug; scenario below `tests/planted`; what the verdict names (docs/INVARIANTS.md).
 const TABLE: [(Bug, &str, &str); 8] = [
     (
         Bug::UnbalancedPosting,
         "charge",
         "invariant `ledger-zero-sum`",
     ),
-    (Bug::ForgetHoldRelease, "rejected", "o2"),
+    (
+        Bug::ForgetHoldRelease,
+        "rejected",
+        "invariant `no-stale-hold`",
+    ),
     (
         Bug::PayTwiceOnRetry,
         "lost-response",

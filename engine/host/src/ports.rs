@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use lockstep_engine::api::{Engine, Input, Output, Refusal};
 use lockstep_engine::id::IdempotencyKey;
 use lockstep_engine::money::Msat;
-use lockstep_engine::rail::{BlockId, ChainView, Entropy, Fact, HttpFailure, HttpRequest, LightningFailure};
+use lockstep_engine::rail::{
+    BlockId, ChainView, Entropy, Fact, HttpFailure, HttpRequest, LightningFailure,
+};
 use lockstep_engine::time::Timestamp;
 use std::sync::Arc;
 
@@ -54,7 +56,10 @@ pub trait ChainSource: Send + Sync {
     ) -> BoxFuture<'static, Result<ChainView, ChainUnavailable>>;
 
     /// Hands a transaction to the network. A transaction that the backend knows already is a success.
-    fn broadcast(&self, transaction: Transaction) -> BoxFuture<'static, Result<Txid, BroadcastError>>;
+    fn broadcast(
+        &self,
+        transaction: Transaction,
+    ) -> BoxFuture<'static, Result<Txid, BroadcastError>>;
 
     /// Completes when anything may have changed since the latest call of `view` (or since creation).
     fn changed(&self) -> BoxFuture<'static, ()>;
@@ -247,16 +252,38 @@ pub enum LightningEvent {
 impl From<LightningEvent> for Fact {
     fn from(event: LightningEvent) -> Fact {
         match event {
-            LightningEvent::Held { payment_hash, amount_msat, claim_deadline_height } => {
-                Fact::LightningHeld { payment_hash, amount_msat, claim_deadline_height }
-            }
-            LightningEvent::Received { payment_hash, amount_msat } => {
-                Fact::LightningReceived { payment_hash, amount_msat }
-            }
-            LightningEvent::Sent { payment_hash, preimage, fee_msat } => {
-                Fact::LightningSent { payment_hash, preimage, fee_msat }
-            }
-            LightningEvent::Failed { payment_hash, reason } => Fact::LightningFailed { payment_hash, reason },
+            LightningEvent::Held {
+                payment_hash,
+                amount_msat,
+                claim_deadline_height,
+            } => Fact::LightningHeld {
+                payment_hash,
+                amount_msat,
+                claim_deadline_height,
+            },
+            LightningEvent::Received {
+                payment_hash,
+                amount_msat,
+            } => Fact::LightningReceived {
+                payment_hash,
+                amount_msat,
+            },
+            LightningEvent::Sent {
+                payment_hash,
+                preimage,
+                fee_msat,
+            } => Fact::LightningSent {
+                payment_hash,
+                preimage,
+                fee_msat,
+            },
+            LightningEvent::Failed {
+                payment_hash,
+                reason,
+            } => Fact::LightningFailed {
+                payment_hash,
+                reason,
+            },
         }
     }
 }
@@ -264,13 +291,19 @@ impl From<LightningEvent> for Fact {
 /// Our Lightning node.
 pub trait LightningNode: Send + Sync {
     /// Makes a BOLT 11 invoice. Asked twice, it may make two; only the one that is journaled is ever shown to a payer.
-    fn create_invoice(&self, order: InvoiceOrder) -> BoxFuture<'static, Result<String, LightningError>>;
+    fn create_invoice(
+        &self,
+        order: InvoiceOrder,
+    ) -> BoxFuture<'static, Result<String, LightningError>>;
 
     /// Pays an invoice. Idempotent by payment hash: see [`PayTaken`].
     fn pay(&self, order: PayOrder) -> BoxFuture<'static, Result<PayTaken, PayError>>;
 
     /// Claims a held payment. Idempotent.
-    fn claim_held(&self, order: ClaimOrder) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>>;
+    fn claim_held(
+        &self,
+        order: ClaimOrder,
+    ) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>>;
 
     /// Fails a held payment back. Idempotent; success also if nothing is held on that hash any more.
     fn fail_held(&self, order: FailOrder) -> BoxFuture<'static, Result<(), LightningUnavailable>>;
@@ -313,7 +346,10 @@ pub trait HttpTransport: Send + Sync {
 pub trait Signer: Send + Sync {
     /// Signs the wallet's inputs of a PSBT (BIP 174, base64); the inner error is a refusal in words. Signing the same
     /// PSBT twice is harmless: it spends the same outputs.
-    fn sign(&self, psbt: String) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>>;
+    fn sign(
+        &self,
+        psbt: String,
+    ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>>;
 }
 
 /// The signer could not be asked.
@@ -371,7 +407,14 @@ pub trait Observer: Send + Sync {
 
     /// Recovery has stepped through record `seq` of the journal again (or for the first time, if the process was killed
     /// between journal and step).
-    fn on_replayed(&self, seq: u64, at: Timestamp, input: &Input, output: &Output, engine: &Engine) {
+    fn on_replayed(
+        &self,
+        seq: u64,
+        at: Timestamp,
+        input: &Input,
+        output: &Output,
+        engine: &Engine,
+    ) {
         let _ = (seq, at, input, output, engine);
     }
 
@@ -379,7 +422,12 @@ pub trait Observer: Send + Sync {
     fn on_refused(&self, at: Timestamp, input: &Input, refusal: &Refusal);
 
     /// An exchange with the gateway ended.
-    fn on_exchange(&self, at: Timestamp, call: &GatewayCall, answer: &Result<HttpResponse, HttpFailure>);
+    fn on_exchange(
+        &self,
+        at: Timestamp,
+        call: &GatewayCall,
+        answer: &Result<HttpResponse, HttpFailure>,
+    );
 }
 
 /// Observes nothing.

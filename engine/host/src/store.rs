@@ -8,7 +8,8 @@
 use crate::ports::{Store, StoreError};
 use redb::backends::FileBackend;
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError,
+    Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, StorageError,
+    TableDefinition, TableError,
 };
 use std::fs::OpenOptions;
 use std::io;
@@ -45,7 +46,10 @@ impl JournalStore {
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(backend)
             .map_err(|cause| on_database("opening the database", cause))?;
-        Ok(Self { database, appended: Vec::new() })
+        Ok(Self {
+            database,
+            appended: Vec::new(),
+        })
     }
 
     fn write(&self) -> Result<(), redb::Error> {
@@ -85,33 +89,44 @@ impl Store for JournalStore {
         if self.appended.is_empty() {
             return Ok(());
         }
-        self.write().map_err(|cause| on_redb("writing the journal", cause))?;
+        self.write()
+            .map_err(|cause| on_redb("writing the journal", cause))?;
         self.appended.clear();
         Ok(())
     }
 
     fn read_all(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.read().map_err(|cause| on_redb("reading the journal", cause))
+        self.read()
+            .map_err(|cause| on_redb("reading the journal", cause))
     }
 }
 
 fn on_io(during: &'static str, cause: io::Error) -> StoreError {
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace { during },
-        _ => StoreError::Failed { during, cause: Box::new(cause) },
+        _ => StoreError::Failed {
+            during,
+            cause: Box::new(cause),
+        },
     }
 }
 
 fn on_database(during: &'static str, cause: DatabaseError) -> StoreError {
     match cause {
         DatabaseError::Storage(StorageError::Io(cause)) => on_io(during, cause),
-        other => StoreError::Failed { during, cause: Box::new(other) },
+        other => StoreError::Failed {
+            during,
+            cause: Box::new(other),
+        },
     }
 }
 
 fn on_redb(during: &'static str, cause: redb::Error) -> StoreError {
     match cause {
         redb::Error::Io(cause) => on_io(during, cause),
-        other => StoreError::Failed { during, cause: Box::new(other) },
+        other => StoreError::Failed {
+            during,
+            cause: Box::new(other),
+        },
     }
 }

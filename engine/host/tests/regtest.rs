@@ -37,7 +37,10 @@ fn start(executable: &str, directory: &Path, port: u16, p2p: u16) -> Process {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("port")
+        .port()
 }
 
 async fn up(rpc: &BitcoindRpc) {
@@ -52,7 +55,9 @@ async fn up(rpc: &BitcoindRpc) {
 
 fn anyone_can_spend() -> (ScriptBuf, String) {
     let script = ScriptBuf::new_p2wsh(&WScriptHash::hash(&[0x51]));
-    let address = Address::from_script(&script, Network::Regtest).expect("address").to_string();
+    let address = Address::from_script(&script, Network::Regtest)
+        .expect("address")
+        .to_string();
     (script, address)
 }
 
@@ -68,7 +73,10 @@ fn the_client_mines_reads_and_reorganises() {
     let cookie = Authentication::Cookie(directory.path().join("regtest").join(".cookie"));
     let rpc = BitcoindRpc::new(format!("127.0.0.1:{port}"), cookie);
     let (script, address) = anyone_can_spend();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         up(&rpc).await;
         rpc.set_mock_time(1_700_000_000).await.expect("clock");
@@ -82,21 +90,46 @@ fn the_client_mines_reads_and_reorganises() {
         assert_eq!(rpc.raw_mempool().await, Ok(Vec::new()));
         assert_eq!(rpc.mempool_info().await.expect("numbers").size, 0);
         let refused = rpc.send_raw_transaction(coinbase).await;
-        assert!(matches!(refused, Err(RpcError::Answered { code: -26 | -27, .. })), "{refused:?}");
+        assert!(
+            matches!(
+                refused,
+                Err(RpcError::Answered {
+                    code: -26 | -27,
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
         rpc.invalidate_block(hashes[2]).await.expect("leaves");
         assert_eq!(rpc.best_block_hash().await, Ok(hashes[1]));
         rpc.reconsider_block(hashes[2]).await.expect("returns");
-        assert_eq!(rpc.submit_block(&block).await, Ok(Some("duplicate".to_owned())));
+        assert_eq!(
+            rpc.submit_block(&block).await,
+            Ok(Some("duplicate".to_owned()))
+        );
         assert_eq!(rpc.best_block_hash().await, Ok(hashes[2]));
     });
-    let password = Authentication::UserPassword { user: "nobody".to_owned(), password: "wrong".to_owned() };
+    let password = Authentication::UserPassword {
+        user: "nobody".to_owned(),
+        password: "wrong".to_owned(),
+    };
     let stranger = BitcoindRpc::new(format!("127.0.0.1:{port}"), password);
     let refused = runtime.block_on(stranger.block_count());
-    assert_eq!(refused, Err(RpcError::NotAuthorised { method: "getblockcount" }));
+    assert_eq!(
+        refused,
+        Err(RpcError::NotAuthorised {
+            method: "getblockcount"
+        })
+    );
 }
 
 /// Asks until the server shows `tip`: electrs follows bitcoind with a delay.
-async fn view_at(chain: &ElectrsChain, script: &ScriptBuf, known: &[BlockId], tip: BlockId) -> ChainView {
+async fn view_at(
+    chain: &ElectrsChain,
+    script: &ScriptBuf,
+    known: &[BlockId],
+    tip: BlockId,
+) -> ChainView {
     let mut answer = None;
     for _ in 0..200 {
         let view = chain.view(vec![script.clone()], known.to_vec()).await;
@@ -111,7 +144,8 @@ async fn view_at(chain: &ElectrsChain, script: &ScriptBuf, known: &[BlockId], ti
 
 #[test]
 fn a_view_follows_the_chain_through_a_reorganisation() {
-    let (Ok(bitcoind), Ok(electrs)) = (std::env::var("BITCOIND_EXE"), std::env::var("ELECTRS_EXE")) else {
+    let (Ok(bitcoind), Ok(electrs)) = (std::env::var("BITCOIND_EXE"), std::env::var("ELECTRS_EXE"))
+    else {
         eprintln!("skipped: BITCOIND_EXE and ELECTRS_EXE name no executables");
         return;
     };
@@ -119,9 +153,15 @@ fn a_view_follows_the_chain_through_a_reorganisation() {
     let (rpc_port, p2p, electrum) = (free_port(), free_port(), free_port());
     let _bitcoind = start(&bitcoind, directory.path(), rpc_port, p2p);
     let cookie = directory.path().join("regtest").join(".cookie");
-    let rpc = BitcoindRpc::new(format!("127.0.0.1:{rpc_port}"), Authentication::Cookie(cookie.clone()));
+    let rpc = BitcoindRpc::new(
+        format!("127.0.0.1:{rpc_port}"),
+        Authentication::Cookie(cookie.clone()),
+    );
     let (script, address) = anyone_can_spend();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         up(&rpc).await;
         let mined = rpc.generate_to_address(2, &address).await.expect("mines");

@@ -55,12 +55,20 @@ impl Disk {
     fn after_power_cut(&self) -> Disk {
         let state = self.state();
         let reached = matches!(state.fault, Some(Fault::TornLast(_)));
-        let mut left = if reached { state.written.clone() } else { state.synced.clone() };
+        let mut left = if reached {
+            state.written.clone()
+        } else {
+            state.synced.clone()
+        };
         if let Some((offset, bytes)) = &state.torn {
             left.resize(left.len().max(offset + bytes.len()), 0);
             left[*offset..offset + bytes.len()].copy_from_slice(bytes);
         }
-        Disk(Arc::new(Mutex::new(DiskState { written: left.clone(), synced: left, ..DiskState::default() })))
+        Disk(Arc::new(Mutex::new(DiskState {
+            written: left.clone(),
+            synced: left,
+            ..DiskState::default()
+        })))
     }
 }
 
@@ -159,7 +167,10 @@ fn filled(count: u64) -> (Disk, JournalStore) {
 }
 
 fn read_after_power_cut(disk: &Disk) -> Vec<Vec<u8>> {
-    JournalStore::open(disk.after_power_cut()).expect("reopens").read_all().expect("reads")
+    JournalStore::open(disk.after_power_cut())
+        .expect("reopens")
+        .read_all()
+        .expect("reads")
 }
 
 #[test]
@@ -201,7 +212,9 @@ fn add_on(fault: Fault) -> (bool, Vec<Vec<u8>>) {
 
 #[test]
 fn every_write_of_an_append_can_fail_or_tear() {
-    for (number, fault) in (1..).flat_map(|nth| [(nth, Fault::Write(nth)), (nth, Fault::TornWrite(nth))]) {
+    for (number, fault) in
+        (1..).flat_map(|nth| [(nth, Fault::Write(nth)), (nth, Fault::TornWrite(nth))])
+    {
         let (acknowledged, left) = add_on(fault);
         if acknowledged {
             assert_eq!(left, records(4), "{fault:?} came too late to matter");
@@ -216,7 +229,11 @@ fn every_write_of_an_append_can_fail_or_tear() {
 fn a_write_torn_after_others_reached_the_disk_leaves_all_or_nothing() {
     for nth in 1.. {
         let (acknowledged, left) = add_on(Fault::TornLast(nth));
-        assert!(left == records(4) || (!acknowledged && left == records(3)), "write {nth} left {}", left.len());
+        assert!(
+            left == records(4) || (!acknowledged && left == records(3)),
+            "write {nth} left {}",
+            left.len()
+        );
         if acknowledged {
             assert!(nth > 1, "the fault never struck");
             return;
@@ -255,5 +272,8 @@ fn after_a_failure_nothing_is_acknowledged_until_the_store_is_opened_anew() {
     assert!(add(&mut store, 3).is_err());
     disk.break_with(Fault::Sync(usize::MAX));
     disk.state().dead = false;
-    assert!(add(&mut store, 4).is_err(), "a record after a hole would be acknowledged");
+    assert!(
+        add(&mut store, 4).is_err(),
+        "a record after a hole would be acknowledged"
+    );
 }

@@ -34,6 +34,10 @@ impl Day {
     }
 
     /// Seconds since 1970 at which it begins.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "a year has four digits: nothing comes near 64 bits"
+    )]
     pub fn begins_at_secs(self) -> i64 {
         // Days before the year, counted from 0000-03-01, so that the leap day comes last.
         let (year, month) = match self.month {
@@ -47,6 +51,10 @@ impl Day {
     }
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "at most four decimal digits fit 16 bits"
+)]
 fn read_day(text: &str) -> Option<Day> {
     let bytes = text.as_bytes();
     let digits = |range: std::ops::Range<usize>| {
@@ -246,7 +254,7 @@ pub fn parse_report(asked: Day, status: u16, body: &str) -> Result<Report, Repor
         .iter()
         .map(|entry| i128::from(entry.amount_cents))
         .sum();
-    if i128::from(opening_cents) + entries_cents != i128::from(closing_cents) {
+    if i128::from(opening_cents).checked_add(entries_cents) != Some(i128::from(closing_cents)) {
         return Err(ReportRefused::WrongSum {
             opening_cents,
             entries_cents,
@@ -264,6 +272,7 @@ pub fn parse_report(asked: Day, status: u16, body: &str) -> Result<Report, Repor
 
 fn check_entries(day: Day, entries: &[Entry]) -> Result<(), ReportRefused> {
     let begin = day.begins_at_secs();
+    let end = begin.saturating_add(SECONDS_PER_DAY);
     let mut ids = BTreeSet::new();
     for entry in entries {
         let impossible = |reason| {
@@ -286,7 +295,7 @@ fn check_entries(day: Day, entries: &[Entry]) -> Result<(), ReportRefused> {
             }
             EntryKind::Transfer | EntryKind::Return | EntryKind::Deposit => {}
         }
-        if !(begin..begin + SECONDS_PER_DAY).contains(&entry.booked_at_secs) {
+        if !(begin..end).contains(&entry.booked_at_secs) {
             return impossible("it was booked on another day");
         }
     }

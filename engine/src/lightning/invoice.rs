@@ -156,6 +156,10 @@ fn expiry(invoice: &Bolt11Invoice) -> Timestamp {
 }
 
 /// BOLT 11 has one prefix for every testnet. Simnet is none of ours.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "another crate's enum, open for new variants"
+)]
 const fn is_of(network: Network, currency: &Currency) -> bool {
     match network {
         Network::Bitcoin => matches!(currency, Currency::Bitcoin),

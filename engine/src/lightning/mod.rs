@@ -15,7 +15,9 @@ const MILLION: u128 = 1_000_000;
 /// The most to spend on routing fees: `proportional_ppm` parts per million of the amount, rounded up, but at least
 /// `floor` (small payments meet base fees, which do not shrink with the amount; BOLT 7).
 pub fn max_fee(amount: Msat, floor: Msat, proportional_ppm: u32) -> Msat {
-    let proportional = (u128::from(amount.0) * u128::from(proportional_ppm)).div_ceil(MILLION);
+    let proportional = u128::from(amount.0)
+        .saturating_mul(u128::from(proportional_ppm))
+        .div_ceil(MILLION);
     Msat(u64::try_from(proportional).unwrap_or(u64::MAX).max(floor.0))
 }
 

@@ -10,6 +10,7 @@ use super::draws::Draws;
 use crate::money::Sat;
 use crate::rail::Entropy;
 use bdk_wallet::KeychainKind;
+use bdk_wallet::coin_selection::{BranchAndBoundCoinSelection, LargestFirstCoinSelection};
 use bdk_wallet::error::CreateTxError;
 use bdk_wallet::miniscript::psbt::PsbtExt;
 use bitcoin::{Amount, FeeRate, OutPoint, Psbt, ScriptBuf, Transaction, Txid};
@@ -223,7 +224,9 @@ impl Onchain {
 
     fn select(&mut self, order: &BuildOrder, change: ScriptBuf) -> Result<Psbt, BuildRefused> {
         let unspendable = self.unspendable().into_iter().collect();
-        let mut builder = self.wallet.build_tx();
+        // Falls back on the largest coins, not on a draw: which coins pay for an order follows from the coins alone.
+        let selection = BranchAndBoundCoinSelection::<LargestFirstCoinSelection>::default();
+        let mut builder = self.wallet.build_tx().coin_selection(selection);
         builder
             .add_recipient(order.script.clone(), Amount::from_sat(order.amount_sat.0))
             .drain_to(change)
@@ -259,6 +262,10 @@ fn fee_of(psbt: &Psbt) -> Result<Sat, BuildRefused> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "another crate's enum: the rest is told in its own words"
+)]
 fn refused(order: &BuildOrder, error: CreateTxError) -> BuildRefused {
     match error {
         CreateTxError::OutputBelowDustLimit(_) => BuildRefused::Dust {

@@ -32,11 +32,11 @@ impl Draws {
             engine.input(&self.entropy.0);
             engine.input(&self.next_block.to_be_bytes());
             self.block = sha256::Hash::from_engine(engine).to_byte_array();
-            self.next_block += 1;
+            self.next_block = self.next_block.wrapping_add(1);
             self.used = 0;
         }
         let byte = self.block[self.used];
-        self.used += 1;
+        self.used = self.used.saturating_add(1);
         byte
     }
 }

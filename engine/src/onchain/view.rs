@@ -218,7 +218,7 @@ const fn block_of(seen: &SeenTransaction) -> Option<BlockId> {
 /// Checks, then makes the view the history.
 pub(super) fn apply(known: &mut Onchain, view: &ChainView) -> Result<(), ViewRefused> {
     let blocks = check(known, view)?;
-    let at = known.views_applied + 1;
+    let at = known.views_applied.saturating_add(1);
     let update = Update {
         tx_update: transactions_update(known, view, at),
         chain: checkpoints(&blocks),

@@ -3,10 +3,10 @@
 //! Owns what must hold for the assembled node; parts have their tests beside them. `HashMap` order differs between runs
 //! here, outside of a simulation, so nothing is asserted that depends on it.
 
-use std::time::Duration;
 use bitcoin::hashes::{Hash as _, sha256};
 use lockstep_lightning::pump::Pump;
 use lockstep_lightning::*;
+use std::time::Duration;
 
 const CAPACITY_SAT: u64 = 1_000_000;
 const PUSH_MSAT: u64 = 300_000_000;

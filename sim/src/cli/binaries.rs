@@ -1,4 +1,4 @@
-//! Owns finding the executables of the regtest world: by environment, else in the cache that `cargo xtask test` fills.
+//! Owns finding the executables of the regtest world: by environment, else in the cache that `cargo xtask setup` fills.
 //! Does not own building them (`xtask`).
 
 use std::ffi::OsString;
@@ -47,7 +47,7 @@ pub enum Missing {
     },
     /// It is neither named nor in the cache.
     #[error(
-        "there is no {} for the regtest world\nRemedy: `cargo xtask test` builds it once into {}; or set {} to the path of one.",
+        "there is no {} for the regtest world\nRemedy: `cargo xtask setup` builds it once into {}; or set {} to the path of one.",
         .binary.name, .cache.display(), .binary.variable
     )]
     NotFound {

@@ -162,7 +162,7 @@ fn binary(binary: Binary) -> Result<String, Missing> {
             let text = error.to_string();
             let (why, remedy) = text
                 .split_once("\nRemedy: ")
-                .unwrap_or((&text, "cargo xtask test"));
+                .unwrap_or((&text, "cargo xtask setup"));
             missing(why, remedy)
         })
 }

@@ -158,7 +158,9 @@ impl Running {
             Ok(Some(status)) => return Some(self.outcome(status)),
             Ok(None) => {}
             Err(error) => {
-                return Some(self.give_up(format!("failed to wait for the run's process: {error}")));
+                return Some(
+                    self.give_up(format!("failed to wait for the run's process: {error}")),
+                );
             }
         }
         if interrupt::is_set() && self.ending.is_none() {

@@ -20,10 +20,10 @@ impl Invariant for AtMostOnce {
     fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
         for event in &stepped.output.events {
             match event {
-                Event::PaymentSettled { payment, .. } => {
-                    if self.settled.insert(payment.clone(), true) == Some(true) {
-                        return Err(format!("payment {payment} has settled twice"));
-                    }
+                Event::PaymentSettled { payment, .. }
+                    if self.settled.insert(payment.clone(), true) == Some(true) =>
+                {
+                    return Err(format!("payment {payment} has settled twice"));
                 }
                 Event::PaymentUndone { payment } => {
                     self.settled.insert(payment.clone(), false);
@@ -36,7 +36,9 @@ impl Invariant for AtMostOnce {
 
     fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {
         match settled.executed.iter().find(|(_, times)| **times > 1) {
-            Some((reference, times)) => Err(format!("the gateway has carried out transfer {reference} {times} times")),
+            Some((reference, times)) => Err(format!(
+                "the gateway has carried out transfer {reference} {times} times"
+            )),
             None => Ok(()),
         }
     }

@@ -15,9 +15,15 @@ pub struct AuditError {
 }
 
 /// Verifies the journal and folds it; `live` is the digest of the running engine.
-pub fn audit_journal(store: &dyn Store, config: EngineConfig, live: [u8; 32]) -> Result<Vec<Violation>, AuditError> {
+pub fn audit_journal(
+    store: &dyn Store,
+    config: EngineConfig,
+    live: [u8; 32],
+) -> Result<Vec<Violation>, AuditError> {
     let unreadable = |reason: String| AuditError { reason };
-    let records = store.read_all().map_err(|error| unreadable(error.to_string()))?;
+    let records = store
+        .read_all()
+        .map_err(|error| unreadable(error.to_string()))?;
     let verified = match Journal::from_records::<Input>(&records, None) {
         Ok((_, verified)) => verified,
         Err(broken) => return Ok(vec![violation("journal-hash-chain", broken.to_string())]),
@@ -25,17 +31,27 @@ pub fn audit_journal(store: &dyn Store, config: EngineConfig, live: [u8; 32]) ->
     let mut engine = Engine::new(config).map_err(|error| unreadable(error.to_string()))?;
     for record in &verified {
         if let Err(refusal) = engine.step(record.at, &record.input) {
-            let what = format!("record {} was journaled but is refused when folded: {refusal}", record.seq);
+            let what = format!(
+                "record {} was journaled but is refused when folded: {refusal}",
+                record.seq
+            );
             return Ok(vec![violation("fold-equals-live", what)]);
         }
     }
     if engine.digest() == live {
         return Ok(Vec::new());
     }
-    let what = format!("folding {} records gives another state than the live one", records.len());
+    let what = format!(
+        "folding {} records gives another state than the live one",
+        records.len()
+    );
     Ok(vec![violation("fold-equals-live", what)])
 }
 
 fn violation(invariant: &str, what: String) -> Violation {
-    Violation { invariant: invariant.to_owned(), kind: Kind::Safety, what }
+    Violation {
+        invariant: invariant.to_owned(),
+        kind: Kind::Safety,
+        what,
+    }
 }

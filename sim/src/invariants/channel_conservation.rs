@@ -12,10 +12,17 @@ impl Invariant for ChannelConservation {
 
     fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {
         for channel in settled.channels {
-            let held: u64 = channel.balance_msat.iter().chain(&channel.in_flight_msat).sum();
+            let held: u64 = channel
+                .balance_msat
+                .iter()
+                .chain(&channel.in_flight_msat)
+                .sum();
             let capacity = channel.capacity_sat * 1_000;
             if held != capacity {
-                return Err(format!("channel {} holds {held} msat of its {capacity} msat: {channel:?}", channel.name));
+                return Err(format!(
+                    "channel {} holds {held} msat of its {capacity} msat: {channel:?}",
+                    channel.name
+                ));
             }
         }
         Ok(())

@@ -21,19 +21,35 @@ impl Invariant for GroundTruth {
     }
 
     fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
-        let Some(truth) = stepped.truth else { return Ok(()) };
+        let Some(truth) = stepped.truth else {
+            return Ok(());
+        };
         if !opened(stepped.engine) {
             return Ok(());
         }
         suspense_is_owed(stepped.engine)?;
-        within("the channels", balance(stepped.engine, &Account::LightningChannels), channels_range(&truth))?;
+        within(
+            "the channels",
+            balance(stepped.engine, &Account::LightningChannels),
+            channels_range(&truth),
+        )?;
         let gateway = balance(stepped.engine, &Account::Gateway);
         let pending = i128::from(pending_cents(stepped.engine));
         let outside = i128::from(truth.gateway_cents);
-        within("the gateway's account", gateway, (outside - pending, outside + pending))?;
+        within(
+            "the gateway's account",
+            gateway,
+            (outside - pending, outside + pending),
+        )?;
         // A look at the chain may be older than the chain; it is exact when it shows the tip and nothing came since,
         // which only rest proves. What can be said at once: nothing is booked that no look has shown.
-        if matches!(stepped.input, Input::Fact { fact: Fact::Chain(_), .. }) {
+        if matches!(
+            stepped.input,
+            Input::Fact {
+                fact: Fact::Chain(_),
+                ..
+            }
+        ) {
             return wallet_follows_the_engines_own_view(stepped.engine);
         }
         Ok(())
@@ -45,10 +61,22 @@ impl Invariant for GroundTruth {
         }
         let truth = settled.truth;
         let wallet = i128::from(truth.wallet_sat) * 1_000;
-        equal("the wallet", balance(settled.engine, &Account::ChainWallet), wallet)?;
+        equal(
+            "the wallet",
+            balance(settled.engine, &Account::ChainWallet),
+            wallet,
+        )?;
         let channels = i128::from(truth.channels_msat) + i128::from(truth.outgoing_msat);
-        equal("the channels", balance(settled.engine, &Account::LightningChannels), channels)?;
-        equal("the gateway's account", balance(settled.engine, &Account::Gateway), i128::from(truth.gateway_cents))
+        equal(
+            "the channels",
+            balance(settled.engine, &Account::LightningChannels),
+            channels,
+        )?;
+        equal(
+            "the gateway's account",
+            balance(settled.engine, &Account::Gateway),
+            i128::from(truth.gateway_cents),
+        )
     }
 }
 
@@ -63,7 +91,10 @@ fn opened(engine: &Engine) -> bool {
 
 fn channels_range(truth: &Truth) -> (i128, i128) {
     let low = i128::from(truth.channels_msat);
-    (low, low + i128::from(truth.outgoing_msat) + i128::from(truth.incoming_msat))
+    (
+        low,
+        low + i128::from(truth.outgoing_msat) + i128::from(truth.incoming_msat),
+    )
 }
 
 /// Euro that the gateway may have moved without the engine knowing yet: everything on hold for transfers under way, and
@@ -73,7 +104,12 @@ fn pending_cents(engine: &Engine) -> u64 {
         Payment::SepaPayout(payout) => payout.amount.units(),
         _ => 0,
     };
-    engine.payments().iter().filter(|(_, payment)| payment.status() != Status::Failed).map(|(_, payment)| cents(payment)).sum()
+    engine
+        .payments()
+        .iter()
+        .filter(|(_, payment)| payment.status() != Status::Failed)
+        .map(|(_, payment)| cents(payment))
+        .sum()
 }
 
 /// Suspense is money that came without a name: it can be owed, never be missing.
@@ -81,7 +117,9 @@ fn suspense_is_owed(engine: &Engine) -> Result<(), String> {
     for rail in [Rail::Onchain, Rail::Lightning, Rail::Sepa] {
         let held = balance(engine, &Account::Suspense { rail });
         if held > 0 {
-            return Err(format!("suspense of {rail:?} is {held}: money was booked out that nobody had brought in"));
+            return Err(format!(
+                "suspense of {rail:?} is {held}: money was booked out that nobody had brought in"
+            ));
         }
     }
     Ok(())
@@ -89,19 +127,28 @@ fn suspense_is_owed(engine: &Engine) -> Result<(), String> {
 
 fn wallet_follows_the_engines_own_view(engine: &Engine) -> Result<(), String> {
     let seen = i128::from(engine.payments().onchain().total().0) * 1_000;
-    equal("the wallet as last seen", balance(engine, &Account::ChainWallet), seen)
+    equal(
+        "the wallet as last seen",
+        balance(engine, &Account::ChainWallet),
+        seen,
+    )
 }
 
 fn equal(what: &str, ledger: i128, outside: i128) -> Result<(), String> {
     if ledger == outside {
         return Ok(());
     }
-    Err(format!("the ledger says {ledger} of {what}, the outside holds {outside} (difference {})", ledger - outside))
+    Err(format!(
+        "the ledger says {ledger} of {what}, the outside holds {outside} (difference {})",
+        ledger - outside
+    ))
 }
 
 fn within(what: &str, ledger: i128, (low, high): (i128, i128)) -> Result<(), String> {
     if (low..=high).contains(&ledger) {
         return Ok(());
     }
-    Err(format!("the ledger says {ledger} of {what}, the outside holds {low} to {high} with what is in flight"))
+    Err(format!(
+        "the ledger says {ledger} of {what}, the outside holds {low} to {high} with what is in flight"
+    ))
 }

@@ -5,6 +5,7 @@ mod at_most_once;
 mod audit;
 mod channel_conservation;
 mod ground_truth;
+mod no_stale_hold;
 mod terminal_by_deadline;
 mod zero_sum;
 
@@ -96,5 +97,6 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(ground_truth::GroundTruth),
         Box::new(at_most_once::AtMostOnce::default()),
         Box::new(channel_conservation::ChannelConservation),
+        Box::new(no_stale_hold::NoStaleHold),
     ]
 }

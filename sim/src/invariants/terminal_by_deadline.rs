@@ -17,7 +17,17 @@ pub fn unfinished(engine: &Engine) -> Option<(Timestamp, Violation)> {
         .filter(|(_, payment)| !payment.status().is_final() && payment.status() != Status::Held)
         .collect();
     let due = open.iter().map(|(_, payment)| payment.due_at()).max()?;
-    let names: Vec<String> = open.iter().map(|(id, payment)| format!("{id} ({:?})", payment.status())).collect();
+    let names: Vec<String> = open
+        .iter()
+        .map(|(id, payment)| format!("{id} ({:?})", payment.status()))
+        .collect();
     let what = format!("past its deadline and not final: {}", names.join(", "));
-    Some((due, Violation { invariant: NAME.to_owned(), kind: Kind::Liveness, what }))
+    Some((
+        due,
+        Violation {
+            invariant: NAME.to_owned(),
+            kind: Kind::Liveness,
+            what,
+        },
+    ))
 }

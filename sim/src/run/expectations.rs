@@ -14,15 +14,22 @@ impl<W: World> Runner<W> {
     /// Checks an expectation; one with a time limit waits for it.
     pub(super) async fn expect(&mut self, expectation: &Expectation) -> Result<(), Stop> {
         let limit = match expectation {
-            Expectation::Payment { within: Some(within), .. } => Some(self.world.now().plus(Span(within.get()))),
+            Expectation::Payment {
+                within: Some(within),
+                ..
+            } => Some(self.world.now().plus(Span(within.get()))),
             _ => None,
         };
         self.book.refresh(&mut self.world).await?;
         loop {
-            let Err(found) = self.meets(expectation).await? else { return Ok(()) };
+            let Err(found) = self.meets(expectation).await? else {
+                return Ok(());
+            };
             match limit {
                 None => return Err(Stop::Expectation(found)),
-                Some(limit) if self.world.now() >= limit => return Err(Stop::TooLate(format!("{found}, and the time is over"))),
+                Some(limit) if self.world.now() >= limit => {
+                    return Err(Stop::TooLate(format!("{found}, and the time is over")));
+                }
                 Some(limit) => {
                     self.check_recorder()?;
                     self.pass_a_little(limit).await?;
@@ -34,43 +41,87 @@ impl<W: World> Runner<W> {
     /// Whether it holds now; the inner error says what was found instead.
     async fn meets(&mut self, expectation: &Expectation) -> Result<Result<(), String>, Stop> {
         match expectation {
-            Expectation::Payment { payment, state, reason, .. } => {
+            Expectation::Payment {
+                payment,
+                state,
+                reason,
+                ..
+            } => {
                 let expected = (words::state(*state), reason.map(words::expected_failure));
                 Ok(self.payment_is(payment.as_str(), expected))
             }
             Expectation::Party { party, btc, eur } => self.party_holds(party.as_str(), *btc, *eur),
-            Expectation::Channel { channel, end, balance } => {
-                self.channel_holds(channel.as_str(), end.as_str(), balance.get()).await
+            Expectation::Channel {
+                channel,
+                end,
+                balance,
+            } => {
+                self.channel_holds(channel.as_str(), end.as_str(), balance.get())
+                    .await
             }
             Expectation::Forwarded { node, fee } => {
                 let earned = self.world.forwarded_msat(node.as_str()).await?;
                 Ok(same("msat earned by forwarding", earned, fee.get()))
             }
-            Expectation::Htlc { channel, amount, cltv_delta } => {
-                self.htlc_was_offered(channel.as_str(), amount.get(), cltv_delta.get()).await
+            Expectation::Htlc {
+                channel,
+                amount,
+                cltv_delta,
+            } => {
+                self.htlc_was_offered(channel.as_str(), amount.get(), cltv_delta.get())
+                    .await
             }
-            Expectation::Wallet { wallet: Some(wallet), balance } => {
-                Ok(same("sat in the wallet", self.purses[wallet.as_str()].balance_sat(&self.book), balance.get()))
-            }
-            Expectation::Wallet { wallet: None, balance } => {
+            Expectation::Wallet {
+                wallet: Some(wallet),
+                balance,
+            } => Ok(same(
+                "sat in the wallet",
+                self.purses[wallet.as_str()].balance_sat(&self.book),
+                balance.get(),
+            )),
+            Expectation::Wallet {
+                wallet: None,
+                balance,
+            } => {
                 let scripts = crate::worlds::keys::wallet_scripts(
                     &crate::worlds::keys::engine_keys(self.run.options.seed).public,
                 );
-                let coins = self.book.unspent(|script| scripts.iter().any(|own| own.as_script() == script));
-                let sat = coins.values().map(|(output, _)| output.value.to_sat()).sum();
+                let coins = self
+                    .book
+                    .unspent(|script| scripts.iter().any(|own| own.as_script() == script));
+                let sat = coins
+                    .values()
+                    .map(|(output, _)| output.value.to_sat())
+                    .sum();
                 Ok(same("sat in the operator's wallet", sat, balance.get()))
             }
-            Expectation::Account { account: Some(account), balance } => {
-                Ok(same("cents received by the account", self.received_cents(account), balance.get()))
-            }
-            Expectation::Account { account: None, balance } => {
+            Expectation::Account {
+                account: Some(account),
+                balance,
+            } => Ok(same(
+                "cents received by the account",
+                self.received_cents(account),
+                balance.get(),
+            )),
+            Expectation::Account {
+                account: None,
+                balance,
+            } => {
                 let cents = self.world.gateway().lock().balance_cents();
                 let wanted = i64::try_from(balance.get()).unwrap_or(i64::MAX);
-                Ok(if cents == wanted { Ok(()) } else { Err(format!("found {cents} cents at the gateway, expected {wanted}")) })
+                Ok(if cents == wanted {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "found {cents} cents at the gateway, expected {wanted}"
+                    ))
+                })
             }
             Expectation::Run { run, breaks } => Ok(match self.run.recorder.breaks(run.as_str()) {
                 Some(found) if found == *breaks => Ok(()),
-                Some(found) => Err(format!("reconciliation {run} found {found} breaks, not {breaks}")),
+                Some(found) => Err(format!(
+                    "reconciliation {run} found {found} breaks, not {breaks}"
+                )),
                 None => Err(format!("reconciliation {run} is not done")),
             }),
             Expectation::Executed { payout, times } => {
@@ -78,36 +129,61 @@ impl<W: World> Runner<W> {
                 let found = counts.get(payout.as_str()).copied().unwrap_or(0);
                 Ok(same("times carried out", found, u64::from(*times)))
             }
-            Expectation::Confirmations { payment, at_least } => Ok(self.is_deep(payment.as_str(), *at_least)),
+            Expectation::Confirmations { payment, at_least } => {
+                Ok(self.is_deep(payment.as_str(), *at_least))
+            }
         }
     }
 
     /// Booked transfers of the payouts to an account, less those that came back.
     fn received_cents(&self, account: &AccountName) -> u64 {
         let to_account = |action: &Action| match action {
-            Action::Payout(Payout { id, payee: Payee::Account { account: to, .. }, .. }) if to == account => {
-                Some(id.to_string())
-            }
+            Action::Payout(Payout {
+                id,
+                payee: Payee::Account { account: to, .. },
+                ..
+            }) if to == account => Some(id.to_string()),
             _ => None,
         };
-        let references: Vec<String> = self.run.scenario.steps.iter().filter_map(|step| to_account(&step.action)).collect();
+        let references: Vec<String> = self
+            .run
+            .scenario
+            .steps
+            .iter()
+            .filter_map(|step| to_account(&step.action))
+            .collect();
         let gateway = self.world.gateway().lock();
-        let settled = gateway.transfers().iter().filter(|transfer| transfer.status == TransferStatus::Settled);
-        settled.filter(|transfer| references.contains(&transfer.reference)).map(|transfer| transfer.amount).sum()
+        let settled = gateway
+            .transfers()
+            .iter()
+            .filter(|transfer| transfer.status == TransferStatus::Settled);
+        settled
+            .filter(|transfer| references.contains(&transfer.reference))
+            .map(|transfer| transfer.amount)
+            .sum()
     }
 
-    fn payment_is(&self, payment: &str, (state, reason): (&'static str, Option<&'static str>)) -> Result<(), String> {
+    fn payment_is(
+        &self,
+        payment: &str,
+        (state, reason): (&'static str, Option<&'static str>),
+    ) -> Result<(), String> {
         let Some(told) = self.run.recorder.told(payment) else {
             return Err(format!("nothing is known of payment {payment}"));
         };
         if told.state != state {
-            let why = told.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-            return Err(format!("payment {payment} is {}{why}, not {state}", told.state));
+            let why = told
+                .reason
+                .map_or_else(String::new, |reason| format!(" ({reason})"));
+            return Err(format!(
+                "payment {payment} is {}{why}, not {state}",
+                told.state
+            ));
         }
         match (reason, told.reason) {
-            (Some(expected), Some(found)) if expected != found => {
-                Err(format!("payment {payment} failed for {found}, not for {expected}"))
-            }
+            (Some(expected), Some(found)) if expected != found => Err(format!(
+                "payment {payment} failed for {found}, not for {expected}"
+            )),
             _ => Ok(()),
         }
     }
@@ -120,51 +196,97 @@ impl<W: World> Runner<W> {
     ) -> Result<Result<(), String>, Stop> {
         let id = PartyId::new(party).expect("checked with the scenario");
         let owed = |asset: Asset| {
-            let account = Account::Party { party: id.clone(), asset };
+            let account = Account::Party {
+                party: id.clone(),
+                asset,
+            };
             // A party's account is a liability: what it has is minus its balance.
-            self.world.service().with_engine(|engine| -engine.ledger().balance(&account))
+            self.world
+                .service()
+                .with_engine(|engine| -engine.ledger().balance(&account))
         };
-        let signed = |negative: bool, units: u64| if negative { -i128::from(units) } else { i128::from(units) };
+        let signed = |negative: bool, units: u64| {
+            if negative {
+                -i128::from(units)
+            } else {
+                i128::from(units)
+            }
+        };
         if let Some(expected) = btc {
-            let (found, wanted) = (owed(Asset::Btc)?, signed(expected.negative, expected.magnitude.get()));
+            let (found, wanted) = (
+                owed(Asset::Btc)?,
+                signed(expected.negative, expected.magnitude.get()),
+            );
             if found != wanted {
                 return Ok(Err(format!("{party} has {found} msat, not {wanted} msat")));
             }
         }
         if let Some(expected) = eur {
-            let (found, wanted) = (owed(Asset::Eur)?, signed(expected.negative, expected.magnitude.get()));
+            let (found, wanted) = (
+                owed(Asset::Eur)?,
+                signed(expected.negative, expected.magnitude.get()),
+            );
             if found != wanted {
-                return Ok(Err(format!("{party} has {found} cents, not {wanted} cents")));
+                return Ok(Err(format!(
+                    "{party} has {found} cents, not {wanted} cents"
+                )));
             }
         }
         Ok(Ok(()))
     }
 
-    async fn channel_holds(&mut self, channel: &str, end: &str, msat: u64) -> Result<Result<(), String>, Stop> {
+    async fn channel_holds(
+        &mut self,
+        channel: &str,
+        end: &str,
+        msat: u64,
+    ) -> Result<Result<(), String>, Stop> {
         let states = self.world.channels().await?;
         let state = states.iter().find(|state| state.name == channel);
         let held = state.and_then(|state| {
             let index = state.ends.iter().position(|name| name == end)?;
             Some(state.balance_msat[index])
         });
-        let held = held.ok_or_else(|| WorldError::harness("read a channel", format!("{channel} is not open at {end}")))?;
+        let held = held.ok_or_else(|| {
+            WorldError::harness("read a channel", format!("{channel} is not open at {end}"))
+        })?;
         Ok(same(&format!("msat of {end} in {channel}"), held, msat))
     }
 
-    async fn htlc_was_offered(&mut self, channel: &str, msat: u64, delta: u64) -> Result<Result<(), String>, Stop> {
+    async fn htlc_was_offered(
+        &mut self,
+        channel: &str,
+        msat: u64,
+        delta: u64,
+    ) -> Result<Result<(), String>, Stop> {
         let offered = self.world.offered_htlcs(channel).await?;
-        let hit = offered.iter().any(|htlc| htlc.amount_msat == msat && u64::from(htlc.cltv_delta) == delta);
-        Ok(if hit { Ok(()) } else { Err(format!("no such HTLC was offered over {channel}; there were: {offered:?}")) })
+        let hit = offered
+            .iter()
+            .any(|htlc| htlc.amount_msat == msat && u64::from(htlc.cltv_delta) == delta);
+        Ok(if hit {
+            Ok(())
+        } else {
+            Err(format!(
+                "no such HTLC was offered over {channel}; there were: {offered:?}"
+            ))
+        })
     }
 
     fn is_deep(&self, payment: &str, at_least: u32) -> Result<(), String> {
         let trace = self.run.trace.lock();
         let wanted = [format!("pay:{payment}"), format!("tx:{payment}")];
-        let pays = |txid: &bitcoin::Txid| trace.names.of(&txid.to_string()).is_some_and(|name| wanted.iter().any(|w| w == name));
+        let pays = |txid: &bitcoin::Txid| {
+            trace
+                .names
+                .of(&txid.to_string())
+                .is_some_and(|name| wanted.iter().any(|w| w == name))
+        };
         match self.book.confirmations(pays) {
             Some(found) if found >= at_least => Ok(()),
             Some(found) => Err(format!("{payment} is {found} blocks deep, not {at_least}")),
-            None => Err(format!("{payment} is neither on the chain nor in the mempool")),
+            None => Err(format!(
+                "{payment} is neither on the chain nor in the mempool"
+            )),
         }
     }
 }

@@ -81,7 +81,13 @@ impl Run {
     pub fn new(scenario: Scenario, options: Options) -> Run {
         let trace = SharedTrace::new(Trace::new(options.keep_lines));
         let recorder = Arc::new(Recorder::new(trace.clone(), invariants::all()));
-        Run { options, scenario, recorder, trace, faults: Arc::new(Mutex::new(Faults::default())) }
+        Run {
+            options,
+            scenario,
+            recorder,
+            trace,
+            faults: Arc::new(Mutex::new(Faults::default())),
+        }
     }
 
     /// What the world is to be built with.
@@ -102,7 +108,11 @@ impl Run {
             observer: self.recorder.clone(),
             engine,
             keys,
-            gateway: GatewayConfig::new(&token, &secret, self.scenario.operator.gateway.get() as i64),
+            gateway: GatewayConfig::new(
+                &token,
+                &secret,
+                self.scenario.operator.gateway.get() as i64,
+            ),
             gateway_token: token,
             planted: self.options.planted,
         }
@@ -128,7 +138,12 @@ impl Run {
 
     /// The outcome of a run whose world could not even be built.
     pub fn failed(self, kind: WorldKind, error: WorldError) -> Outcome {
-        outcome(&self, kind, Stop::World(error).verdict(None, "building the world"), 0)
+        outcome(
+            &self,
+            kind,
+            Stop::World(error).verdict(None, "building the world"),
+            0,
+        )
     }
 }
 
@@ -149,16 +164,25 @@ fn policy(scenario: &Scenario) -> Policy {
         policy.poll_interval = Span(interval.get());
     }
     if let Some(rate) = overrides.rate {
-        policy.rate = Rate { cents: rate.get(), btc: 1 };
+        policy.rate = Rate {
+            cents: rate.get(),
+            btc: 1,
+        };
     }
     if let Some(depth) = &overrides.depth {
         let mut from = 0;
         policy.depth_by_value.clear();
         for (below, blocks) in &depth.below {
-            policy.depth_by_value.push(DepthStep { from_sat: Sat(from), confirmations: blocks.get() as u32 });
+            policy.depth_by_value.push(DepthStep {
+                from_sat: Sat(from),
+                confirmations: blocks.get() as u32,
+            });
             from = below.get();
         }
-        policy.depth_by_value.push(DepthStep { from_sat: Sat(from), confirmations: depth.otherwise.get() as u32 });
+        policy.depth_by_value.push(DepthStep {
+            from_sat: Sat(from),
+            confirmations: depth.otherwise.get() as u32,
+        });
     }
     policy
 }
@@ -214,8 +238,14 @@ struct Runner<W: World> {
 impl<W: World> Runner<W> {
     fn new(run: Run, world: W) -> Runner<W> {
         let seed = run.options.seed;
-        let names = run.scenario.wallets.iter().map(|wallet| wallet.name.to_string());
-        let purses: BTreeMap<String, Purse> = names.map(|name| (name.clone(), Purse::new(seed, &name))).collect();
+        let names = run
+            .scenario
+            .wallets
+            .iter()
+            .map(|wallet| wallet.name.to_string());
+        let purses: BTreeMap<String, Purse> = names
+            .map(|name| (name.clone(), Purse::new(seed, &name)))
+            .collect();
         let miner = Purse::new(seed, "the miner");
         let mut owners = Owners::default();
         owners.give(miner.script(), "miner");
@@ -278,7 +308,13 @@ impl<W: World> Runner<W> {
 
     /// Lets time pass to `at`, setting off the run's own alarms on the way.
     async fn pass_until(&mut self, at: Timestamp) -> Result<(), Stop> {
-        while let Some((due, _)) = self.alarms.keys().next().copied().filter(|(due, _)| *due <= at) {
+        while let Some((due, _)) = self
+            .alarms
+            .keys()
+            .next()
+            .copied()
+            .filter(|(due, _)| *due <= at)
+        {
             self.world.pass_until(due).await?;
             self.set_off().await?;
         }
@@ -289,7 +325,9 @@ impl<W: World> Runner<W> {
     /// Lets a little time pass, at most to `limit`, setting off the run's own alarms on the way.
     async fn pass_a_little(&mut self, limit: Timestamp) -> Result<(), Stop> {
         let due = self.alarms.keys().next().map(|(due, _)| *due);
-        self.world.pass_a_little(due.map_or(limit, |due| due.min(limit))).await?;
+        self.world
+            .pass_a_little(due.map_or(limit, |due| due.min(limit)))
+            .await?;
         if due.is_some_and(|due| due <= self.world.now()) {
             self.set_off().await?;
         }
@@ -297,10 +335,16 @@ impl<W: World> Runner<W> {
     }
 
     async fn set_off(&mut self) -> Result<(), Stop> {
-        let Some((_, alarm)) = self.alarms.pop_first() else { return Ok(()) };
+        let Some((_, alarm)) = self.alarms.pop_first() else {
+            return Ok(());
+        };
         match alarm {
             Alarm::Restart(node) => self.world.restart(&node).await?,
-            Alarm::Heal(between) => self.world.link_fault(crate::worlds::LinkTrouble::Heal { between }).await?,
+            Alarm::Heal(between) => {
+                self.world
+                    .link_fault(crate::worlds::LinkTrouble::Heal { between })
+                    .await?
+            }
         }
         if self.is_lock_step() {
             self.world.settle().await?;
@@ -310,12 +354,16 @@ impl<W: World> Runner<W> {
 
     fn set_alarm(&mut self, after: Span, alarm: Alarm) {
         self.alarms_set += 1;
-        self.alarms.insert((self.world.now().plus(after), self.alarms_set), alarm);
+        self.alarms
+            .insert((self.world.now().plus(after), self.alarms_set), alarm);
     }
 
     /// The first violation, as a reason to stop.
     fn check_recorder(&self) -> Result<(), Stop> {
-        self.run.recorder.violation().map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
+        self.run
+            .recorder
+            .violation()
+            .map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
     }
 
     /// Heals, lets everything become final, and audits the journal.
@@ -325,7 +373,7 @@ impl<W: World> Runner<W> {
             self.set_off().await?;
         }
         self.world.settle().await?;
-        self.observe("end").await?;
+        self.observe(Some("end")).await?;
         self.check_recorder()?;
         self.await_terminal().await?;
         self.count_fault_effects();
@@ -333,12 +381,17 @@ impl<W: World> Runner<W> {
         let store = open_audit(open_store)?;
         let violations = invariants::audit_journal(store.as_ref(), config, live)
             .map_err(|error| WorldError::harness("audit the journal", error))?;
-        violations.into_iter().next().map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
+        violations
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
     }
 
     /// Liveness: what is not final yet becomes so by its deadline, blocks being mined meanwhile.
     async fn await_terminal(&mut self) -> Result<(), Stop> {
-        let Some((due, _)) = self.world.service().with_engine(invariants::unfinished)? else { return Ok(()) };
+        let Some((due, _)) = self.world.service().with_engine(invariants::unfinished)? else {
+            return Ok(());
+        };
         self.mine(BLOCKS_TO_FINALITY).await?;
         self.pass_until(due.plus(Span::secs(1))).await?;
         self.world.settle().await?;
@@ -352,7 +405,13 @@ impl<W: World> Runner<W> {
     fn count_fault_effects(&mut self) {
         let mut faults = self.run.faults.lock().expect("no holder panics");
         for (id, position) in &self.gateway_faults {
-            let effects = self.world.gateway().lock().faults().get(*position).map_or(0, |armed| armed.effects);
+            let effects = self
+                .world
+                .gateway()
+                .lock()
+                .faults()
+                .get(*position)
+                .map_or(0, |armed| armed.effects);
             faults.set_effects(*id, u64::from(effects));
         }
         let kills = self.world.switch().kills() as usize;
@@ -385,5 +444,6 @@ impl<W: World> Runner<W> {
 const BLOCKS_TO_FINALITY: u32 = 6;
 
 fn open_audit(open_store: &OpenStore) -> Result<Box<dyn lockstep_host::ports::Store>, Stop> {
-    open_store().map_err(|error| Stop::World(WorldError::harness("open the journal for the audit", error)))
+    open_store()
+        .map_err(|error| Stop::World(WorldError::harness("open the journal for the audit", error)))
 }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<W: World> Runner<W> {
-    /// Observes the world at rest and closes the interval of the canonical trace.
-    pub(super) async fn observe(&mut self, heading: &str) -> Result<(), Stop> {
+    /// Observes the world at rest and, with a heading, closes the interval of the canonical trace.
+    pub(super) async fn observe(&mut self, heading: Option<&str>) -> Result<(), Stop> {
         let change = self.book.refresh(&mut self.world).await?;
         self.world.now();
         self.record_chain(&change);
@@ -29,7 +29,9 @@ impl<W: World> Runner<W> {
             }
         }
         self.record_balances(balances);
-        self.run.trace.lock().canonical.settle(heading);
+        if let Some(heading) = heading {
+            self.run.trace.lock().canonical.settle(heading);
+        }
         self.check_at_rest(&channels, truth)
     }
 
@@ -42,50 +44,93 @@ impl<W: World> Runner<W> {
             let name = name_of(txid, &trace.names);
             trace.record_canonical(Subsystem::Chain, "chain", json!({ "left_mempool": name }));
         }
-        let mined: Vec<&Transaction> = change.connected.iter().flat_map(|(_, block)| &block.txdata).collect();
+        let mined: Vec<&Transaction> = change
+            .connected
+            .iter()
+            .flat_map(|(_, block)| &block.txdata)
+            .collect();
         let fresh: Vec<Transaction> = change
             .entered
             .iter()
             .chain(mined)
-            .filter(|tx| !tx.is_coinbase() && trace.names.of(&format!("described/{}", tx.compute_txid())).is_none())
+            .filter(|tx| {
+                !tx.is_coinbase()
+                    && trace
+                        .names
+                        .of(&format!("described/{}", tx.compute_txid()))
+                        .is_none()
+            })
             .cloned()
             .collect();
         let mut described: BTreeMap<String, Value> = BTreeMap::new();
         for transaction in &fresh {
-            let description = self.owners.describe(transaction, &self.book, &mut trace.names);
-            trace.names.give(format!("described/{}", transaction.compute_txid()), "described");
+            let description = self
+                .owners
+                .describe(transaction, &self.book, &mut trace.names);
+            trace.names.give(
+                format!("described/{}", transaction.compute_txid()),
+                "described",
+            );
             described.insert(description["tx"].to_string(), description);
         }
         for description in described.into_values() {
             trace.record_canonical(Subsystem::Chain, "chain", description);
         }
-        let entered = self.owners.names_of(&change.entered, &self.book, &mut trace.names);
+        let entered = self
+            .owners
+            .names_of(&change.entered, &self.book, &mut trace.names);
         if !entered.is_empty() {
-            trace.record_canonical(Subsystem::Chain, "chain", json!({ "entered_mempool": entered }));
+            trace.record_canonical(
+                Subsystem::Chain,
+                "chain",
+                json!({ "entered_mempool": entered }),
+            );
         }
         for (height, block) in &change.connected {
-            let names = self.owners.names_of(&block.txdata, &self.book, &mut trace.names);
-            trace.record_canonical(Subsystem::Chain, "chain", json!({ "block": height, "transactions": names }));
+            let names = self
+                .owners
+                .names_of(&block.txdata, &self.book, &mut trace.names);
+            trace.record_canonical(
+                Subsystem::Chain,
+                "chain",
+                json!({ "block": height, "transactions": names }),
+            );
         }
     }
 
     /// What the outside holds of the operator's money, read from the outside itself.
     fn truth(&self, channels: &[ChannelState]) -> Truth {
-        let scripts: BTreeSet<_> =
-            crate::worlds::keys::wallet_scripts(&crate::worlds::keys::engine_keys(self.run.options.seed).public)
-                .into_iter()
-                .collect();
+        let scripts: BTreeSet<_> = crate::worlds::keys::wallet_scripts(
+            &crate::worlds::keys::engine_keys(self.run.options.seed).public,
+        )
+        .into_iter()
+        .collect();
         let coins = self.book.unspent(|script| scripts.contains(script));
-        let operator = self.run.scenario.operator.node.as_ref().map(ToString::to_string);
+        let operator = self
+            .run
+            .scenario
+            .operator
+            .node
+            .as_ref()
+            .map(ToString::to_string);
         let mut truth = Truth {
-            wallet_sat: coins.values().map(|(output, _)| output.value.to_sat()).sum(),
+            wallet_sat: coins
+                .values()
+                .map(|(output, _)| output.value.to_sat())
+                .sum(),
             channels_msat: 0,
             outgoing_msat: 0,
             incoming_msat: 0,
             gateway_cents: self.world.gateway().lock().balance_cents(),
         };
         for channel in channels {
-            let Some(end) = channel.ends.iter().position(|end| Some(end) == operator.as_ref()) else { continue };
+            let Some(end) = channel
+                .ends
+                .iter()
+                .position(|end| Some(end) == operator.as_ref())
+            else {
+                continue;
+            };
             truth.channels_msat += channel.balance_msat[end];
             truth.outgoing_msat += channel.in_flight_msat[end];
             truth.incoming_msat += channel.in_flight_msat[1 - end];
@@ -93,7 +138,11 @@ impl<W: World> Runner<W> {
         truth
     }
 
-    fn balances(&self, channels: &[ChannelState], truth: &Truth) -> Result<BTreeMap<String, Value>, Stop> {
+    fn balances(
+        &self,
+        channels: &[ChannelState],
+        truth: &Truth,
+    ) -> Result<BTreeMap<String, Value>, Stop> {
         let mut balances: BTreeMap<String, Value> = BTreeMap::new();
         self.world.service().with_engine(|engine| {
             for (account, balance) in engine.ledger().accounts() {
@@ -101,16 +150,27 @@ impl<W: World> Runner<W> {
             }
         })?;
         for (name, purse) in &self.purses {
-            balances.insert(format!("wallet/{name}"), json!({ "sat": purse.balance_sat(&self.book) }));
+            balances.insert(
+                format!("wallet/{name}"),
+                json!({ "sat": purse.balance_sat(&self.book) }),
+            );
         }
         for channel in channels {
-            let ends: BTreeMap<&String, u64> = channel.ends.iter().zip(channel.balance_msat).collect();
-            let in_flight: BTreeMap<&String, u64> = channel.ends.iter().zip(channel.in_flight_msat).collect();
+            let ends: BTreeMap<&String, u64> =
+                channel.ends.iter().zip(channel.balance_msat).collect();
+            let in_flight: BTreeMap<&String, u64> =
+                channel.ends.iter().zip(channel.in_flight_msat).collect();
             let value = json!({ "msat": ends, "in_flight_msat": in_flight });
             balances.insert(format!("channel/{}", channel.name), value);
         }
-        balances.insert("operator/wallet".to_owned(), json!({ "sat": truth.wallet_sat }));
-        balances.insert("operator/gateway".to_owned(), json!({ "cents": truth.gateway_cents }));
+        balances.insert(
+            "operator/wallet".to_owned(),
+            json!({ "sat": truth.wallet_sat }),
+        );
+        balances.insert(
+            "operator/gateway".to_owned(),
+            json!({ "cents": truth.gateway_cents }),
+        );
         Ok(balances)
     }
 
@@ -129,8 +189,18 @@ impl<W: World> Runner<W> {
     fn check_at_rest(&mut self, channels: &[ChannelState], truth: Truth) -> Result<(), Stop> {
         let executed = executed_counts(&self.world.gateway().lock());
         let recorder = self.run.recorder.clone();
-        let check = |engine: &_| recorder.check_at_rest(&Settled { engine, truth, channels, executed: &executed });
-        self.world.service().handle().map(|handle: Handle| handle.with_engine(check))?;
+        let check = |engine: &_| {
+            recorder.check_at_rest(&Settled {
+                engine,
+                truth,
+                channels,
+                executed: &executed,
+            })
+        };
+        self.world
+            .service()
+            .handle()
+            .map(|handle: Handle| handle.with_engine(check))?;
         self.check_recorder()
     }
 }

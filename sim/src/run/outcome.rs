@@ -98,13 +98,31 @@ impl Stop {
             Stop::Expectation(what) => Verdict::Violated { line, step, what },
             Stop::TooLate(what) => Verdict::Liveness { line, step, what },
             Stop::Violation(violation) => match violation.kind {
-                Kind::Safety => Verdict::Violated { line, step, what: violation.to_string() },
-                Kind::Liveness => Verdict::Liveness { line, step, what: violation.to_string() },
+                Kind::Safety => Verdict::Violated {
+                    line,
+                    step,
+                    what: violation.to_string(),
+                },
+                Kind::Liveness => Verdict::Liveness {
+                    line,
+                    step,
+                    what: violation.to_string(),
+                },
             },
-            Stop::World(error @ WorldError::Unsettled { .. }) => Verdict::Liveness { line, step, what: error.to_string() },
-            Stop::World(error @ WorldError::Refused { .. }) => Verdict::Violated { line, step, what: error.to_string() },
+            Stop::World(error @ WorldError::Unsettled { .. }) => Verdict::Liveness {
+                line,
+                step,
+                what: error.to_string(),
+            },
+            Stop::World(error @ WorldError::Refused { .. }) => Verdict::Violated {
+                line,
+                step,
+                what: error.to_string(),
+            },
             Stop::World(WorldError::Interrupted) => Verdict::Interrupted,
-            Stop::World(error @ WorldError::Harness { .. }) => Verdict::Harness { what: error.to_string() },
+            Stop::World(error @ WorldError::Harness { .. }) => Verdict::Harness {
+                what: error.to_string(),
+            },
         }
     }
 }

@@ -7,9 +7,9 @@ use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::TruthSource;
 use lockstep_engine::api::{Engine, Event, Input, Output, Refusal};
+use lockstep_engine::rail::HttpFailure;
 use lockstep_engine::time::Timestamp;
 use lockstep_host::ports::{GatewayCall, HttpResponse, Observer};
-use lockstep_engine::rail::HttpFailure;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -58,11 +58,16 @@ impl Recorder {
             epoch: None,
             accepted: 0,
         };
-        Recorder { trace, state: Mutex::new(state) }
+        Recorder {
+            trace,
+            state: Mutex::new(state),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the recorder's state panics")
+        self.state
+            .lock()
+            .expect("no holder of the recorder's state panics")
     }
 
     /// From now on the truth can be asked and times count from `epoch`.
@@ -95,7 +100,10 @@ impl Recorder {
     /// Checks what must hold at rest.
     pub fn check_at_rest(&self, settled: &Settled<'_>) {
         let mut state = self.state();
-        let broken = state.invariants.iter_mut().find_map(|invariant| Some((invariant.name(), invariant.at_rest(settled).err()?)));
+        let broken = state
+            .invariants
+            .iter_mut()
+            .find_map(|invariant| Some((invariant.name(), invariant.at_rest(settled).err()?)));
         keep(&mut state, broken);
     }
 
@@ -108,8 +116,12 @@ impl Recorder {
         let subject = subject(&value);
         let mut trace = self.trace.lock();
         match event {
-            Event::ChargeIssued { payment, request } => trace.names.give(request, format!("request:{payment}")),
-            Event::TransactionBuilt { payment, txid, .. } => trace.names.give(txid.to_string(), format!("tx:{payment}")),
+            Event::ChargeIssued { payment, request } => {
+                trace.names.give(request, format!("request:{payment}"))
+            }
+            Event::TransactionBuilt { payment, txid, .. } => {
+                trace.names.give(txid.to_string(), format!("tx:{payment}"))
+            }
             _ => {}
         }
         trace.record_canonical(subsystem, &subject, value);
@@ -127,7 +139,11 @@ fn subject(event: &Value) -> String {
 
 fn keep(state: &mut State, broken: Option<(&'static str, String)>) {
     if let (None, Some((name, what))) = (&state.violation, broken) {
-        state.violation = Some(Violation { invariant: name.to_owned(), kind: Kind::Safety, what });
+        state.violation = Some(Violation {
+            invariant: name.to_owned(),
+            kind: Kind::Safety,
+            what,
+        });
     }
 }
 
@@ -139,7 +155,11 @@ fn learn(state: &mut State, event: &Event) {
         Event::ChargeCreated { payment, .. } => set(payment, "created"),
         Event::ChargeIssued { payment, request } => {
             set(payment, "issued");
-            state.payments.entry(payment.to_string()).or_default().request = Some(request.clone());
+            state
+                .payments
+                .entry(payment.to_string())
+                .or_default()
+                .request = Some(request.clone());
         }
         Event::PaymentSeen { payment, .. } => set(payment, "seen"),
         Event::PaymentVanished { payment } => set(payment, "issued"),
@@ -154,7 +174,11 @@ fn learn(state: &mut State, event: &Event) {
         Event::PaymentFailed { payment, reason } => {
             set(payment, "failed");
             let reason = super::words::failure(reason).to_owned();
-            state.payments.entry(payment.to_string()).or_default().reason = Some(reason);
+            state
+                .payments
+                .entry(payment.to_string())
+                .or_default()
+                .reason = Some(reason);
         }
         Event::Reconciled { run, breaks } => {
             state.breaks.insert(run.to_string(), *breaks);
@@ -182,13 +206,28 @@ impl Observer for Recorder {
             learn(&mut state, event);
         }
         let truth = state.truth.as_ref().map(|source| source.truth());
-        let stepped = Stepped { at, input, output, engine, truth };
-        let broken =
-            state.invariants.iter_mut().find_map(|invariant| Some((invariant.name(), invariant.after_step(&stepped).err()?)));
+        let stepped = Stepped {
+            at,
+            input,
+            output,
+            engine,
+            truth,
+        };
+        let broken = state
+            .invariants
+            .iter_mut()
+            .find_map(|invariant| Some((invariant.name(), invariant.after_step(&stepped).err()?)));
         keep(&mut state, broken);
     }
 
-    fn on_replayed(&self, seq: u64, at: Timestamp, input: &Input, output: &Output, engine: &Engine) {
+    fn on_replayed(
+        &self,
+        seq: u64,
+        at: Timestamp,
+        input: &Input,
+        output: &Output,
+        engine: &Engine,
+    ) {
         let is_new = seq >= self.state().accepted;
         if is_new {
             self.on_accepted(at, input, output, engine);
@@ -211,7 +250,12 @@ impl Observer for Recorder {
         }
     }
 
-    fn on_exchange(&self, _: Timestamp, call: &GatewayCall, answer: &Result<HttpResponse, HttpFailure>) {
+    fn on_exchange(
+        &self,
+        _: Timestamp,
+        call: &GatewayCall,
+        answer: &Result<HttpResponse, HttpFailure>,
+    ) {
         let answer = match answer {
             Ok(response) => json!({ "status": response.status }),
             Err(failure) => json!({ "failure": failure }),

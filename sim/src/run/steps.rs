@@ -2,7 +2,8 @@
 
 use super::{Alarm, Runner, Stop, words};
 use crate::scenario::{
-    Action, Asset as PaidIn, Charge, GatewayFault, GatewayFaultKind, LinkFault, LinkFaultKind, Pay, Payee, Payer, Payout, Reorg, Request, Step,
+    Action, Asset as PaidIn, Charge, GatewayFault, GatewayFaultKind, LinkFault, LinkFaultKind, Pay,
+    Payee, Payer, Payout, Reorg, Request, Step,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, LinkTrouble, World, WorldError};
@@ -30,7 +31,11 @@ impl<W: World> Runner<W> {
             self.pass_until(at).await?;
         }
         self.world.now();
-        self.run.trace.lock().record(Subsystem::Stimulus, "scenario", json!({ "step": heading, "line": step.line }));
+        self.run.trace.lock().record(
+            Subsystem::Stimulus,
+            "scenario",
+            json!({ "step": heading, "line": step.line }),
+        );
         if let Action::Expect(expectation) = &step.action {
             self.expect(expectation).await?;
         } else {
@@ -38,7 +43,9 @@ impl<W: World> Runner<W> {
         }
         if self.is_lock_step() {
             self.world.settle().await?;
-            self.observe(heading).await?;
+            // What one world alone does has no point of its own; its consequences belong to the next one.
+            let point = step.only.is_none().then_some(heading);
+            self.observe(point).await?;
         }
         self.check_recorder()
     }
@@ -48,15 +55,33 @@ impl<W: World> Runner<W> {
             Action::Charge(charge) => self.charge(charge).await,
             Action::Pay(pay) => self.pay(pay).await,
             Action::Payout(payout) => self.payout(payout).await,
-            Action::Release { charge } => self.command(Command::ReleaseHeld { payment: payment(charge.as_str()) }).await,
-            Action::Refuse { charge } => self.command(Command::RefuseHeld { payment: payment(charge.as_str()) }).await,
-            Action::Mine { blocks } => Ok(self.world.mine(blocks.get() as u32, self.miner.script()).await?),
+            Action::Release { charge } => {
+                self.command(Command::ReleaseHeld {
+                    payment: payment(charge.as_str()),
+                })
+                .await
+            }
+            Action::Refuse { charge } => {
+                self.command(Command::RefuseHeld {
+                    payment: payment(charge.as_str()),
+                })
+                .await
+            }
+            Action::Mine { blocks } => Ok(self
+                .world
+                .mine(blocks.get() as u32, self.miner.script())
+                .await?),
             Action::Reorg(reorg) => self.reorg(reorg).await,
-            Action::CrashNode { node, down_for } => self.crash(node.as_str(), down_for.map(|span| span.get())).await,
+            Action::CrashNode { node, down_for } => {
+                self.crash(node.as_str(), down_for.map(|span| span.get()))
+                    .await
+            }
             Action::RestartNode { node } => Ok(self.world.restart(node.as_str()).await?),
             Action::CrashEngine { point, on } => {
                 self.engine_kills.push(self.plan_fault("crash", "engine"));
-                self.world.switch().arm(words::point(*point), payment(on.as_str()));
+                self.world
+                    .switch()
+                    .arm(words::point(*point), payment(on.as_str()));
                 Ok(())
             }
             Action::Link(fault) => self.trouble_link(fault).await,
@@ -77,7 +102,8 @@ impl<W: World> Runner<W> {
     /// Gives the engine a command; a refusal is recorded and left to the expectations.
     pub(super) async fn command(&mut self, command: Command) -> Result<(), Stop> {
         self.commands += 1;
-        let id = CommandId::new(format!("command-{}", self.commands)).expect("letters, a dash and digits");
+        let id = CommandId::new(format!("command-{}", self.commands))
+            .expect("letters, a dash and digits");
         match self.world.service().submit(id, command).await {
             Ok(_) | Err(SubmitError::Refused(_)) => Ok(()),
             Err(error) => Err(WorldError::harness("give the engine a command", error).into()),
@@ -92,7 +118,15 @@ impl<W: World> Runner<W> {
         let id = payment(charge.id.as_str());
         let expires_in = Span(charge.expires.get());
         let party = party(charge.party.as_str());
-        self.command(Command::CreateCharge(api::Charge { payment: id, party, amount_msat, rail, hold, expires_in })).await
+        self.command(Command::CreateCharge(api::Charge {
+            payment: id,
+            party,
+            amount_msat,
+            rail,
+            hold,
+            expires_in,
+        }))
+        .await
     }
 
     /// The request (invoice or address) of a charge, as soon as it has one.
@@ -103,9 +137,15 @@ impl<W: World> Runner<W> {
                 return Ok(request);
             }
             if self.world.now() >= limit {
-                let refusal = (1..=self.commands).rev().find_map(|n| self.run.recorder.refusal(&format!("command-{n}")));
-                let why = refusal.map_or_else(String::new, |reason| format!("; the last refusal was: {reason}"));
-                return Err(Stop::Expectation(format!("charge {charge} was not issued{why}")));
+                let refusal = (1..=self.commands)
+                    .rev()
+                    .find_map(|n| self.run.recorder.refusal(&format!("command-{n}")));
+                let why = refusal.map_or_else(String::new, |reason| {
+                    format!("; the last refusal was: {reason}")
+                });
+                return Err(Stop::Expectation(format!(
+                    "charge {charge} was not issued{why}"
+                )));
             }
             self.pass_a_little(limit).await?;
         }
@@ -118,23 +158,49 @@ impl<W: World> Runner<W> {
         let charge = pay.charge.as_str();
         let request = self.request(charge).await?;
         match &pay.payer {
-            Payer::Node { node, amount: None, route: None } => Ok(self.world.node_pays(node.as_str(), &request).await?),
-            Payer::Node { node, amount: None, route: Some(route) } => {
+            Payer::Node {
+                node,
+                amount: None,
+                route: None,
+            } => Ok(self.world.node_pays(node.as_str(), &request).await?),
+            Payer::Node {
+                node,
+                amount: None,
+                route: Some(route),
+            } => {
                 let via = route.via.iter().map(ToString::to_string).collect();
-                let route = worlds::Route { via, final_cltv: route.final_cltv.get() as u32 };
-                Ok(self.world.node_pays_along(node.as_str(), &request, &route).await?)
+                let route = worlds::Route {
+                    via,
+                    final_cltv: route.final_cltv.get() as u32,
+                };
+                Ok(self
+                    .world
+                    .node_pays_along(node.as_str(), &request, &route)
+                    .await?)
             }
-            Payer::Node { node, amount: Some(_), .. } => {
+            Payer::Node {
+                node,
+                amount: Some(_),
+                ..
+            } => {
                 let reason = "LDK pays what the invoice says; leave `amount` out";
                 Err(WorldError::refused(node.as_str(), "pay another amount", reason).into())
             }
-            Payer::Wallet { wallet, amount, feerate } => {
+            Payer::Wallet {
+                wallet,
+                amount,
+                feerate,
+            } => {
                 let amount = match amount {
                     Some(amount) => amount.get(),
                     None => self.charge_sat(charge)?,
                 };
-                let feerate = feerate.map_or(self.fee_floor_sat_per_kwu.max(USUAL_FEERATE), |feerate| feerate.get());
-                self.pay_address(wallet.as_str(), charge, &request, (amount, feerate)).await
+                let feerate = feerate
+                    .map_or(self.fee_floor_sat_per_kwu.max(USUAL_FEERATE), |feerate| {
+                        feerate.get()
+                    });
+                self.pay_address(wallet.as_str(), charge, &request, (amount, feerate))
+                    .await
             }
         }
     }
@@ -142,21 +208,46 @@ impl<W: World> Runner<W> {
     fn charge_sat(&self, charge: &str) -> Result<u64, Stop> {
         let asked = |action: &Action| match action {
             Action::Charge(made) if made.id.as_str() == charge => Some(made.request),
-            Action::Pay(Pay { opens: Some(made), .. }) if made.id.as_str() == charge => Some(made.request),
+            Action::Pay(Pay {
+                opens: Some(made), ..
+            }) if made.id.as_str() == charge => Some(made.request),
             _ => None,
         };
-        match self.run.scenario.steps.iter().find_map(|step| asked(&step.action)) {
+        match self
+            .run
+            .scenario
+            .steps
+            .iter()
+            .find_map(|step| asked(&step.action))
+        {
             Some(Request::Onchain { amount }) => Ok(amount.get()),
-            _ => Err(WorldError::harness("pay a charge on chain", format!("{charge} is none")).into()),
+            _ => Err(
+                WorldError::harness("pay a charge on chain", format!("{charge} is none")).into(),
+            ),
         }
     }
 
-    async fn pay_address(&mut self, wallet: &str, charge: &str, address: &str, (sat, feerate): (u64, u64)) -> Result<(), Stop> {
-        let bad = |error: &dyn std::fmt::Display| WorldError::refused("the engine", "give a usable address", error);
-        let script_pubkey = Address::from_str(address).map_err(|error| bad(&error))?.assume_checked().script_pubkey();
-        self.owners.name_payments_to(script_pubkey.clone(), format!("pay:{charge}"));
+    async fn pay_address(
+        &mut self,
+        wallet: &str,
+        charge: &str,
+        address: &str,
+        (sat, feerate): (u64, u64),
+    ) -> Result<(), Stop> {
+        let bad = |error: &dyn std::fmt::Display| {
+            WorldError::refused("the engine", "give a usable address", error)
+        };
+        let script_pubkey = Address::from_str(address)
+            .map_err(|error| bad(&error))?
+            .assume_checked()
+            .script_pubkey();
+        self.owners
+            .name_payments_to(script_pubkey.clone(), format!("pay:{charge}"));
         self.book.refresh(&mut self.world).await?;
-        let output = TxOut { value: Amount::from_sat(sat), script_pubkey };
+        let output = TxOut {
+            value: Amount::from_sat(sat),
+            script_pubkey,
+        };
         let transaction = self.purses[wallet]
             .pay(&self.book, &[output], feerate)
             .map_err(|error| WorldError::refused(wallet, "pay", error))?;
@@ -169,22 +260,52 @@ impl<W: World> Runner<W> {
         let (destination, quantity, funded_by) = match &payout.payee {
             Payee::Node { node, amount } => {
                 let invoice = self.world.node_invoice(node.as_str(), amount.get()).await?;
-                self.run.trace.lock().names.give(invoice.clone(), format!("invoice:{id}"));
-                (Destination::Invoice(invoice), Quantity::btc(Msat(amount.get())), Asset::Btc)
+                self.run
+                    .trace
+                    .lock()
+                    .names
+                    .give(invoice.clone(), format!("invoice:{id}"));
+                (
+                    Destination::Invoice(invoice),
+                    Quantity::btc(Msat(amount.get())),
+                    Asset::Btc,
+                )
             }
             Payee::Wallet { wallet, amount } => {
                 let address = self.purses[wallet.as_str()].address();
-                (Destination::Address(address.to_string()), Quantity::btc(Msat(amount.get() * 1_000)), Asset::Btc)
+                (
+                    Destination::Address(address.to_string()),
+                    Quantity::btc(Msat(amount.get() * 1_000)),
+                    Asset::Btc,
+                )
             }
-            Payee::Account { account, amount, funded_by } => {
-                let account = self.run.scenario.accounts.iter().find(|known| known.name == *account);
-                let account = account.expect("names are checked with the scenario").clone();
+            Payee::Account {
+                account,
+                amount,
+                funded_by,
+            } => {
+                let account = self
+                    .run
+                    .scenario
+                    .accounts
+                    .iter()
+                    .find(|known| known.name == *account);
+                let account = account
+                    .expect("names are checked with the scenario")
+                    .clone();
                 let funded_by = match funded_by {
                     PaidIn::Btc => Asset::Btc,
                     PaidIn::Eur => Asset::Eur,
                 };
-                let destination = Destination::Iban { iban: account.iban, name: account.holder };
-                (destination, Quantity::eur(Minor::new(amount.get())), funded_by)
+                let destination = Destination::Iban {
+                    iban: account.iban,
+                    name: account.holder,
+                };
+                (
+                    destination,
+                    Quantity::eur(Minor::new(amount.get())),
+                    funded_by,
+                )
             }
         };
         let order = api::Payout {
@@ -200,7 +321,11 @@ impl<W: World> Runner<W> {
 
     async fn reconcile(&mut self, run: &str) -> Result<(), Stop> {
         let report_day = worlds::gateway::utc_day(self.world.now().0);
-        self.run.trace.lock().names.give(format!("/v1/reports/{report_day}"), "/v1/reports/DAY");
+        self.run
+            .trace
+            .lock()
+            .names
+            .give(format!("/v1/reports/{report_day}"), "/v1/reports/DAY");
         let run = ReconciliationId::new(run).expect("checked with the scenario");
         self.command(Command::Reconcile { run, report_day }).await
     }
@@ -214,29 +339,52 @@ impl<W: World> Runner<W> {
             let block = self.world.block(height).await?;
             given_up.extend(block.txdata.into_iter().filter(|tx| !tx.is_coinbase()));
         }
-        let dropped: Vec<String> = reorg.drop.iter().map(|payment| format!("pay:{payment}")).collect();
+        let dropped: Vec<String> = reorg
+            .drop
+            .iter()
+            .map(|payment| format!("pay:{payment}"))
+            .collect();
         let mut include = Vec::new();
         for transaction in given_up {
-            let name = self.owners.name(&transaction, &self.book, &mut self.run.trace.lock().names);
+            let name = self
+                .owners
+                .name(&transaction, &self.book, &mut self.run.trace.lock().names);
             if dropped.contains(&name) {
-                let rival = self.purses.values().find_map(|purse| purse.conflict(&self.book, &transaction));
+                let rival = self
+                    .purses
+                    .values()
+                    .find_map(|purse| purse.conflict(&self.book, &transaction));
                 let reason = format!("{name} was not paid by one wallet of the scenario");
-                include.push(rival.ok_or_else(|| WorldError::harness("conflict a payment away", reason))?);
+                include.push(
+                    rival.ok_or_else(|| WorldError::harness("conflict a payment away", reason))?,
+                );
             } else if reorg.keep {
                 include.push(transaction);
             }
         }
         let fault = self.plan_fault("reorg", "chain");
-        let order = worlds::Reorg { depth, blocks: reorg.then.get() as u32, include };
+        let order = worlds::Reorg {
+            depth,
+            blocks: reorg.then.get() as u32,
+            include,
+        };
         self.world.reorg(order, self.miner.script()).await?;
-        self.run.faults.lock().expect("no holder panics").had_effect(fault);
+        self.run
+            .faults
+            .lock()
+            .expect("no holder panics")
+            .had_effect(fault);
         Ok(())
     }
 
     async fn crash(&mut self, node: &str, down_for: Option<u64>) -> Result<(), Stop> {
         let fault = self.plan_fault("crash", node);
         self.world.crash(node).await?;
-        self.run.faults.lock().expect("no holder panics").had_effect(fault);
+        self.run
+            .faults
+            .lock()
+            .expect("no holder panics")
+            .had_effect(fault);
         if let Some(span) = down_for {
             self.set_alarm(Span(span), Alarm::Restart(node.to_owned()));
         }
@@ -244,7 +392,15 @@ impl<W: World> Runner<W> {
     }
 
     fn plan_fault(&self, name: &str, scope: &str) -> crate::faults::FaultId {
-        self.run.faults.lock().expect("no holder panics").plan(name, scope)
+        self.run
+            .trace
+            .lock()
+            .record(Subsystem::Faults, scope, json!({ "fault": name }));
+        self.run
+            .faults
+            .lock()
+            .expect("no holder panics")
+            .plan(name, scope)
     }
 
     async fn trouble_link(&mut self, fault: &LinkFault) -> Result<(), Stop> {
@@ -253,15 +409,34 @@ impl<W: World> Runner<W> {
         let (trouble, lasts) = match fault.kind {
             LinkFaultKind::Partition { lasts } => {
                 let fault = self.plan_fault("partition", &scope);
-                (LinkTrouble::Partition { between: between.clone(), fault }, Some(lasts))
+                (
+                    LinkTrouble::Partition {
+                        between: between.clone(),
+                        fault,
+                    },
+                    Some(lasts),
+                )
             }
             LinkFaultKind::Disconnect => {
                 let fault = self.plan_fault("disconnect", &scope);
-                (LinkTrouble::Disconnect { between: between.clone(), fault }, None)
+                (
+                    LinkTrouble::Disconnect {
+                        between: between.clone(),
+                        fault,
+                    },
+                    None,
+                )
             }
             LinkFaultKind::Delay { by, lasts } => {
                 let fault = self.plan_fault("delay", &scope);
-                (LinkTrouble::Delay { between: between.clone(), by_ms: by.get(), fault }, Some(lasts))
+                (
+                    LinkTrouble::Delay {
+                        between: between.clone(),
+                        by_ms: by.get(),
+                        fault,
+                    },
+                    Some(lasts),
+                )
             }
         };
         self.world.link_fault(trouble).await?;

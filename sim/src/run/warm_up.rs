@@ -24,7 +24,9 @@ const FUNDING_FEERATE: u64 = 500;
 
 impl<W: World> Runner<W> {
     pub(super) async fn warm_up(&mut self) -> Result<(), Stop> {
-        self.world.mine(1 + BLOCKS_TO_MATURITY, self.miner.script()).await?;
+        self.world
+            .mine(1 + BLOCKS_TO_MATURITY, self.miner.script())
+            .await?;
         self.world.settle().await?;
         self.book.refresh(&mut self.world).await?;
         self.fund().await?;
@@ -34,9 +36,11 @@ impl<W: World> Runner<W> {
         self.open_books().await?;
         self.world.settle().await?;
         self.world.begin();
-        self.run.recorder.begin(self.world.epoch(), self.world.truth_source());
+        self.run
+            .recorder
+            .begin(self.world.epoch(), self.world.truth_source());
         self.run.trace.lock().canonical.discard_open();
-        self.observe("warm-up").await
+        self.observe(Some("warm-up")).await
     }
 
     /// One transaction of the miner's gives everybody their opening funds.
@@ -49,17 +53,34 @@ impl<W: World> Runner<W> {
             outputs.push((script, node.funds.get()));
         }
         for wallet in &self.run.scenario.wallets {
-            outputs.push((self.purses[wallet.name.as_str()].script(), wallet.funds.get()));
+            outputs.push((
+                self.purses[wallet.name.as_str()].script(),
+                wallet.funds.get(),
+            ));
         }
-        outputs.push((self.engine_opening_script(), self.run.scenario.operator.wallet.get()));
+        outputs.push((
+            self.engine_opening_script(),
+            self.run.scenario.operator.wallet.get(),
+        ));
         let funded = outputs.into_iter().filter(|(_, sat)| *sat > 0);
-        let outputs: Vec<TxOut> =
-            funded.map(|(script_pubkey, sat)| TxOut { value: Amount::from_sat(sat), script_pubkey }).collect();
+        let outputs: Vec<TxOut> = funded
+            .map(|(script_pubkey, sat)| TxOut {
+                value: Amount::from_sat(sat),
+                script_pubkey,
+            })
+            .collect();
         if !outputs.is_empty() {
             let refused = |error| WorldError::refused("the miner", "fund everybody", error);
-            let transaction = self.miner.pay(&self.book, &outputs, FUNDING_FEERATE).map_err(refused)?;
+            let transaction = self
+                .miner
+                .pay(&self.book, &outputs, FUNDING_FEERATE)
+                .map_err(refused)?;
             let txid = self.world.broadcast(&transaction).await?;
-            self.run.trace.lock().names.give(txid.to_string(), "opening funds");
+            self.run
+                .trace
+                .lock()
+                .names
+                .give(txid.to_string(), "opening funds");
         }
         self.mine(ANNOUNCE_DEPTH).await
     }
@@ -81,7 +102,11 @@ impl<W: World> Runner<W> {
             }
             let plan = plan(channel);
             let funding = self.world.open_channel(&plan).await?;
-            self.run.trace.lock().names.give(funding.txid.to_string(), format!("funding:{}", plan.name));
+            self.run
+                .trace
+                .lock()
+                .names
+                .give(funding.txid.to_string(), format!("funding:{}", plan.name));
         }
         if channels.is_empty() {
             return Ok(());
@@ -97,7 +122,10 @@ impl<W: World> Runner<W> {
         self.book.refresh(&mut self.world).await?;
         for channel in self.world.channels().await? {
             if let Some(output) = self.book.output(&channel.funding) {
-                self.owners.give(output.script_pubkey.clone(), format!("channel:{}", channel.name));
+                self.owners.give(
+                    output.script_pubkey.clone(),
+                    format!("channel:{}", channel.name),
+                );
             }
         }
         Ok(())
@@ -107,26 +135,40 @@ impl<W: World> Runner<W> {
     async fn open_books(&mut self) -> Result<(), Stop> {
         let scenario = self.run.scenario.clone();
         let wallet = Msat(scenario.operator.wallet.get() * 1_000);
-        self.record_opening(Rail::Onchain, Quantity::btc(wallet)).await?;
+        self.record_opening(Rail::Onchain, Quantity::btc(wallet))
+            .await?;
         let operator = scenario.operator.node.as_ref().map(ToString::to_string);
         let mut channels = 0;
         for channel in self.world.channels().await? {
-            let end = channel.ends.iter().position(|end| Some(end) == operator.as_ref());
+            let end = channel
+                .ends
+                .iter()
+                .position(|end| Some(end) == operator.as_ref());
             channels += end.map_or(0, |end| channel.balance_msat[end]);
         }
-        self.record_opening(Rail::Lightning, Quantity::btc(Msat(channels))).await?;
-        self.record_opening(Rail::Sepa, Quantity::eur(Minor::new(scenario.operator.gateway.get()))).await?;
+        self.record_opening(Rail::Lightning, Quantity::btc(Msat(channels)))
+            .await?;
+        self.record_opening(
+            Rail::Sepa,
+            Quantity::eur(Minor::new(scenario.operator.gateway.get())),
+        )
+        .await?;
         for party in &scenario.parties {
             let party = PartyId::new(party.as_str()).expect("checked with the scenario");
             self.command(Command::OpenParty { party }).await?;
         }
-        self.run.trace.lock().record(Subsystem::Stimulus, "scenario", json!({ "event": "warmed up" }));
+        self.run.trace.lock().record(
+            Subsystem::Stimulus,
+            "scenario",
+            json!({ "event": "warmed up" }),
+        );
         Ok(())
     }
 
     async fn record_opening(&mut self, rail: Rail, quantity: Quantity) -> Result<(), Stop> {
         if quantity.units > 0 {
-            self.command(Command::RecordOpening { rail, quantity }).await?;
+            self.command(Command::RecordOpening { rail, quantity })
+                .await?;
         }
         Ok(())
     }

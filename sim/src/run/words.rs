@@ -43,6 +43,7 @@ pub(crate) fn expected_failure(reason: Expected) -> &'static str {
         Expected::Returned => "returned",
         Expected::SigningRefused => "signing-refused",
         Expected::BroadcastRefused => "broadcast-refused",
+        Expected::NotBuildable => "not-buildable",
     }
 }
 
@@ -70,23 +71,52 @@ pub(crate) fn point(point: CrashPoint) -> Point {
 }
 
 /// The gateway's word for a fault, and its name in lists of faults.
-pub(crate) fn gateway_fault(kind: &GatewayFaultKind, reference: &str) -> (GatewayFault, &'static str) {
+pub(crate) fn gateway_fault(
+    kind: &GatewayFaultKind,
+    reference: &str,
+) -> (GatewayFault, &'static str) {
     let reference = reference.to_owned();
     match kind {
-        GatewayFaultKind::LoseResponse { .. } => (GatewayFault::LoseResponse { reference }, "lose-response"),
-        GatewayFaultKind::DuplicateWebhook => (GatewayFault::DuplicateWebhook { reference }, "duplicate-webhook"),
-        GatewayFaultKind::DelayWebhook { by } => {
-            (GatewayFault::DelayWebhook { reference, secs: by.get().div_ceil(1_000) }, "delay-webhook")
+        GatewayFaultKind::LoseResponse { .. } => {
+            (GatewayFault::LoseResponse { reference }, "lose-response")
         }
+        GatewayFaultKind::DuplicateWebhook => (
+            GatewayFault::DuplicateWebhook { reference },
+            "duplicate-webhook",
+        ),
+        GatewayFaultKind::DelayWebhook { by } => (
+            GatewayFault::DelayWebhook {
+                reference,
+                secs: by.get().div_ceil(1_000),
+            },
+            "delay-webhook",
+        ),
         GatewayFaultKind::DropWebhook => (GatewayFault::DropWebhook { reference }, "drop-webhook"),
-        GatewayFaultKind::WrongSignature => (GatewayFault::WrongSignature { reference }, "wrong-signature"),
-        GatewayFaultKind::Reject { code } => {
-            (GatewayFault::RejectTransfer { reference, code: code.as_str().to_owned() }, "reject")
-        }
+        GatewayFaultKind::WrongSignature => (
+            GatewayFault::WrongSignature { reference },
+            "wrong-signature",
+        ),
+        GatewayFaultKind::Reject { code } => (
+            GatewayFault::RejectTransfer {
+                reference,
+                code: code.as_str().to_owned(),
+            },
+            "reject",
+        ),
         GatewayFaultKind::Return { reason, after } => (
-            GatewayFault::ReturnTransfer { reference, reason: reason.clone(), after_secs: after.get().div_ceil(1_000) },
+            GatewayFault::ReturnTransfer {
+                reference,
+                reason: reason.clone(),
+                after_secs: after.get().div_ceil(1_000),
+            },
             "return",
         ),
-        GatewayFaultKind::ServerError { times } => (GatewayFault::ServerError { reference, times: *times }, "server-error"),
+        GatewayFaultKind::ServerError { times } => (
+            GatewayFault::ServerError {
+                reference,
+                times: *times,
+            },
+            "server-error",
+        ),
     }
 }

@@ -89,6 +89,8 @@ word!(
         "signing-refused" SigningRefused,
         /// On chain: the network refused the transaction.
         "broadcast-refused" BroadcastRefused,
+        /// On chain: no transaction could be built (too few coins, an amount that is dust).
+        "not-buildable" NotBuildable,
     }
 );
 word!(
@@ -130,7 +132,7 @@ word!(
         "wrong-signature" WrongSignature,
         /// It rejects the order.
         "reject" Reject,
-        /// The beneficiary's bank sends the money back after the settlement.
+        /// The beneficiary's bank sends the money back.
         "return" Return,
         /// It answers with status 500 before looking at the order.
         "server-error" ServerError,

@@ -82,7 +82,9 @@ impl Display for Pay {
         }
         match &self.payer {
             Payer::Wallet { feerate, .. } => optional(f, "at", feerate),
-            Payer::Node { route: Some(route), .. } => {
+            Payer::Node {
+                route: Some(route), ..
+            } => {
                 let via: Vec<&str> = route.via.iter().map(|node| node.as_str()).collect();
                 write!(f, " via {} final cltv {}", via.join(" "), route.final_cltv)
             }

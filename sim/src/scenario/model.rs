@@ -450,7 +450,7 @@ pub enum GatewayFaultKind {
     Return {
         /// ISO 20022 ExternalReturnReason1Code: four capitals or digits.
         reason: String,
-        /// How long after the settlement.
+        /// How long after the order was taken; one that is not later than the booking is never booked.
         after: Millis,
     },
     /// Status 500 before the order is looked at.
@@ -571,7 +571,10 @@ impl Action {
     pub fn bound_to(&self) -> Option<World> {
         match self {
             Self::Link(_) | Self::Expect(Expectation::Htlc { .. }) => Some(World::Simulated),
-            Self::Pay(Pay { payer: Payer::Node { route: Some(_), .. }, .. }) => Some(World::Simulated),
+            Self::Pay(Pay {
+                payer: Payer::Node { route: Some(_), .. },
+                ..
+            }) => Some(World::Simulated),
             Self::Charge(_)
             | Self::Pay(_)
             | Self::Payout(_)

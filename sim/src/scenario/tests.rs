@@ -303,7 +303,9 @@ fn steps_know_their_line_and_their_content() {
     assert!(
         matches!(opens.request, Request::Lightning { amount, hold: false } if amount.get() == 5_000_000_000)
     );
-    assert!(matches!(&pay.payer, Payer::Node { node, amount: None, .. } if node.as_str() == "buyer"));
+    assert!(
+        matches!(&pay.payer, Payer::Node { node, amount: None, .. } if node.as_str() == "buyer")
+    );
     let Action::Payout(payout) = &scenario.steps[25].action else {
         panic!("{:?}", scenario.steps[25])
     };

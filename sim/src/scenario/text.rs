@@ -322,7 +322,7 @@ table!(
         "code" code: Optional<RejectCode>,
         /// Reason code (ISO 20022 ExternalReturnReason1Code); for "return". Default "AC04", account closed.
         "reason" reason: Optional<String>,
-        /// How long after the settlement; for "return". Default "1 min".
+        /// How long after the order was taken; for "return". One that is not later than the booking (1 min) is never booked. Default "1 min".
         "after" after: Optional<Duration>,
         /// How many requests in a row; for "lose-response" and "server-error". Default 1.
         "times" times: Optional<u64>,

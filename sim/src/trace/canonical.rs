@@ -28,13 +28,16 @@ impl Canonical {
     /// Ends the interval: everything collected belongs to the step named by `heading`.
     pub fn settle(&mut self, heading: &str) {
         self.points += 1;
-        self.lines.push(json!({ "point": self.points, "step": heading }).to_string());
+        self.lines
+            .push(json!({ "point": self.points, "step": heading }).to_string());
         let mut events = std::mem::take(&mut self.open);
         events.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        self.lines.extend(events.into_iter().map(|(subsystem, subject, event)| {
-            let subsystem = serde_json::to_value(subsystem).expect("a subsystem is a plain name");
-            json!({ "sub": subsystem, "of": subject, "is": event }).to_string()
-        }));
+        self.lines
+            .extend(events.into_iter().map(|(subsystem, subject, event)| {
+                let subsystem =
+                    serde_json::to_value(subsystem).expect("a subsystem is a plain name");
+                json!({ "sub": subsystem, "of": subject, "is": event }).to_string()
+            }));
     }
 
     /// The lines up to the last settled point.
@@ -44,7 +47,10 @@ impl Canonical {
 
     /// The lines as a file.
     pub fn to_text(&self) -> String {
-        self.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+        self.lines
+            .iter()
+            .flat_map(|line| [line.as_str(), "\n"])
+            .collect()
     }
 }
 
@@ -62,7 +68,10 @@ mod tests {
             canonical.settle("pay p1");
             canonical.to_text()
         };
-        assert_eq!(text(&[("b", 1), ("a", 1), ("b", 2)]), text(&[("a", 1), ("b", 1), ("b", 2)]));
+        assert_eq!(
+            text(&[("b", 1), ("a", 1), ("b", 2)]),
+            text(&[("a", 1), ("b", 1), ("b", 2)])
+        );
         assert_ne!(text(&[("b", 2), ("b", 1)]), text(&[("b", 1), ("b", 2)]));
     }
 }

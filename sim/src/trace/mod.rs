@@ -123,11 +123,20 @@ impl Trace {
         if let Some(clock) = &self.clock {
             self.now = clock();
         }
-        let record = Record { n: self.count, at_ms: self.now.0, subsystem, actor: actor.to_owned(), event };
+        let record = Record {
+            n: self.count,
+            at_ms: self.now.0,
+            subsystem,
+            actor: actor.to_owned(),
+            event,
+        };
         let line = serde_json::to_string(&record).expect("a record has only string keys");
         self.count += 1;
         self.whole.extend(line.as_bytes());
-        self.chains.entry(subsystem).or_insert(HashChain::START).extend(line.as_bytes());
+        self.chains
+            .entry(subsystem)
+            .or_insert(HashChain::START)
+            .extend(line.as_bytes());
         if self.keep_lines {
             self.lines.push(line);
         }
@@ -159,7 +168,10 @@ impl Trace {
 
     /// The hash of each subsystem that has records.
     pub fn hashes(&self) -> BTreeMap<Subsystem, String> {
-        self.chains.iter().map(|(subsystem, chain)| (*subsystem, chain.to_hex())).collect()
+        self.chains
+            .iter()
+            .map(|(subsystem, chain)| (*subsystem, chain.to_hex()))
+            .collect()
     }
 
     /// The lines, if they were kept.
@@ -210,7 +222,10 @@ mod tests {
         let mut one = traced(&["a"]);
         let two = traced(&["a"]);
         one.record(Subsystem::Http, "gateway", json!({}));
-        assert_eq!(one.hashes()[&Subsystem::Engine], two.hashes()[&Subsystem::Engine]);
+        assert_eq!(
+            one.hashes()[&Subsystem::Engine],
+            two.hashes()[&Subsystem::Engine]
+        );
         assert_ne!(one.hash(), two.hash());
     }
 }

@@ -34,7 +34,9 @@ impl Names {
             Value::Array(items) => items.iter_mut().for_each(|item| self.make_symbolic(item)),
             Value::Object(fields) => {
                 fields.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
-                fields.values_mut().for_each(|field| self.make_symbolic(field));
+                fields
+                    .values_mut()
+                    .for_each(|field| self.make_symbolic(field));
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
@@ -53,6 +55,9 @@ mod tests {
         names.give("ab12", "later name");
         let mut value = json!({ "inputs": [{ "txid": "ab12" }], "at": 5, "other": "ab1" });
         names.make_symbolic(&mut value);
-        assert_eq!(value, json!({ "inputs": [{ "txid": "funding:a-b" }], "other": "ab1" }));
+        assert_eq!(
+            value,
+            json!({ "inputs": [{ "txid": "funding:a-b" }], "other": "ab1" })
+        );
     }
 }

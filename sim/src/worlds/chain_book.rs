@@ -36,14 +36,21 @@ impl ChainBook {
         while fork > 0 && self.hash(fork) != Some(world.block(fork).await?.block_hash()) {
             fork -= 1;
         }
-        change.disconnected = self.blocks.keys().rev().copied().take_while(|height| *height > fork).collect();
+        change.disconnected = self
+            .blocks
+            .keys()
+            .rev()
+            .copied()
+            .take_while(|height| *height > fork)
+            .collect();
         for height in &change.disconnected {
             self.blocks.remove(height);
         }
         for height in fork + 1..=tip.height {
             let block = world.block(height).await?;
             for transaction in &block.txdata {
-                self.known.insert(transaction.compute_txid(), transaction.clone());
+                self.known
+                    .insert(transaction.compute_txid(), transaction.clone());
             }
             self.blocks.insert(height, block.clone());
             change.connected.push((height, block));
@@ -53,12 +60,26 @@ impl ChainBook {
     }
 
     fn refresh_mempool(&mut self, transactions: Vec<Transaction>, change: &mut ChainChange) {
-        let now: BTreeMap<Txid, Transaction> = transactions.into_iter().map(|tx| (tx.compute_txid(), tx)).collect();
-        let mined: BTreeSet<Txid> =
-            change.connected.iter().flat_map(|(_, block)| block.txdata.iter().map(Transaction::compute_txid)).collect();
-        change.left =
-            self.mempool.keys().filter(|txid| !now.contains_key(*txid) && !mined.contains(*txid)).copied().collect();
-        change.entered = now.iter().filter(|(txid, _)| !self.mempool.contains_key(*txid)).map(|(_, tx)| tx.clone()).collect();
+        let now: BTreeMap<Txid, Transaction> = transactions
+            .into_iter()
+            .map(|tx| (tx.compute_txid(), tx))
+            .collect();
+        let mined: BTreeSet<Txid> = change
+            .connected
+            .iter()
+            .flat_map(|(_, block)| block.txdata.iter().map(Transaction::compute_txid))
+            .collect();
+        change.left = self
+            .mempool
+            .keys()
+            .filter(|txid| !now.contains_key(*txid) && !mined.contains(*txid))
+            .copied()
+            .collect();
+        change.entered = now
+            .iter()
+            .filter(|(txid, _)| !self.mempool.contains_key(*txid))
+            .map(|(_, tx)| tx.clone())
+            .collect();
         self.known.extend(now.clone());
         self.mempool = now;
     }
@@ -74,19 +95,33 @@ impl ChainBook {
 
     /// The output behind an outpoint, from any transaction ever seen.
     pub fn output(&self, outpoint: &OutPoint) -> Option<&TxOut> {
-        self.known.get(&outpoint.txid)?.output.get(outpoint.vout as usize)
+        self.known
+            .get(&outpoint.txid)?
+            .output
+            .get(outpoint.vout as usize)
     }
 
     /// Every transaction of the best chain and the mempool, chain first.
     pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
-        self.blocks.values().flat_map(|block| &block.txdata).chain(self.mempool.values())
+        self.blocks
+            .values()
+            .flat_map(|block| &block.txdata)
+            .chain(self.mempool.values())
     }
 
     /// Unspent outputs (mempool included) of scripts that `ours` accepts, with the height of those confirmed.
-    pub fn unspent(&self, ours: impl Fn(&Script) -> bool) -> BTreeMap<OutPoint, (TxOut, Option<u32>)> {
+    pub fn unspent(
+        &self,
+        ours: impl Fn(&Script) -> bool,
+    ) -> BTreeMap<OutPoint, (TxOut, Option<u32>)> {
         let mut unspent = BTreeMap::new();
-        let confirmed = self.blocks.iter().flat_map(|(height, block)| block.txdata.iter().map(|tx| (Some(*height), tx)));
-        let all: Vec<_> = confirmed.chain(self.mempool.values().map(|tx| (None, tx))).collect();
+        let confirmed = self
+            .blocks
+            .iter()
+            .flat_map(|(height, block)| block.txdata.iter().map(|tx| (Some(*height), tx)));
+        let all: Vec<_> = confirmed
+            .chain(self.mempool.values().map(|tx| (None, tx)))
+            .collect();
         for (height, transaction) in &all {
             let txid = transaction.compute_txid();
             for (vout, output) in transaction.output.iter().enumerate() {
@@ -106,16 +141,36 @@ impl ChainBook {
     /// Depth of the deepest transaction that `wanted` accepts: 0 in the mempool, 1 in the tip.
     pub fn confirmations(&self, wanted: impl Fn(&Txid) -> bool) -> Option<u32> {
         let tip = self.tip_height()?;
-        let holds = |block: &Block| block.txdata.iter().any(|transaction| wanted(&transaction.compute_txid()));
-        let confirmed = self.blocks.iter().find(|(_, block)| holds(block)).map(|(height, _)| tip - height + 1);
-        confirmed.or_else(|| self.mempool.keys().any(|txid| wanted(txid)).then_some(0))
+        let wanted = &wanted;
+        let holds = |block: &Block| {
+            block
+                .txdata
+                .iter()
+                .any(|transaction| wanted(&transaction.compute_txid()))
+        };
+        let confirmed = self
+            .blocks
+            .iter()
+            .find(|(_, block)| holds(block))
+            .map(|(height, _)| tip - height + 1);
+        confirmed.or_else(|| self.mempool.keys().any(wanted).then_some(0))
     }
 
     /// Fee of a transaction; `None` for a coinbase or unknown inputs.
     pub fn fee_sat(&self, transaction: &Transaction) -> Option<u64> {
-        let spent: Option<u64> =
-            transaction.input.iter().map(|input| self.output(&input.previous_output).map(|o| o.value.to_sat())).sum();
-        let paid: u64 = transaction.output.iter().map(|output| output.value.to_sat()).sum();
+        let spent: Option<u64> = transaction
+            .input
+            .iter()
+            .map(|input| {
+                self.output(&input.previous_output)
+                    .map(|o| o.value.to_sat())
+            })
+            .sum();
+        let paid: u64 = transaction
+            .output
+            .iter()
+            .map(|output| output.value.to_sat())
+            .sum();
         spent?.checked_sub(paid)
     }
 }

@@ -8,11 +8,18 @@ use serde_json::{Value, json};
 /// Records a call of the gateway and what became of it.
 pub fn record_call(trace: &SharedTrace, request: &Request, response: &Response) {
     let header = |headers: &[(String, String)], wanted: &str| {
-        headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.clone())
+        headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.clone())
     };
     let key = header(&request.headers, "idempotency-key");
     let mut trace = trace.lock();
-    let path = trace.names.of(&request.path).unwrap_or(&request.path).to_owned();
+    let path = trace
+        .names
+        .of(&request.path)
+        .unwrap_or(&request.path)
+        .to_owned();
     let event = json!({
         "call": request.method,
         "path": request.path,
@@ -35,5 +42,7 @@ pub fn record_webhook(trace: &SharedTrace, delivery: &WebhookDelivery, status: O
         "attempt": delivery.attempt,
         "status": status,
     });
-    trace.lock().record_canonical(Subsystem::Http, &reference, event);
+    trace
+        .lock()
+        .record_canonical(Subsystem::Http, &reference, event);
 }

@@ -2,8 +2,8 @@
 //! They guard nothing but regtest coins. Does not own signing.
 
 use crate::prng::RootSeed;
-use bitcoin::{Network, ScriptBuf};
 use bitcoin::bip32::Xpriv;
+use bitcoin::{Network, ScriptBuf};
 use lockstep_engine::onchain::Descriptors;
 
 /// The network of both worlds.
@@ -22,27 +22,38 @@ pub fn engine_keys(seed: RootSeed) -> EngineKeys {
     use bitcoin::bip32::{DerivationPath, Xpub};
     use bitcoin::secp256k1::Secp256k1;
     let secp = Secp256k1::new();
-    let root = Xpriv::new_master(NETWORK, &seed.bytes("engine wallet")).expect("32 bytes make a master key");
+    let root = Xpriv::new_master(NETWORK, &seed.bytes("engine wallet"))
+        .expect("32 bytes make a master key");
     let path: DerivationPath = "84'/1'/0'".parse().expect("a literal path");
-    let account = root.derive_priv(&secp, &path).expect("hardened derivation of a fresh key");
+    let account = root
+        .derive_priv(&secp, &path)
+        .expect("hardened derivation of a fresh key");
     let public = Xpub::from_priv(&secp, &account);
     let descriptors = |key: &str| Descriptors {
         external: format!("wpkh({key}/0/*)"),
         internal: format!("wpkh({key}/1/*)"),
     };
-    EngineKeys { public: descriptors(&public.to_string()), private: descriptors(&account.to_string()) }
+    EngineKeys {
+        public: descriptors(&public.to_string()),
+        private: descriptors(&account.to_string()),
+    }
 }
 
 /// The first scripts of both descriptors, by which the worlds recognise the engine's coins without asking it.
 pub fn wallet_scripts(descriptors: &Descriptors) -> Vec<ScriptBuf> {
     use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
-    let parse = |text: &str| -> Descriptor<DescriptorPublicKey> { text.parse().expect("made by engine_keys") };
+    let parse = |text: &str| -> Descriptor<DescriptorPublicKey> {
+        text.parse().expect("made by engine_keys")
+    };
     [&descriptors.external, &descriptors.internal]
         .into_iter()
         .map(|text| parse(text))
         .flat_map(|descriptor| {
             (0..WATCHED_PER_DESCRIPTOR).map(move |index| {
-                descriptor.at_derivation_index(index).expect("a plain wildcard").script_pubkey()
+                descriptor
+                    .at_derivation_index(index)
+                    .expect("a plain wildcard")
+                    .script_pubkey()
             })
         })
         .collect()

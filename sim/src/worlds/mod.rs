@@ -78,12 +78,23 @@ pub enum WorldError {
 impl WorldError {
     /// A failure of the harness.
     pub fn harness(doing: impl Into<String>, reason: impl fmt::Display) -> WorldError {
-        WorldError::Harness { doing: doing.into(), reason: reason.to_string() }
+        WorldError::Harness {
+            doing: doing.into(),
+            reason: reason.to_string(),
+        }
     }
 
     /// A refused stimulus.
-    pub fn refused(who: impl Into<String>, doing: impl Into<String>, reason: impl fmt::Display) -> WorldError {
-        WorldError::Refused { who: who.into(), doing: doing.into(), reason: reason.to_string() }
+    pub fn refused(
+        who: impl Into<String>,
+        doing: impl Into<String>,
+        reason: impl fmt::Display,
+    ) -> WorldError {
+        WorldError::Refused {
+            who: who.into(),
+            doing: doing.into(),
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -328,7 +339,12 @@ pub trait World {
     async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError>;
 
     /// Has an outside node pay an invoice of the operator over a prescribed route; the simulated world only.
-    async fn node_pays_along(&mut self, node: &str, invoice: &str, route: &Route) -> Result<(), WorldError>;
+    async fn node_pays_along(
+        &mut self,
+        node: &str,
+        invoice: &str,
+        route: &Route,
+    ) -> Result<(), WorldError>;
 
     /// Kills a Lightning node.
     async fn crash(&mut self, node: &str) -> Result<(), WorldError>;

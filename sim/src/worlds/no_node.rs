@@ -4,8 +4,8 @@
 use futures_util::future::BoxFuture;
 use lockstep_engine::money::Msat;
 use lockstep_host::ports::{
-    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError, LightningEvent, LightningNode,
-    LightningUnavailable, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError,
+    LightningEvent, LightningNode, LightningUnavailable, PayError, PayOrder, PayTaken,
 };
 
 /// For a scenario without a Lightning node of the operator.
@@ -16,24 +16,41 @@ impl NoNode {
 }
 
 impl LightningNode for NoNode {
-    fn create_invoice(&self, _: InvoiceOrder) -> BoxFuture<'static, Result<String, LightningError>> {
-        Box::pin(std::future::ready(Err(LightningError::Refused { reason: Self::REASON.to_owned() })))
+    fn create_invoice(
+        &self,
+        _: InvoiceOrder,
+    ) -> BoxFuture<'static, Result<String, LightningError>> {
+        Box::pin(std::future::ready(Err(LightningError::Refused {
+            reason: Self::REASON.to_owned(),
+        })))
     }
 
     fn pay(&self, _: PayOrder) -> BoxFuture<'static, Result<PayTaken, PayError>> {
-        Box::pin(std::future::ready(Err(PayError::Unavailable { reason: Self::REASON.to_owned() })))
+        Box::pin(std::future::ready(Err(PayError::Unavailable {
+            reason: Self::REASON.to_owned(),
+        })))
     }
 
-    fn claim_held(&self, _: ClaimOrder) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
-        Box::pin(std::future::ready(Err(LightningUnavailable { reason: Self::REASON.to_owned() })))
+    fn claim_held(
+        &self,
+        _: ClaimOrder,
+    ) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
+        Box::pin(std::future::ready(Err(LightningUnavailable {
+            reason: Self::REASON.to_owned(),
+        })))
     }
 
     fn fail_held(&self, _: FailOrder) -> BoxFuture<'static, Result<(), LightningUnavailable>> {
-        Box::pin(std::future::ready(Err(LightningUnavailable { reason: Self::REASON.to_owned() })))
+        Box::pin(std::future::ready(Err(LightningUnavailable {
+            reason: Self::REASON.to_owned(),
+        })))
     }
 
     fn balance(&self) -> BoxFuture<'static, Result<LightningBalance, LightningUnavailable>> {
-        let nothing = LightningBalance { local_msat: Msat(0), outgoing_htlcs_msat: Msat(0) };
+        let nothing = LightningBalance {
+            local_msat: Msat(0),
+            outgoing_htlcs_msat: Msat(0),
+        };
         Box::pin(std::future::ready(Ok(nothing)))
     }
 

@@ -9,7 +9,10 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::transaction::Version;
-use bitcoin::{Address, Amount, CompressedPublicKey, OutPoint, PublicKey, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
+use bitcoin::{
+    Address, Amount, CompressedPublicKey, OutPoint, PublicKey, ScriptBuf, Sequence, Transaction,
+    TxIn, TxOut, Witness,
+};
 
 /// Virtual bytes of a P2WPKH input, and of everything of a transaction but its inputs and outputs, rounded up.
 const INPUT_VBYTES: u64 = 68;
@@ -45,7 +48,8 @@ pub struct Purse {
 impl Purse {
     /// The purse of that name in this run.
     pub fn new(seed: RootSeed, name: &str) -> Purse {
-        let key = SecretKey::from_slice(&seed.bytes(&format!("purse/{name}"))).expect("a hash is a valid key");
+        let key = SecretKey::from_slice(&seed.bytes(&format!("purse/{name}")))
+            .expect("a hash is a valid key");
         let public = CompressedPublicKey(key.public_key(&Secp256k1::new()));
         Purse { key, public }
     }
@@ -62,10 +66,16 @@ impl Purse {
 
     /// What it holds, mempool included.
     pub fn balance_sat(&self, book: &ChainBook) -> u64 {
-        self.coins(book).values().map(|(output, _)| output.value.to_sat()).sum()
+        self.coins(book)
+            .values()
+            .map(|(output, _)| output.value.to_sat())
+            .sum()
     }
 
-    fn coins(&self, book: &ChainBook) -> std::collections::BTreeMap<OutPoint, (TxOut, Option<u32>)> {
+    fn coins(
+        &self,
+        book: &ChainBook,
+    ) -> std::collections::BTreeMap<OutPoint, (TxOut, Option<u32>)> {
         let script = self.script();
         book.unspent(|candidate| candidate == script.as_script())
     }
@@ -79,7 +89,9 @@ impl Purse {
     ) -> Result<Transaction, NotEnough> {
         let tip = book.tip_height().unwrap_or(0);
         let coinbase = |outpoint: &OutPoint| {
-            book.transactions().find(|tx| tx.compute_txid() == outpoint.txid).is_some_and(Transaction::is_coinbase)
+            book.transactions()
+                .find(|tx| tx.compute_txid() == outpoint.txid)
+                .is_some_and(Transaction::is_coinbase)
         };
         let mature = |outpoint: &OutPoint, height: Option<u32>| match height {
             Some(height) => tip >= height + COINBASE_MATURITY || !coinbase(outpoint),
@@ -95,11 +107,22 @@ impl Purse {
         self.select(&coins, outputs, feerate_sat_per_kwu)
     }
 
-    fn select(&self, coins: &[(OutPoint, TxOut)], outputs: &[TxOut], feerate: u64) -> Result<Transaction, NotEnough> {
+    fn select(
+        &self,
+        coins: &[(OutPoint, TxOut)],
+        outputs: &[TxOut],
+        feerate: u64,
+    ) -> Result<Transaction, NotEnough> {
         let amount: u64 = outputs.iter().map(|output| output.value.to_sat()).sum();
         let change_vbytes = self.change(0).size() as u64;
-        let mut vbytes = FRAME_VBYTES + change_vbytes + outputs.iter().map(|output| output.size() as u64).sum::<u64>();
-        let (mut chosen, mut available, mut needed) = (Vec::new(), 0, amount + fee_sat(vbytes, feerate));
+        let mut vbytes = FRAME_VBYTES
+            + change_vbytes
+            + outputs
+                .iter()
+                .map(|output| output.size() as u64)
+                .sum::<u64>();
+        let (mut chosen, mut available, mut needed) =
+            (Vec::new(), 0, amount + fee_sat(vbytes, feerate));
         for (outpoint, output) in coins {
             if available >= needed {
                 break;
@@ -110,7 +133,10 @@ impl Purse {
             needed = amount + fee_sat(vbytes, feerate);
         }
         let Some(rest) = available.checked_sub(needed) else {
-            return Err(NotEnough { available_sat: available, needed_sat: needed });
+            return Err(NotEnough {
+                available_sat: available,
+                needed_sat: needed,
+            });
         };
         let mut outputs = outputs.to_vec();
         if rest >= DUST_SAT {
@@ -124,9 +150,17 @@ impl Purse {
         let coins: Vec<(OutPoint, TxOut)> = rival
             .input
             .iter()
-            .map(|input| Some((input.previous_output, book.output(&input.previous_output)?.clone())))
+            .map(|input| {
+                Some((
+                    input.previous_output,
+                    book.output(&input.previous_output)?.clone(),
+                ))
+            })
             .collect::<Option<_>>()?;
-        if coins.iter().any(|(_, output)| output.script_pubkey != self.script()) {
+        if coins
+            .iter()
+            .any(|(_, output)| output.script_pubkey != self.script())
+        {
             return None;
         }
         let total: u64 = coins.iter().map(|(_, output)| output.value.to_sat()).sum();
@@ -135,7 +169,10 @@ impl Purse {
     }
 
     fn change(&self, sat: u64) -> TxOut {
-        TxOut { value: Amount::from_sat(sat), script_pubkey: self.script() }
+        TxOut {
+            value: Amount::from_sat(sat),
+            script_pubkey: self.script(),
+        }
     }
 
     fn sign(&self, coins: &[(OutPoint, TxOut)], outputs: Vec<TxOut>) -> Transaction {
@@ -155,14 +192,21 @@ impl Purse {
         let mut cache = SighashCache::new(transaction);
         for (index, (_, output)) in coins.iter().enumerate() {
             let sighash = cache
-                .p2wpkh_signature_hash(index, &output.script_pubkey, output.value, EcdsaSighashType::All)
+                .p2wpkh_signature_hash(
+                    index,
+                    &output.script_pubkey,
+                    output.value,
+                    EcdsaSighashType::All,
+                )
                 .expect("the index is one of ours and the script is P2WPKH");
             let signature = bitcoin::ecdsa::Signature {
-                signature: secp.sign_ecdsa(&Message::from_digest(sighash.to_byte_array()), &self.key),
+                signature: secp
+                    .sign_ecdsa(&Message::from_digest(sighash.to_byte_array()), &self.key),
                 sighash_type: EcdsaSighashType::All,
             };
             let public = PublicKey::from(self.public);
-            *cache.witness_mut(index).expect("as above") = Witness::p2wpkh(&signature, &public.inner);
+            *cache.witness_mut(index).expect("as above") =
+                Witness::p2wpkh(&signature, &public.inner);
         }
         cache.into_transaction()
     }

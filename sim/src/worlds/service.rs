@@ -53,7 +53,9 @@ pub struct Service {
 impl Service {
     /// Starts the process; it is restarted at once whenever the switch has killed it.
     pub fn start(parts: ServiceParts, spawner: Arc<dyn Spawn>) -> Result<Service, WorldError> {
-        let service = Service { state: Arc::new(Mutex::new(State::default())) };
+        let service = Service {
+            state: Arc::new(Mutex::new(State::default())),
+        };
         let driver = service.begin_life(&parts)?;
         let running = service.clone();
         spawner.spawn(Box::pin(async move { running.live(parts, driver).await }));
@@ -61,7 +63,8 @@ impl Service {
     }
 
     fn begin_life(&self, parts: &ServiceParts) -> Result<Driver, WorldError> {
-        let store = (parts.open_store)().map_err(|cause| WorldError::harness("open the journal", error_chain(&cause)))?;
+        let store = (parts.open_store)()
+            .map_err(|cause| WorldError::harness("open the journal", error_chain(&cause)))?;
         let (driver, handle) = Driver::start(parts.config.clone(), parts.ports.clone(), store)
             .map_err(|cause| WorldError::harness("start the engine", error_chain(&cause)))?;
         if let Some(bug) = parts.planted {
@@ -77,7 +80,9 @@ impl Service {
             self.state().handle = None;
             match ended {
                 Ended::Stopped => return,
-                Ended::Interrupted(_) if self.state().restarts < MAX_RESTARTS => self.state().restarts += 1,
+                Ended::Interrupted(_) if self.state().restarts < MAX_RESTARTS => {
+                    self.state().restarts += 1
+                }
                 other => {
                     self.state().ended = Some(format!("{other:?}"));
                     return;
@@ -94,7 +99,9 @@ impl Service {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the service's state panics")
+        self.state
+            .lock()
+            .expect("no holder of the service's state panics")
     }
 
     /// The running process, or why there is none.
@@ -102,8 +109,14 @@ impl Service {
         let state = self.state();
         match (&state.handle, &state.ended) {
             (Some(handle), _) => Ok(handle.clone()),
-            (None, Some(reason)) => Err(WorldError::harness("reach the engine", format!("its process has ended: {reason}"))),
-            (None, None) => Err(WorldError::harness("reach the engine", "its process is restarting")),
+            (None, Some(reason)) => Err(WorldError::harness(
+                "reach the engine",
+                format!("its process has ended: {reason}"),
+            )),
+            (None, None) => Err(WorldError::harness(
+                "reach the engine",
+                "its process is restarting",
+            )),
         }
     }
 
@@ -123,8 +136,14 @@ impl Service {
     }
 
     /// Gives the engine a command. A process that is killed while it answers leaves the outcome to be seen: `None`.
-    pub async fn submit(&self, id: CommandId, command: Command) -> Result<Option<Output>, SubmitError> {
-        let Ok(handle) = self.handle() else { return Err(SubmitError::Stopped) };
+    pub async fn submit(
+        &self,
+        id: CommandId,
+        command: Command,
+    ) -> Result<Option<Output>, SubmitError> {
+        let Ok(handle) = self.handle() else {
+            return Err(SubmitError::Stopped);
+        };
         match handle.submit(id, command).await {
             Ok(output) => Ok(Some(output)),
             Err(SubmitError::Stopped) => Ok(None),
@@ -160,7 +179,9 @@ impl Switch {
 impl Interruption for Switch {
     fn at(&self, point: Point, input: &Input) -> Flow {
         let mut armed = self.armed.lock().expect("no holder panics");
-        let hit = armed.as_ref().is_some_and(|(at, payment)| *at == point && concerns(input, payment));
+        let hit = armed
+            .as_ref()
+            .is_some_and(|(at, payment)| *at == point && concerns(input, payment));
         if !hit {
             return Flow::Continue;
         }
@@ -176,8 +197,12 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
         Input::Command { command, .. } => match command {
             Command::CreateCharge(charge) => charge.payment == *payment,
             Command::CreatePayout(payout) => payout.payment == *payment,
-            Command::ReleaseHeld { payment: held } | Command::RefuseHeld { payment: held } => held == payment,
-            Command::OpenParty { .. } | Command::RecordOpening { .. } | Command::Reconcile { .. } => false,
+            Command::ReleaseHeld { payment: held } | Command::RefuseHeld { payment: held } => {
+                held == payment
+            }
+            Command::OpenParty { .. }
+            | Command::RecordOpening { .. }
+            | Command::Reconcile { .. } => false,
         },
         Input::Fact { fact, .. } => answered_key(fact)
             .and_then(|key| key.0.split_once('/'))

@@ -103,7 +103,12 @@ struct ReplyError {
 impl BitcoindRpc {
     /// For the RPC server at `address` (host and port).
     pub fn new(address: impl Into<String>, authentication: Authentication) -> Self {
-        Self { server: Arc::new(Server { address: address.into(), authentication }) }
+        Self {
+            server: Arc::new(Server {
+                address: address.into(),
+                authentication,
+            }),
+        }
     }
 
     /// Height of the best chain.
@@ -137,7 +142,8 @@ impl BitcoindRpc {
 
     /// Hands a transaction in; refused with code -25, -26 or -27 and a reject word.
     pub async fn send_raw_transaction(&self, transaction: &Transaction) -> Result<Txid, RpcError> {
-        self.call("sendrawtransaction", json!([serialize_hex(transaction)])).await
+        self.call("sendrawtransaction", json!([serialize_hex(transaction)]))
+            .await
     }
 
     /// Txids in the mempool, sorted.
@@ -154,7 +160,8 @@ impl BitcoindRpc {
 
     /// Hands a block in. `Some(word)` if it was not taken (BIP 22, for instance `duplicate`, `inconclusive`).
     pub async fn submit_block(&self, block: &Block) -> Result<Option<String>, RpcError> {
-        self.call("submitblock", json!([serialize_hex(block)])).await
+        self.call("submitblock", json!([serialize_hex(block)]))
+            .await
     }
 
     /// Sets bitcoind's clock (regtest), seconds since 1970.
@@ -163,17 +170,28 @@ impl BitcoindRpc {
     }
 
     /// Mines blocks to an address (regtest).
-    pub async fn generate_to_address(&self, blocks: u32, address: &str) -> Result<Vec<BlockHash>, RpcError> {
-        self.call("generatetoaddress", json!([blocks, address])).await
+    pub async fn generate_to_address(
+        &self,
+        blocks: u32,
+        address: &str,
+    ) -> Result<Vec<BlockHash>, RpcError> {
+        self.call("generatetoaddress", json!([blocks, address]))
+            .await
     }
 
     /// Mines one block with exactly these transactions (regtest), txids or raw hex.
-    pub async fn generate_block(&self, address: &str, transactions: &[String]) -> Result<BlockHash, RpcError> {
+    pub async fn generate_block(
+        &self,
+        address: &str,
+        transactions: &[String],
+    ) -> Result<BlockHash, RpcError> {
         #[derive(Deserialize)]
         struct Generated {
             hash: BlockHash,
         }
-        let generated: Generated = self.call("generateblock", json!([address, transactions])).await?;
+        let generated: Generated = self
+            .call("generateblock", json!([address, transactions]))
+            .await?;
         Ok(generated.hash)
     }
 
@@ -188,47 +206,74 @@ impl BitcoindRpc {
     }
 
     /// Any call; `null` is read as `T`'s null.
-    pub async fn call<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, RpcError> {
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<T, RpcError> {
         let response = self.exchange(method, params).await?;
         if response.status == 401 || response.status == 403 {
             return Err(RpcError::NotAuthorised { method });
         }
         // Errors of the call come with status 500 (404 for an unknown method) and the same JSON shape.
-        let reply: Reply = serde_json::from_str(&response.body).map_err(|error| unreadable(method, &error))?;
+        let reply: Reply =
+            serde_json::from_str(&response.body).map_err(|error| unreadable(method, &error))?;
         if let Some(error) = reply.error {
-            return Err(RpcError::Answered { method, code: error.code, message: error.message });
+            return Err(RpcError::Answered {
+                method,
+                code: error.code,
+                message: error.message,
+            });
         }
-        serde_json::from_value(reply.result.unwrap_or(Value::Null)).map_err(|error| unreadable(method, &error))
+        serde_json::from_value(reply.result.unwrap_or(Value::Null))
+            .map_err(|error| unreadable(method, &error))
     }
 
-    async fn exchange(&self, method: &'static str, params: Value) -> Result<HttpResponse, RpcError> {
-        let credentials = self.credentials().ok_or(RpcError::NotAuthorised { method })?;
-        let body = json!({ "jsonrpc": "1.0", "id": "lockstep", "method": method, "params": params });
+    async fn exchange(
+        &self,
+        method: &'static str,
+        params: Value,
+    ) -> Result<HttpResponse, RpcError> {
+        let credentials = self
+            .credentials()
+            .ok_or(RpcError::NotAuthorised { method })?;
+        let body =
+            json!({ "jsonrpc": "1.0", "id": "lockstep", "method": method, "params": params });
         let request = OutgoingRequest {
             method: Method::Post,
             path: "/".to_owned(),
             headers: vec![
                 ("host", self.server.address.clone()),
-                ("authorization", format!("Basic {}", base64(credentials.as_bytes()))),
+                (
+                    "authorization",
+                    format!("Basic {}", base64(credentials.as_bytes())),
+                ),
                 ("content-type", "application/json".to_owned()),
             ],
             body: body.to_string(),
         };
         let transport = |failure| RpcError::Transport { method, failure };
         let stream = connect(&self.server.address).await.map_err(transport)?;
-        exchange_over(stream, request, tokio::time::sleep(CALL_LIMIT)).await.map_err(transport)
+        exchange_over(stream, request, tokio::time::sleep(CALL_LIMIT))
+            .await
+            .map_err(transport)
     }
 
     fn credentials(&self) -> Option<String> {
         match &self.server.authentication {
-            Authentication::Cookie(path) => std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned()),
+            Authentication::Cookie(path) => std::fs::read_to_string(path)
+                .ok()
+                .map(|text| text.trim().to_owned()),
             Authentication::UserPassword { user, password } => Some(format!("{user}:{password}")),
         }
     }
 }
 
 fn unreadable(method: &'static str, error: &dyn std::fmt::Display) -> RpcError {
-    RpcError::Unreadable { method, reason: error.to_string() }
+    RpcError::Unreadable {
+        method,
+        reason: error.to_string(),
+    }
 }
 
 /// Base64 (RFC 4648, section 4), for the Basic scheme (RFC 7617).
@@ -236,10 +281,18 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let block = chunk.iter().chain(&[0, 0]).take(3).fold(0_u32, |block, byte| block << 8 | u32::from(*byte));
+        let block = chunk
+            .iter()
+            .chain(&[0, 0])
+            .take(3)
+            .fold(0_u32, |block, byte| block << 8 | u32::from(*byte));
         for place in 0..4 {
             let digit = usize::try_from(block >> (18 - 6 * place) & 63).expect("six bits");
-            text.push(if place <= chunk.len() { char::from(ALPHABET[digit]) } else { '=' });
+            text.push(if place <= chunk.len() {
+                char::from(ALPHABET[digit])
+            } else {
+                '='
+            });
         }
     }
     text
@@ -251,7 +304,9 @@ mod tests {
 
     #[test]
     fn base64_gives_the_vectors_of_rfc_4648() {
-        let vectors = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        let vectors = [
+            "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy",
+        ];
         for (length, expected) in vectors.iter().enumerate() {
             assert_eq!(base64(&b"foobar"[..length]), *expected);
         }

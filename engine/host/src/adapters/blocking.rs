@@ -7,5 +7,7 @@ use futures_util::future::BoxFuture;
 pub(crate) fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> BoxFuture<'static, Result<T, String>> {
-    tokio::task::spawn_blocking(call).map(|joined| joined.map_err(|error| error.to_string())).boxed()
+    tokio::task::spawn_blocking(call)
+        .map(|joined| joined.map_err(|error| error.to_string()))
+        .boxed()
 }

@@ -49,8 +49,15 @@ struct Server {
 impl ElectrsChain {
     /// For the server at `url` (`tcp://host:port`), asked for changes every `interval` (and when announced).
     pub fn new(url: impl Into<String>, interval: Duration) -> Self {
-        let server = Server { url: url.into(), interval, announced: Notify::new(), client: Mutex::new(None) };
-        Self { server: Arc::new(server) }
+        let server = Server {
+            url: url.into(),
+            interval,
+            announced: Notify::new(),
+            client: Mutex::new(None),
+        };
+        Self {
+            server: Arc::new(server),
+        }
     }
 
     /// Says that something changed, so that whoever waits in `changed` looks now.
@@ -70,13 +77,18 @@ impl ChainSource for ElectrsChain {
         blocking(move || server.view(&scripts, &known))
             .map(|answer| match answer {
                 Ok(Ok(view)) => Ok(view),
-                Ok(Err(error)) => Err(ChainUnavailable { reason: error.to_string() }),
+                Ok(Err(error)) => Err(ChainUnavailable {
+                    reason: error.to_string(),
+                }),
                 Err(reason) => Err(ChainUnavailable { reason }),
             })
             .boxed()
     }
 
-    fn broadcast(&self, transaction: Transaction) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
+    fn broadcast(
+        &self,
+        transaction: Transaction,
+    ) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
         let server = self.server.clone();
         let txid = transaction.compute_txid();
         blocking(move || server.ask(|client| client.transaction_broadcast(&transaction)))
@@ -107,7 +119,9 @@ impl Server {
             // The client's header cache survives a reorganisation if the new block has the same transactions: ask anew.
             *self.client() = None;
         }
-        Err(ElectrumError::Message(format!("the chain moved {MAX_ATTEMPTS} times during a view")))
+        Err(ElectrumError::Message(format!(
+            "the chain moved {MAX_ATTEMPTS} times during a view"
+        )))
     }
 
     /// Asks over the connection that is there, or over a new one; forgets it after a failure of the connection.
@@ -121,7 +135,10 @@ impl Server {
             None => Arc::new(BdkElectrumClient::new(Client::new(&self.url)?)),
         };
         let answer = question(&client);
-        let usable = matches!(&answer, Ok(_) | Err(ElectrumError::Protocol(_) | ElectrumError::Message(_)));
+        let usable = matches!(
+            &answer,
+            Ok(_) | Err(ElectrumError::Protocol(_) | ElectrumError::Message(_))
+        );
         *self.client() = usable.then_some(client);
         answer
     }
@@ -144,8 +161,14 @@ fn view(
         return Ok(None);
     }
     Ok(place(&update, &mut blocks, tip).map(|transactions| {
-        let blocks = blocks.into_iter().map(|(height, hash)| BlockId { height, hash }).collect();
-        ChainView { blocks, transactions }
+        let blocks = blocks
+            .into_iter()
+            .map(|(height, hash)| BlockId { height, hash })
+            .collect();
+        ChainView {
+            blocks,
+            transactions,
+        }
     }))
 }
 
@@ -153,8 +176,12 @@ fn tip(client: &BdkElectrumClient<Client>) -> Result<BlockId, ElectrumError> {
     // Drop what was notified meanwhile: the queue would grow for ever.
     while client.inner.block_headers_pop()?.is_some() {}
     let tip = client.inner.block_headers_subscribe()?;
-    let height = u32::try_from(tip.height).map_err(|_| ElectrumError::Message("absurd height".to_owned()))?;
-    Ok(BlockId { height, hash: tip.header.block_hash() })
+    let height = u32::try_from(tip.height)
+        .map_err(|_| ElectrumError::Message("absurd height".to_owned()))?;
+    Ok(BlockId {
+        height,
+        hash: tip.header.block_hash(),
+    })
 }
 
 /// The chain from a known block to the tip.
@@ -165,8 +192,14 @@ fn recent_blocks(
 ) -> Result<BTreeMap<u32, BlockHash>, ElectrumError> {
     let mut blocks = BTreeMap::new();
     let mut from = 0;
-    for block in known.iter().rev().filter(|block| block.height <= tip.height) {
-        let header = client.inner.block_header(usize::try_from(block.height).expect("32 bits fit"))?;
+    for block in known
+        .iter()
+        .rev()
+        .filter(|block| block.height <= tip.height)
+    {
+        let header = client
+            .inner
+            .block_header(usize::try_from(block.height).expect("32 bits fit"))?;
         // A block that the asker knows otherwise is part of the answer too: it says what was replaced.
         blocks.insert(block.height, header.block_hash());
         if header.block_hash() == block.hash {
@@ -177,8 +210,10 @@ fn recent_blocks(
     let mut start = from.max(tip.height.saturating_sub(MAX_STRETCH));
     while start <= tip.height {
         let count = (tip.height - start + 1).min(HEADERS_AT_ONCE);
-        let (first, many) =
-            (usize::try_from(start).expect("32 bits fit"), usize::try_from(count).expect("32 bits fit"));
+        let (first, many) = (
+            usize::try_from(start).expect("32 bits fit"),
+            usize::try_from(count).expect("32 bits fit"),
+        );
         let headers = client.inner.block_headers(first, many)?.headers;
         if headers.is_empty() {
             // The chain got shorter meanwhile: the caller sees that the tip is missing.
@@ -196,7 +231,9 @@ fn histories(
     client: &BdkElectrumClient<Client>,
     scripts: &[ScriptBuf],
 ) -> Result<TxUpdate<ConfirmationBlockTime>, ElectrumError> {
-    let request = SyncRequest::<()>::builder_at(0).spks(scripts.iter().cloned()).build();
+    let request = SyncRequest::<()>::builder_at(0)
+        .spks(scripts.iter().cloned())
+        .build();
     Ok(client.sync(request, BATCH, false)?.tx_update)
 }
 
@@ -209,29 +246,46 @@ fn place(
 ) -> Option<Vec<SeenTransaction>> {
     let mut positions = BTreeMap::new();
     for (anchor, txid) in &update.anchors {
-        let block = BlockId { height: anchor.block_id.height, hash: anchor.block_id.hash };
-        if block.height > tip.height || *blocks.entry(block.height).or_insert(block.hash) != block.hash {
+        let block = BlockId {
+            height: anchor.block_id.height,
+            hash: anchor.block_id.hash,
+        };
+        if block.height > tip.height
+            || *blocks.entry(block.height).or_insert(block.hash) != block.hash
+        {
             return None;
         }
         let time_secs = u32::try_from(anchor.confirmation_time).ok()?;
         positions.insert(*txid, ChainPosition::Confirmed { block, time_secs });
     }
-    let transactions: BTreeMap<Txid, &Transaction> =
-        update.txs.iter().map(|transaction| (transaction.compute_txid(), transaction.as_ref())).collect();
-    let seen = transactions.into_iter().map(|(txid, transaction)| SeenTransaction {
-        transaction: transaction.clone(),
-        position: positions.get(&txid).copied().unwrap_or(ChainPosition::Mempool),
-    });
+    let transactions: BTreeMap<Txid, &Transaction> = update
+        .txs
+        .iter()
+        .map(|transaction| (transaction.compute_txid(), transaction.as_ref()))
+        .collect();
+    let seen = transactions
+        .into_iter()
+        .map(|(txid, transaction)| SeenTransaction {
+            transaction: transaction.clone(),
+            position: positions
+                .get(&txid)
+                .copied()
+                .unwrap_or(ChainPosition::Mempool),
+        });
     Some(seen.collect())
 }
 
 /// electrs passes Bitcoin Core's error on as `{"code":.., "message":"sendrawtransaction RPC error: {..}"}`.
 fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, BroadcastError> {
     let ElectrumError::Protocol(answer) = error else {
-        return Err(BroadcastError::Unavailable { reason: error.to_string() });
+        return Err(BroadcastError::Unavailable {
+            reason: error.to_string(),
+        });
     };
-    let text =
-        answer.get("message").and_then(|message| message.as_str()).map_or_else(|| answer.to_string(), str::to_owned);
+    let text = answer
+        .get("message")
+        .and_then(|message| message.as_str())
+        .map_or_else(|| answer.to_string(), str::to_owned);
     let word = reject_word(&text);
     // Bitcoin Core's validation and RPC words for what it has already.
     const KNOWN: [&str; 5] = [
@@ -249,9 +303,19 @@ fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, Broadca
 
 /// Bitcoin Core's own words out of the server's wrapping.
 fn reject_word(text: &str) -> String {
-    let inner = text.find('{').and_then(|start| serde_json::from_str::<serde_json::Value>(&text[start..]).ok());
-    let inner = inner.as_ref().and_then(|value| value.get("message")).and_then(|message| message.as_str());
-    inner.unwrap_or_else(|| text.rsplit_once("RPC error: ").map_or(text, |(_, word)| word)).to_owned()
+    let inner = text
+        .find('{')
+        .and_then(|start| serde_json::from_str::<serde_json::Value>(&text[start..]).ok());
+    let inner = inner
+        .as_ref()
+        .and_then(|value| value.get("message"))
+        .and_then(|message| message.as_str());
+    inner
+        .unwrap_or_else(|| {
+            text.rsplit_once("RPC error: ")
+                .map_or(text, |(_, word)| word)
+        })
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -276,47 +340,84 @@ mod tests {
     fn update(confirmed_in: BlockHash) -> TxUpdate<ConfirmationBlockTime> {
         let (confirmed, pending) = (Arc::new(transaction(1)), Arc::new(transaction(2)));
         let mut update = TxUpdate::default();
-        let block_id = bdk_core::BlockId { height: 5, hash: confirmed_in };
-        update.anchors.insert((ConfirmationBlockTime { block_id, confirmation_time: 9 }, confirmed.compute_txid()));
+        let block_id = bdk_core::BlockId {
+            height: 5,
+            hash: confirmed_in,
+        };
+        update.anchors.insert((
+            ConfirmationBlockTime {
+                block_id,
+                confirmation_time: 9,
+            },
+            confirmed.compute_txid(),
+        ));
         update.txs = vec![confirmed.clone(), pending, confirmed];
         update
     }
 
     #[test]
     fn each_transaction_is_placed_once_and_its_block_joins_the_view() {
-        let tip = BlockId { height: 9, hash: hash(9) };
+        let tip = BlockId {
+            height: 9,
+            hash: hash(9),
+        };
         let mut blocks = BTreeMap::from([(8, hash(8)), (9, hash(9))]);
         let seen = place(&update(hash(5)), &mut blocks, tip).expect("consistent");
         assert_eq!(seen.len(), 2);
-        let confirmed = seen.iter().filter(|seen| matches!(seen.position, ChainPosition::Confirmed { .. })).count();
+        let confirmed = seen
+            .iter()
+            .filter(|seen| matches!(seen.position, ChainPosition::Confirmed { .. }))
+            .count();
         assert_eq!(confirmed, 1);
         assert_eq!(blocks.get(&5), Some(&hash(5)));
     }
 
     #[test]
     fn a_confirmation_outside_the_chain_makes_the_view_inconsistent() {
-        let tip = BlockId { height: 9, hash: hash(9) };
+        let tip = BlockId {
+            height: 9,
+            hash: hash(9),
+        };
         let mut other = BTreeMap::from([(5, hash(50)), (9, hash(9))]);
         assert_eq!(place(&update(hash(5)), &mut other, tip), None);
-        let low = BlockId { height: 4, hash: hash(4) };
-        assert_eq!(place(&update(hash(5)), &mut BTreeMap::from([(4, hash(4))]), low), None);
+        let low = BlockId {
+            height: 4,
+            hash: hash(4),
+        };
+        assert_eq!(
+            place(&update(hash(5)), &mut BTreeMap::from([(4, hash(4))]), low),
+            None
+        );
     }
 
     #[test]
     fn reject_words_are_unwrapped_and_known_transactions_are_successes() {
         let txid = transaction(1).compute_txid();
-        let protocol = |message: &str| ElectrumError::Protocol(serde_json::json!({ "code": 1, "message": message }));
-        let refused = protocol("sendrawtransaction RPC error: {\"code\":-26,\"message\":\"min relay fee not met\"}");
+        let protocol = |message: &str| {
+            ElectrumError::Protocol(serde_json::json!({ "code": 1, "message": message }))
+        };
+        let refused = protocol(
+            "sendrawtransaction RPC error: {\"code\":-26,\"message\":\"min relay fee not met\"}",
+        );
         let word = "min relay fee not met".to_owned();
-        assert_eq!(on_broadcast_error(txid, &refused), Err(BroadcastError::Refused { word }));
+        assert_eq!(
+            on_broadcast_error(txid, &refused),
+            Err(BroadcastError::Refused { word })
+        );
         let plain = protocol("sendrawtransaction RPC error: bad-txns-inputs-missingorspent");
         let word = "bad-txns-inputs-missingorspent".to_owned();
-        assert_eq!(on_broadcast_error(txid, &plain), Err(BroadcastError::Refused { word }));
+        assert_eq!(
+            on_broadcast_error(txid, &plain),
+            Err(BroadcastError::Refused { word })
+        );
         let known = protocol(
             "sendrawtransaction RPC error: {\"code\":-27,\"message\":\"Transaction outputs already in utxo set\"}",
         );
         assert_eq!(on_broadcast_error(txid, &known), Ok(txid));
         let lost = ElectrumError::Message("connection reset".to_owned());
-        assert!(matches!(on_broadcast_error(txid, &lost), Err(BroadcastError::Unavailable { .. })));
+        assert!(matches!(
+            on_broadcast_error(txid, &lost),
+            Err(BroadcastError::Unavailable { .. })
+        ));
     }
 }

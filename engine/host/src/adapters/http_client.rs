@@ -44,12 +44,20 @@ pub struct OutgoingRequest {
 impl OutgoingRequest {
     /// A gateway call: with host, bearer token, and, for a POST, the idempotency key.
     pub fn gateway(call: GatewayCall, host: &str, token: &str) -> Self {
-        let mut headers = vec![("host", host.to_owned()), ("authorization", format!("Bearer {token}"))];
+        let mut headers = vec![
+            ("host", host.to_owned()),
+            ("authorization", format!("Bearer {token}")),
+        ];
         if call.request.method == Method::Post {
             headers.push(("content-type", "application/json".to_owned()));
             headers.push(("idempotency-key", call.key.0));
         }
-        Self { method: call.request.method, path: call.request.path, headers, body: call.request.body }
+        Self {
+            method: call.request.method,
+            path: call.request.path,
+            headers,
+            body: call.request.body,
+        }
     }
 
     /// `Err` if a header value or the path cannot be put into HTTP: nothing has been sent then.
@@ -58,7 +66,10 @@ impl OutgoingRequest {
             Method::Get => hyper::Method::GET,
             Method::Post => hyper::Method::POST,
         };
-        let mut request = Request::builder().method(method).uri(self.path).header(CONNECTION, "close");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.path)
+            .header(CONNECTION, "close");
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
@@ -79,7 +90,9 @@ pub async fn exchange_over<IO>(
 where
     IO: Read + Write + Unpin,
 {
-    let request = request.into_hyper().map_err(|_| HttpFailure::NotConnected)?;
+    let request = request
+        .into_hyper()
+        .map_err(|_| HttpFailure::NotConnected)?;
     let exchange = converse(stream, request).fuse();
     let limit = limit.fuse();
     futures_util::pin_mut!(exchange, limit);
@@ -89,12 +102,25 @@ where
     }
 }
 
-async fn converse<IO>(stream: IO, request: Request<Full<Bytes>>) -> Result<HttpResponse, HttpFailure>
+async fn converse<IO>(
+    stream: IO,
+    request: Request<Full<Bytes>>,
+) -> Result<HttpResponse, HttpFailure>
 where
     IO: Read + Write + Unpin,
 {
-    let (mut sender, connection) = http1::handshake(stream).await.map_err(|error| failure(&error))?;
-    let exchange = async move { read(sender.send_request(request).await.map_err(|error| failure(&error))?).await };
+    let (mut sender, connection) = http1::handshake(stream)
+        .await
+        .map_err(|error| failure(&error))?;
+    let exchange = async move {
+        read(
+            sender
+                .send_request(request)
+                .await
+                .map_err(|error| failure(&error))?,
+        )
+        .await
+    };
     let (exchange, connection) = (exchange.fuse(), connection.fuse());
     futures_util::pin_mut!(exchange, connection);
     loop {
@@ -108,19 +134,28 @@ where
 
 async fn read(response: Response<hyper::body::Incoming>) -> Result<HttpResponse, HttpFailure> {
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            return HttpFailure::Malformed;
-        }
-        error.downcast_ref::<hyper::Error>().map_or(HttpFailure::ConnectionLost, failure)
-    })?;
+    let body = Limited::new(response.into_body(), MAX_BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                return HttpFailure::Malformed;
+            }
+            error
+                .downcast_ref::<hyper::Error>()
+                .map_or(HttpFailure::ConnectionLost, failure)
+        })?;
     let body = String::from_utf8(body.to_bytes().to_vec()).map_err(|_| HttpFailure::Malformed)?;
     Ok(HttpResponse { status, body })
 }
 
 fn failure(error: &hyper::Error) -> HttpFailure {
     // An incomplete message is a connection that ended too soon; every other parse error is not HTTP.
-    if error.is_parse() { HttpFailure::Malformed } else { HttpFailure::ConnectionLost }
+    if error.is_parse() {
+        HttpFailure::Malformed
+    } else {
+        HttpFailure::ConnectionLost
+    }
 }
 
 /// The gateway over TCP.
@@ -138,7 +173,12 @@ struct Gateway {
 impl HttpClient {
     /// For the gateway at `address` (host and port) with this bearer token.
     pub fn new(address: impl Into<String>, token: impl Into<String>) -> Self {
-        Self { gateway: Arc::new(Gateway { address: address.into(), token: token.into() }) }
+        Self {
+            gateway: Arc::new(Gateway {
+                address: address.into(),
+                token: token.into(),
+            }),
+        }
     }
 }
 

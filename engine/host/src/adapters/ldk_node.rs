@@ -9,8 +9,8 @@
 
 use crate::adapters::blocking::blocking;
 use crate::ports::{
-    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError, LightningEvent, LightningNode,
-    LightningUnavailable, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError,
+    LightningEvent, LightningNode, LightningUnavailable, PayError, PayOrder, PayTaken,
 };
 use bitcoin::hashes::{Hash, sha256};
 use futures_util::FutureExt;
@@ -46,7 +46,10 @@ pub struct LdkNode {
 impl LdkNode {
     /// Over a node that runs.
     pub fn new(node: Arc<Node>) -> Self {
-        Self { node, held: Arc::default() }
+        Self {
+            node,
+            held: Arc::default(),
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], Msat>> {
@@ -54,36 +57,64 @@ impl LdkNode {
     }
 
     fn create_invoice_now(&self, order: InvoiceOrder) -> Result<String, LightningError> {
-        let description = Description::new(order.description)
-            .map_err(|error| LightningError::Refused { reason: error.to_string() })?;
+        let description =
+            Description::new(order.description).map_err(|error| LightningError::Refused {
+                reason: error.to_string(),
+            })?;
         let description = Bolt11InvoiceDescription::Direct(description);
-        let (amount, expiry, payments) = (order.amount_msat.0, order.expiry_secs, self.node.bolt11_payment());
+        let (amount, expiry, payments) = (
+            order.amount_msat.0,
+            order.expiry_secs,
+            self.node.bolt11_payment(),
+        );
         let invoice = match order.hold_hash {
             None => payments.receive(amount, &description, expiry),
-            Some(hash) => payments.receive_for_hash(amount, &description, expiry, PaymentHash(hash)),
+            Some(hash) => {
+                payments.receive_for_hash(amount, &description, expiry, PaymentHash(hash))
+            }
         };
-        invoice.map(|invoice| invoice.to_string()).map_err(|error| match error {
-            NodeError::InvoiceCreationFailed => LightningError::Refused { reason: error.to_string() },
-            _ => LightningError::Unavailable { reason: error.to_string() },
-        })
+        invoice
+            .map(|invoice| invoice.to_string())
+            .map_err(|error| match error {
+                NodeError::InvoiceCreationFailed => LightningError::Refused {
+                    reason: error.to_string(),
+                },
+                _ => LightningError::Unavailable {
+                    reason: error.to_string(),
+                },
+            })
     }
 
     fn pay_now(&self, order: &PayOrder) -> Result<PayTaken, PayError> {
-        let invoice = Bolt11Invoice::from_str(&order.invoice)
-            .map_err(|error| PayError::Unavailable { reason: format!("not an invoice: {error}") })?;
+        let invoice =
+            Bolt11Invoice::from_str(&order.invoice).map_err(|error| PayError::Unavailable {
+                reason: format!("not an invoice: {error}"),
+            })?;
         let payment_hash = invoice.payment_hash().to_byte_array();
-        let refused = |reason| Err(PayError::Refused { payment_hash, reason });
+        let refused = |reason| {
+            Err(PayError::Refused {
+                payment_hash,
+                reason,
+            })
+        };
         if let Some(known) = self.node.payment(&PaymentId(payment_hash)) {
             return known_payment(&known, payment_hash);
         }
-        let limits = RouteParametersConfig::default().with_max_total_routing_fee_msat(order.max_fee_msat.0);
+        let limits =
+            RouteParametersConfig::default().with_max_total_routing_fee_msat(order.max_fee_msat.0);
         match self.node.bolt11_payment().send(&invoice, Some(limits)) {
             // A duplicate that the store does not know: the process stopped between the channel manager and the store.
             Ok(_) | Err(NodeError::DuplicatePayment) => Ok(PayTaken::Pending),
-            Err(NodeError::PaymentSendingFailed) if invoice.is_expired() => refused(LightningFailure::InvoiceExpired),
+            Err(NodeError::PaymentSendingFailed) if invoice.is_expired() => {
+                refused(LightningFailure::InvoiceExpired)
+            }
             Err(NodeError::PaymentSendingFailed) => refused(LightningFailure::RouteNotFound),
-            Err(NodeError::InvalidInvoice | NodeError::InvalidAmount) => refused(LightningFailure::Refused),
-            Err(error) => Err(PayError::Unavailable { reason: error.to_string() }),
+            Err(NodeError::InvalidInvoice | NodeError::InvalidAmount) => {
+                refused(LightningFailure::Refused)
+            }
+            Err(error) => Err(PayError::Unavailable {
+                reason: error.to_string(),
+            }),
         }
     }
 
@@ -94,13 +125,19 @@ impl LdkNode {
             None | Some(PaymentStatus::Failed) => return Ok(ClaimTaken::Gone { payment_hash }),
             Some(PaymentStatus::Succeeded) => {
                 let amount_msat = order.amount_msat;
-                return Ok(ClaimTaken::Finished(LightningEvent::Received { payment_hash, amount_msat }));
+                return Ok(ClaimTaken::Finished(LightningEvent::Received {
+                    payment_hash,
+                    amount_msat,
+                }));
             }
             Some(PaymentStatus::Pending) => {}
         }
         let preimage = PaymentPreimage(order.preimage);
-        let claimed =
-            self.node.bolt11_payment().claim_for_hash(PaymentHash(payment_hash), order.amount_msat.0, preimage);
+        let claimed = self.node.bolt11_payment().claim_for_hash(
+            PaymentHash(payment_hash),
+            order.amount_msat.0,
+            preimage,
+        );
         claimed.map(|()| ClaimTaken::Claiming).map_err(unavailable)
     }
 
@@ -110,29 +147,53 @@ impl LdkNode {
             // Nothing is held on it (any more).
             return Ok(());
         }
-        self.node.bolt11_payment().fail_for_hash(PaymentHash(order.payment_hash)).map_err(unavailable)?;
+        self.node
+            .bolt11_payment()
+            .fail_for_hash(PaymentHash(order.payment_hash))
+            .map_err(unavailable)?;
         self.held().remove(&order.payment_hash);
         Ok(())
     }
 
     fn balance_now(&self) -> LightningBalance {
-        let anchors_msat = if self.node.config().anchor_channels_config.is_some() { ANCHORS_MSAT } else { 0 };
+        let anchors_msat = if self.node.config().anchor_channels_config.is_some() {
+            ANCHORS_MSAT
+        } else {
+            0
+        };
         let pending = self.node.list_payments_with_filter(|payment| {
             payment.direction == PaymentDirection::Outbound
                 && payment.status == PaymentStatus::Pending
                 && matches!(payment.kind, PaymentKind::Bolt11 { .. })
         });
-        let pending_msat = pending.iter().filter_map(|payment| payment.amount_msat).sum();
+        let pending_msat = pending
+            .iter()
+            .filter_map(|payment| payment.amount_msat)
+            .sum();
         let held_msat = self.held().values().map(|amount| amount.0).sum();
-        let capacities: Vec<Capacity> = self.node.list_channels().iter().map(Capacity::of).collect();
-        total_balance(&capacities, Pending { anchors_msat, pending_msat, held_msat })
+        let capacities: Vec<Capacity> =
+            self.node.list_channels().iter().map(Capacity::of).collect();
+        total_balance(
+            &capacities,
+            Pending {
+                anchors_msat,
+                pending_msat,
+                held_msat,
+            },
+        )
     }
 
     /// The port's word for the node's event, if it has one.
     fn told(&self, event: Event) -> Option<LightningEvent> {
         match event {
-            Event::PaymentClaimable { payment_hash, claimable_amount_msat, claim_deadline, .. } => {
-                self.held().insert(payment_hash.0, Msat(claimable_amount_msat));
+            Event::PaymentClaimable {
+                payment_hash,
+                claimable_amount_msat,
+                claim_deadline,
+                ..
+            } => {
+                self.held()
+                    .insert(payment_hash.0, Msat(claimable_amount_msat));
                 Some(LightningEvent::Held {
                     payment_hash: payment_hash.0,
                     amount_msat: Msat(claimable_amount_msat),
@@ -140,19 +201,35 @@ impl LdkNode {
                     claim_deadline_height: claim_deadline.unwrap_or(0),
                 })
             }
-            Event::PaymentReceived { payment_hash, amount_msat, .. } => {
+            Event::PaymentReceived {
+                payment_hash,
+                amount_msat,
+                ..
+            } => {
                 self.held().remove(&payment_hash.0);
-                Some(LightningEvent::Received { payment_hash: payment_hash.0, amount_msat: Msat(amount_msat) })
-            }
-            Event::PaymentSuccessful { payment_hash, payment_preimage, fee_paid_msat, .. } => {
-                payment_preimage.map(|preimage| LightningEvent::Sent {
+                Some(LightningEvent::Received {
                     payment_hash: payment_hash.0,
-                    preimage: preimage.0,
-                    fee_msat: Msat(fee_paid_msat.unwrap_or(0)),
+                    amount_msat: Msat(amount_msat),
                 })
             }
-            Event::PaymentFailed { payment_hash, reason, .. } => payment_hash
-                .map(|payment_hash| LightningEvent::Failed { payment_hash: payment_hash.0, reason: failure(reason) }),
+            Event::PaymentSuccessful {
+                payment_hash,
+                payment_preimage,
+                fee_paid_msat,
+                ..
+            } => payment_preimage.map(|preimage| LightningEvent::Sent {
+                payment_hash: payment_hash.0,
+                preimage: preimage.0,
+                fee_msat: Msat(fee_paid_msat.unwrap_or(0)),
+            }),
+            Event::PaymentFailed {
+                payment_hash,
+                reason,
+                ..
+            } => payment_hash.map(|payment_hash| LightningEvent::Failed {
+                payment_hash: payment_hash.0,
+                reason: failure(reason),
+            }),
             // Channels and forwards are the operator's business, not the engine's.
             _ => None,
         }
@@ -163,21 +240,35 @@ impl LdkNode {
 fn known_payment(known: &PaymentDetails, payment_hash: [u8; 32]) -> Result<PayTaken, PayError> {
     if known.direction == PaymentDirection::Inbound {
         // Our own invoice.
-        return Err(PayError::Refused { payment_hash, reason: LightningFailure::Refused });
+        return Err(PayError::Refused {
+            payment_hash,
+            reason: LightningFailure::Refused,
+        });
     }
     match (known.status, &known.kind) {
         (PaymentStatus::Pending, _) => Ok(PayTaken::Pending),
-        (PaymentStatus::Succeeded, PaymentKind::Bolt11 { preimage: Some(preimage), .. }) => {
+        (
+            PaymentStatus::Succeeded,
+            PaymentKind::Bolt11 {
+                preimage: Some(preimage),
+                ..
+            },
+        ) => {
             let fee_msat = Msat(known.fee_paid_msat.unwrap_or(0));
-            Ok(PayTaken::Finished(LightningEvent::Sent { payment_hash, preimage: preimage.0, fee_msat }))
+            Ok(PayTaken::Finished(LightningEvent::Sent {
+                payment_hash,
+                preimage: preimage.0,
+                fee_msat,
+            }))
         }
-        (PaymentStatus::Succeeded, _) => {
-            Err(PayError::Unavailable { reason: "the node has no proof of a payment that it made".to_owned() })
-        }
+        (PaymentStatus::Succeeded, _) => Err(PayError::Unavailable {
+            reason: "the node has no proof of a payment that it made".to_owned(),
+        }),
         // The node does not keep the reason.
-        (PaymentStatus::Failed, _) => {
-            Ok(PayTaken::Finished(LightningEvent::Failed { payment_hash, reason: LightningFailure::Other }))
-        }
+        (PaymentStatus::Failed, _) => Ok(PayTaken::Finished(LightningEvent::Failed {
+            payment_hash,
+            reason: LightningFailure::Other,
+        })),
     }
 }
 
@@ -192,7 +283,9 @@ fn failure(reason: Option<PaymentFailureReason>) -> LightningFailure {
 }
 
 fn unavailable(error: NodeError) -> LightningUnavailable {
-    LightningUnavailable { reason: error.to_string() }
+    LightningUnavailable {
+        reason: error.to_string(),
+    }
 }
 
 /// What ldk-node shows of a channel, in msat.
@@ -239,14 +332,27 @@ fn total_balance(channels: &[Capacity], pending: Pending) -> LightningBalance {
         in_htlcs_msat = in_htlcs_msat.zip(htlcs).map(|(sum, htlcs)| sum + htlcs);
     }
     // What is in HTLCs and not held is on its way out, fees included; unless nothing of ours is under way.
-    let outgoing = in_htlcs_msat.map_or(pending.pending_msat, |sum| sum.saturating_sub(pending.held_msat));
-    let outgoing_htlcs_msat = Msat(if pending.pending_msat == 0 { 0 } else { outgoing });
-    LightningBalance { local_msat: Msat(local_msat), outgoing_htlcs_msat }
+    let outgoing = in_htlcs_msat.map_or(pending.pending_msat, |sum| {
+        sum.saturating_sub(pending.held_msat)
+    });
+    let outgoing_htlcs_msat = Msat(if pending.pending_msat == 0 {
+        0
+    } else {
+        outgoing
+    });
+    LightningBalance {
+        local_msat: Msat(local_msat),
+        outgoing_htlcs_msat,
+    }
 }
 
 /// Our balance in a channel, and what is in its HTLCs if both capacities tell (neither is cut off at zero).
 fn local_balance(channel: &Capacity, anchors_msat: u64) -> (u64, Option<u64>) {
-    let (our_anchors, their_anchors) = if channel.funded_by_us { (anchors_msat, 0) } else { (0, anchors_msat) };
+    let (our_anchors, their_anchors) = if channel.funded_by_us {
+        (anchors_msat, 0)
+    } else {
+        (0, anchors_msat)
+    };
     let local = channel.outbound + channel.our_reserve + our_anchors;
     let remote = channel.inbound + channel.their_reserve + their_anchors;
     match (channel.outbound > 0, channel.inbound > 0) {
@@ -259,10 +365,15 @@ fn local_balance(channel: &Capacity, anchors_msat: u64) -> (u64, Option<u64>) {
 }
 
 impl LightningNode for LdkNode {
-    fn create_invoice(&self, order: InvoiceOrder) -> BoxFuture<'static, Result<String, LightningError>> {
+    fn create_invoice(
+        &self,
+        order: InvoiceOrder,
+    ) -> BoxFuture<'static, Result<String, LightningError>> {
         let this = self.clone();
         blocking(move || this.create_invoice_now(order))
-            .map(|answer| answer.unwrap_or_else(|reason| Err(LightningError::Unavailable { reason })))
+            .map(|answer| {
+                answer.unwrap_or_else(|reason| Err(LightningError::Unavailable { reason }))
+            })
             .boxed()
     }
 
@@ -273,7 +384,10 @@ impl LightningNode for LdkNode {
             .boxed()
     }
 
-    fn claim_held(&self, order: ClaimOrder) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
+    fn claim_held(
+        &self,
+        order: ClaimOrder,
+    ) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
         let this = self.clone();
         blocking(move || this.claim_now(&order))
             .map(|answer| answer.unwrap_or_else(|reason| Err(LightningUnavailable { reason })))
@@ -325,7 +439,11 @@ mod tests {
     /// A channel of 1,000,000 sat with 10,000 sat reserves, as LDK shows it when the sides have these balances.
     fn channel(local: u64, htlcs: u64, funded_by_us: bool) -> Capacity {
         let (value, reserve) = (1_000_000_000, 10_000_000);
-        let (ours, theirs) = if funded_by_us { (ANCHORS_MSAT, 0) } else { (0, ANCHORS_MSAT) };
+        let (ours, theirs) = if funded_by_us {
+            (ANCHORS_MSAT, 0)
+        } else {
+            (0, ANCHORS_MSAT)
+        };
         Capacity {
             value,
             outbound: local.saturating_sub(ours + reserve),
@@ -337,25 +455,44 @@ mod tests {
     }
 
     fn total(channels: &[Capacity], pending_msat: u64, held_msat: u64) -> (u64, u64) {
-        let balance = total_balance(channels, Pending { anchors_msat: ANCHORS_MSAT, pending_msat, held_msat });
+        let balance = total_balance(
+            channels,
+            Pending {
+                anchors_msat: ANCHORS_MSAT,
+                pending_msat,
+                held_msat,
+            },
+        );
         (balance.local_msat.0, balance.outgoing_htlcs_msat.0)
     }
 
     #[test]
     fn a_balance_is_exact_to_the_msat_whoever_funded() {
-        assert_eq!(total(&[channel(400_000_001, 0, true)], 0, 0), (400_000_001, 0));
-        assert_eq!(total(&[channel(400_000_001, 0, false)], 0, 0), (400_000_001, 0));
+        assert_eq!(
+            total(&[channel(400_000_001, 0, true)], 0, 0),
+            (400_000_001, 0)
+        );
+        assert_eq!(
+            total(&[channel(400_000_001, 0, false)], 0, 0),
+            (400_000_001, 0)
+        );
     }
 
     #[test]
     fn a_side_below_its_reserve_is_seen_from_the_other() {
         assert_eq!(total(&[channel(5_000_000, 0, false)], 0, 0), (5_000_000, 0));
-        assert_eq!(total(&[channel(999_000_000, 0, true)], 0, 0), (999_000_000, 0));
+        assert_eq!(
+            total(&[channel(999_000_000, 0, true)], 0, 0),
+            (999_000_000, 0)
+        );
     }
 
     #[test]
     fn outgoing_htlcs_are_told_with_their_fees_and_without_what_is_held() {
-        let channels = [channel(400_000_000, 7_000_000 + 50_123, true), channel(300_000_000, 0, false)];
+        let channels = [
+            channel(400_000_000, 7_000_000 + 50_123, true),
+            channel(300_000_000, 0, false),
+        ];
         assert_eq!(total(&channels, 50_000, 7_000_000), (700_000_000, 50_123));
         assert_eq!(total(&channels, 0, 7_000_000), (700_000_000, 0));
     }

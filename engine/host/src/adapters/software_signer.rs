@@ -55,29 +55,42 @@ struct Keys {
 
 impl SoftwareSigner {
     /// From private descriptors (BIP 380), external and internal, as text.
-    pub fn new(external: &str, internal: &str, network: Network) -> Result<Self, DescriptorInvalid> {
+    pub fn new(
+        external: &str,
+        internal: &str,
+        network: Network,
+    ) -> Result<Self, DescriptorInvalid> {
         let secp = Secp256k1::new();
         let mut chains = Vec::new();
         for text in [external, internal] {
-            let (descriptor, keys) =
-                text.into_wallet_descriptor(&secp, network).map_err(|cause| DescriptorInvalid { cause })?;
+            let (descriptor, keys) = text
+                .into_wallet_descriptor(&secp, network)
+                .map_err(|cause| DescriptorInvalid { cause })?;
             chains.push(SignersContainer::build(keys, &descriptor, &secp));
         }
-        Ok(Self { keys: Arc::new(Keys { chains, secp }) })
+        Ok(Self {
+            keys: Arc::new(Keys { chains, secp }),
+        })
     }
 
     fn sign_now(&self, text: &str) -> Result<String, SignRefused> {
-        let mut psbt = Psbt::from_str(text).map_err(|error| SignRefused::NotPsbt(error.to_string()))?;
+        let mut psbt =
+            Psbt::from_str(text).map_err(|error| SignRefused::NotPsbt(error.to_string()))?;
         check(&psbt)?;
         // The engine's backend names whole spent transactions where it has them; `check` has compared them.
-        let options = SignOptions { trust_witness_utxo: true, ..SignOptions::default() };
+        let options = SignOptions {
+            trust_witness_utxo: true,
+            ..SignOptions::default()
+        };
         for signer in self.keys.chains.iter().flat_map(SignersContainer::signers) {
             signer
                 .sign_transaction(&mut psbt, &options, &self.keys.secp)
                 .map_err(|error| SignRefused::Keys(error.to_string()))?;
         }
         let unsigned = psbt.inputs.iter().position(|input| {
-            input.partial_sigs.is_empty() && input.tap_key_sig.is_none() && input.tap_script_sigs.is_empty()
+            input.partial_sigs.is_empty()
+                && input.tap_key_sig.is_none()
+                && input.tap_script_sigs.is_empty()
         });
         match unsigned {
             Some(index) => Err(SignRefused::ForeignInput { index }),
@@ -92,14 +105,32 @@ fn check(psbt: &Psbt) -> Result<(), SignRefused> {
     for (index, input) in psbt.inputs.iter().enumerate() {
         let spent = spent_output(psbt, index).ok_or(SignRefused::SpentOutputMissing { index })?;
         inputs_sat = inputs_sat.saturating_add(spent.value.to_sat());
-        let plain = [EcdsaSighashType::All.into(), TapSighashType::Default.into(), TapSighashType::All.into()];
-        if let Some(foreign) = input.sighash_type.filter(|sighash_type| !plain.contains(sighash_type)) {
-            return Err(SignRefused::ForeignSighash { index, sighash_type: foreign.to_string() });
+        let plain = [
+            EcdsaSighashType::All.into(),
+            TapSighashType::Default.into(),
+            TapSighashType::All.into(),
+        ];
+        if let Some(foreign) = input
+            .sighash_type
+            .filter(|sighash_type| !plain.contains(sighash_type))
+        {
+            return Err(SignRefused::ForeignSighash {
+                index,
+                sighash_type: foreign.to_string(),
+            });
         }
     }
-    let outputs = psbt.unsigned_tx.output.iter().map(|output| output.value.to_sat());
+    let outputs = psbt
+        .unsigned_tx
+        .output
+        .iter()
+        .map(|output| output.value.to_sat());
     let outputs_sat = outputs.fold(0_u64, u64::saturating_add);
-    if outputs_sat > inputs_sat { Err(SignRefused::PaysMoreThanItHas) } else { Ok(()) }
+    if outputs_sat > inputs_sat {
+        Err(SignRefused::PaysMoreThanItHas)
+    } else {
+        Ok(())
+    }
 }
 
 /// The output that an input spends; `None` if the PSBT does not have it or contradicts itself.
@@ -112,13 +143,25 @@ fn spent_output(psbt: &Psbt, index: usize) -> Option<&bitcoin::TxOut> {
     if transaction.compute_txid() != outpoint.txid {
         return None;
     }
-    let output = transaction.output.get(usize::try_from(outpoint.vout).ok()?)?;
-    input.witness_utxo.as_ref().is_none_or(|witness_utxo| witness_utxo == output).then_some(output)
+    let output = transaction
+        .output
+        .get(usize::try_from(outpoint.vout).ok()?)?;
+    input
+        .witness_utxo
+        .as_ref()
+        .is_none_or(|witness_utxo| witness_utxo == output)
+        .then_some(output)
 }
 
 impl Signer for SoftwareSigner {
-    fn sign(&self, psbt: String) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>> {
-        ready(Ok(self.sign_now(&psbt).map_err(|refused| refused.to_string()))).boxed()
+    fn sign(
+        &self,
+        psbt: String,
+    ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>> {
+        ready(Ok(self
+            .sign_now(&psbt)
+            .map_err(|refused| refused.to_string())))
+        .boxed()
     }
 }
 
@@ -134,7 +177,10 @@ mod tests {
     const ROOT: &str = "tprv8ZgxMBicQKsPd7Uf69XL1XwhmjHopUGep8GuEiJDZmbQz6o58LninorQAfcKZWARbtRtfnLcJ5MQ2AtHcQJCCRUcMRvmDUjyEmNUWwx8UbK";
 
     fn descriptors() -> (String, String) {
-        (format!("wpkh({ROOT}/84h/1h/0h/0/*)"), format!("wpkh({ROOT}/84h/1h/0h/1/*)"))
+        (
+            format!("wpkh({ROOT}/84h/1h/0h/0/*)"),
+            format!("wpkh({ROOT}/84h/1h/0h/1/*)"),
+        )
     }
 
     fn signer() -> SoftwareSigner {
@@ -147,30 +193,45 @@ mod tests {
         let (external, internal) = descriptors();
         let public = |text: &str| {
             let secp = Secp256k1::new();
-            text.into_wallet_descriptor(&secp, Network::Regtest).expect("descriptor").0.to_string()
+            text.into_wallet_descriptor(&secp, Network::Regtest)
+                .expect("descriptor")
+                .0
+                .to_string()
         };
         let mut wallet = Wallet::create(public(&external), public(&internal))
             .network(Network::Regtest)
             .create_wallet_no_persist()
             .expect("wallet");
-        let script = wallet.reveal_next_address(KeychainKind::External).script_pubkey();
+        let script = wallet
+            .reveal_next_address(KeychainKind::External)
+            .script_pubkey();
         let funding = Transaction {
             version: transaction::Version::TWO,
             lock_time: absolute::LockTime::ZERO,
             input: vec![bitcoin::TxIn {
-                previous_output: bitcoin::OutPoint { txid: bitcoin::Txid::from_byte_array([1; 32]), vout: 0 },
+                previous_output: bitcoin::OutPoint {
+                    txid: bitcoin::Txid::from_byte_array([1; 32]),
+                    vout: 0,
+                },
                 ..bitcoin::TxIn::default()
             }],
-            output: vec![TxOut { value: Amount::from_sat(50_000), script_pubkey: script.clone() }],
+            output: vec![TxOut {
+                value: Amount::from_sat(50_000),
+                script_pubkey: script.clone(),
+            }],
         };
         wallet.apply_unconfirmed_txs([(funding, 1)]);
         let mut builder = wallet.build_tx();
         builder.add_recipient(script, Amount::from_sat(20_000));
-        builder.finish_with_aux_rand(&mut StepRng::new(7, 13)).expect("psbt")
+        builder
+            .finish_with_aux_rand(&mut StepRng::new(7, 13))
+            .expect("psbt")
     }
 
     fn refusal(psbt: &Psbt) -> SignRefused {
-        signer().sign_now(&psbt.to_string()).expect_err("must be refused")
+        signer()
+            .sign_now(&psbt.to_string())
+            .expect_err("must be refused")
     }
 
     #[test]
@@ -178,20 +239,31 @@ mod tests {
         let unsigned = psbt();
         let signed = signer().sign_now(&unsigned.to_string()).expect("signed");
         let signed = Psbt::from_str(&signed).expect("psbt");
-        assert!(signed.inputs.iter().all(|input| input.partial_sigs.len() == 1));
+        assert!(
+            signed
+                .inputs
+                .iter()
+                .all(|input| input.partial_sigs.len() == 1)
+        );
         assert_eq!(signed.unsigned_tx, unsigned.unsigned_tx);
     }
 
     #[test]
     fn refuses_text_that_is_no_psbt() {
-        assert!(matches!(signer().sign_now("cHNidA=="), Err(SignRefused::NotPsbt(_))));
+        assert!(matches!(
+            signer().sign_now("cHNidA=="),
+            Err(SignRefused::NotPsbt(_))
+        ));
     }
 
     #[test]
     fn refuses_a_foreign_sighash_type() {
         let mut psbt = psbt();
         psbt.inputs[0].sighash_type = Some(EcdsaSighashType::NonePlusAnyoneCanPay.into());
-        assert!(matches!(refusal(&psbt), SignRefused::ForeignSighash { index: 0, .. }));
+        assert!(matches!(
+            refusal(&psbt),
+            SignRefused::ForeignSighash { index: 0, .. }
+        ));
     }
 
     #[test]
@@ -199,18 +271,31 @@ mod tests {
         let mut without = psbt();
         without.inputs[0].non_witness_utxo = None;
         without.inputs[0].witness_utxo = None;
-        assert!(matches!(refusal(&without), SignRefused::SpentOutputMissing { index: 0 }));
+        assert!(matches!(
+            refusal(&without),
+            SignRefused::SpentOutputMissing { index: 0 }
+        ));
         let mut altered = psbt();
-        let value = &mut altered.inputs[0].witness_utxo.as_mut().expect("segwit").value;
+        let value = &mut altered.inputs[0]
+            .witness_utxo
+            .as_mut()
+            .expect("segwit")
+            .value;
         *value = Amount::from_sat(60_000);
-        assert!(matches!(refusal(&altered), SignRefused::SpentOutputMissing { index: 0 }));
+        assert!(matches!(
+            refusal(&altered),
+            SignRefused::SpentOutputMissing { index: 0 }
+        ));
     }
 
     #[test]
     fn refuses_an_input_of_somebody_else() {
         let mut psbt = psbt();
         psbt.inputs[0].bip32_derivation.clear();
-        assert!(matches!(refusal(&psbt), SignRefused::ForeignInput { index: 0 } | SignRefused::Keys(_)));
+        assert!(matches!(
+            refusal(&psbt),
+            SignRefused::ForeignInput { index: 0 } | SignRefused::Keys(_)
+        ));
     }
 
     #[test]

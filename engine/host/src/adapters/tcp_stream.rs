@@ -20,12 +20,19 @@ pub struct TcpTransport {
 impl TcpTransport {
     /// Wraps a connected stream.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, chunk: Box::new([0; CHUNK_BYTES]) }
+        Self {
+            stream,
+            chunk: Box::new([0; CHUNK_BYTES]),
+        }
     }
 }
 
 impl Read for TcpTransport {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let Self { stream, chunk } = &mut *self;
         let room = into.remaining().min(CHUNK_BYTES);
         let mut buffer = ReadBuf::new(&mut chunk[..room]);
@@ -36,7 +43,11 @@ impl Read for TcpTransport {
 }
 
 impl Write for TcpTransport {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

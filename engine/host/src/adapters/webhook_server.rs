@@ -47,7 +47,10 @@ where
         async move { Ok::<_, Infallible>(answer(request, handle).await) }
     });
     // No Date header: it would put the time of day into recorded bytes.
-    http1::Builder::new().auto_date_header(false).serve_connection(stream, service).await
+    http1::Builder::new()
+        .auto_date_header(false)
+        .serve_connection(stream, service)
+        .await
 }
 
 async fn answer(request: Request<Incoming>, handle: Handle) -> Response<Full<Bytes>> {
@@ -68,13 +71,23 @@ async fn take(request: Request<Incoming>, handle: Handle) -> Result<(), (StatusC
         return Err((StatusCode::METHOD_NOT_ALLOWED, String::new()));
     }
     // A missing or unreadable signature is the engine's to refuse, as a wrong one is.
-    let signature = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
+    let signature = request
+        .headers()
+        .get(SIGNATURE_HEADER)
+        .and_then(|value| value.to_str().ok());
     let signature = signature.unwrap_or_default().to_owned();
-    let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect().await.map_err(|error| {
-        let too_large = error.is::<LengthLimitError>();
-        let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-        (status, error.to_string())
-    })?;
+    let body = Limited::new(request.into_body(), MAX_BODY_BYTES)
+        .collect()
+        .await
+        .map_err(|error| {
+            let too_large = error.is::<LengthLimitError>();
+            let status = if too_large {
+                StatusCode::PAYLOAD_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            (status, error.to_string())
+        })?;
     let body = String::from_utf8(body.to_bytes().to_vec())
         .map_err(|_| (StatusCode::BAD_REQUEST, "the body is not UTF-8".to_owned()))?;
     match handle.webhook(signature, body).await {
@@ -91,7 +104,13 @@ pub async fn serve(listener: TcpListener, handle: Handle) -> io::Result<Infallib
     let mut connections = FuturesUnordered::new();
     loop {
         let may_accept = connections.len() < MAX_CONNECTIONS;
-        let accept = async { if may_accept { listener.accept().await } else { std::future::pending().await } };
+        let accept = async {
+            if may_accept {
+                listener.accept().await
+            } else {
+                std::future::pending().await
+            }
+        };
         let accept = accept.fuse();
         futures_util::pin_mut!(accept);
         select_biased! {

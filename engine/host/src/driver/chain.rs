@@ -24,7 +24,13 @@ pub(super) struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { changed: Fuse::terminated(), looking: false, again: false, failures: 0, accepted: None }
+        Self {
+            changed: Fuse::terminated(),
+            looking: false,
+            again: false,
+            failures: 0,
+            accepted: None,
+        }
     }
 }
 
@@ -47,7 +53,13 @@ impl Driver {
         };
         self.chain.looking = true;
         self.chain.again = false;
-        self.in_flight.push(self.ports.chain.view(scripts, known).map(Done::Look).boxed());
+        self.in_flight.push(
+            self.ports
+                .chain
+                .view(scripts, known)
+                .map(Done::Look)
+                .boxed(),
+        );
         // Asked for after `view` was called, so that no change falls between.
         self.chain.changed = self.ports.chain.changed().fuse();
     }
@@ -65,7 +77,13 @@ impl Driver {
     pub(super) fn on_no_view(&mut self, reason: &str) {
         if self.chain.failures == 0 {
             for key in self.awaiting_chain() {
-                self.enqueue(Fact::Unavailable { key, reason: reason.to_owned() }, Then::Nothing);
+                self.enqueue(
+                    Fact::Unavailable {
+                        key,
+                        reason: reason.to_owned(),
+                    },
+                    Then::Nothing,
+                );
             }
         }
         self.look_later();
@@ -85,7 +103,11 @@ impl Driver {
 
     fn look_later(&mut self) {
         self.chain.failures += 1;
-        let at = self.ports.clock.now().plus(pause_after(self.chain.failures));
+        let at = self
+            .ports
+            .clock
+            .now()
+            .plus(pause_after(self.chain.failures));
         self.timers.set(at, Wake::Look);
     }
 
@@ -98,7 +120,9 @@ impl Driver {
 
     fn awaiting_chain(&self) -> Vec<IdempotencyKey> {
         let engine = self.shared.engine();
-        let asked = engine.outstanding().filter(|instruction| matches!(instruction.effect, Effect::ReadChain));
+        let asked = engine
+            .outstanding()
+            .filter(|instruction| matches!(instruction.effect, Effect::ReadChain));
         asked.map(|instruction| instruction.key.clone()).collect()
     }
 }

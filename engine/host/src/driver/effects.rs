@@ -6,8 +6,8 @@
 //! journaled, recovery issues it again too: each effect below says why that is safe.
 
 use crate::ports::{
-    BroadcastError, ClaimOrder, ClaimTaken, FailOrder, GatewayCall, InvoiceOrder, LightningError, PayError, PayOrder,
-    PayTaken, Ports,
+    BroadcastError, ClaimOrder, ClaimTaken, FailOrder, GatewayCall, InvoiceOrder, LightningError,
+    PayError, PayOrder, PayTaken, Ports,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -66,11 +66,43 @@ pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
         Effect::WakeAt { at } => return Performance::Timer(at),
         Effect::SignPsbt { psbt } => sign(ports, key, psbt),
         Effect::Broadcast { transaction } => broadcast(ports, key, transaction),
-        Effect::CreateInvoice { amount_msat, description, expiry_secs, hold_hash } => {
-            create_invoice(ports, InvoiceOrder { key, amount_msat, description, expiry_secs, hold_hash })
-        }
-        Effect::PayInvoice { invoice, max_fee_msat } => pay(ports, PayOrder { key, invoice, max_fee_msat }),
-        Effect::ClaimHeld { preimage, amount_msat } => claim(ports, ClaimOrder { key, preimage, amount_msat }),
+        Effect::CreateInvoice {
+            amount_msat,
+            description,
+            expiry_secs,
+            hold_hash,
+        } => create_invoice(
+            ports,
+            InvoiceOrder {
+                key,
+                amount_msat,
+                description,
+                expiry_secs,
+                hold_hash,
+            },
+        ),
+        Effect::PayInvoice {
+            invoice,
+            max_fee_msat,
+        } => pay(
+            ports,
+            PayOrder {
+                key,
+                invoice,
+                max_fee_msat,
+            },
+        ),
+        Effect::ClaimHeld {
+            preimage,
+            amount_msat,
+        } => claim(
+            ports,
+            ClaimOrder {
+                key,
+                preimage,
+                amount_msat,
+            },
+        ),
         Effect::FailHeld { payment_hash } => fail(ports, FailOrder { key, payment_hash }),
         Effect::ReadLightningBalance => balance(ports, key),
         Effect::CallGateway { request } => call_gateway(ports, key, request),
@@ -93,13 +125,23 @@ fn sign(ports: &Ports, key: IdempotencyKey, psbt: String) -> BoxFuture<'static, 
 
 /// Stopped before: nobody has seen the transaction. Stopped after: the same transaction is handed over again, which
 /// the backend answers as known.
-fn broadcast(ports: &Ports, key: IdempotencyKey, transaction: bitcoin::Transaction) -> BoxFuture<'static, Outcome> {
+fn broadcast(
+    ports: &Ports,
+    key: IdempotencyKey,
+    transaction: bitcoin::Transaction,
+) -> BoxFuture<'static, Outcome> {
     ports
         .chain
         .broadcast(transaction)
         .map(move |answer| match answer {
-            Ok(txid) => Outcome::Answered(Fact::Broadcast { key, result: Ok(txid) }),
-            Err(BroadcastError::Refused { word }) => Outcome::Answered(Fact::Broadcast { key, result: Err(word) }),
+            Ok(txid) => Outcome::Answered(Fact::Broadcast {
+                key,
+                result: Ok(txid),
+            }),
+            Err(BroadcastError::Refused { word }) => Outcome::Answered(Fact::Broadcast {
+                key,
+                result: Err(word),
+            }),
             Err(BroadcastError::Unavailable { reason }) => Outcome::Unavailable(reason),
         })
         .boxed()
@@ -113,10 +155,14 @@ fn create_invoice(ports: &Ports, order: InvoiceOrder) -> BoxFuture<'static, Outc
         .lightning
         .create_invoice(order)
         .map(move |answer| match answer {
-            Ok(invoice) => Outcome::Answered(Fact::InvoiceCreated { key, result: Ok(invoice) }),
-            Err(LightningError::Refused { reason }) => {
-                Outcome::Answered(Fact::InvoiceCreated { key, result: Err(reason) })
-            }
+            Ok(invoice) => Outcome::Answered(Fact::InvoiceCreated {
+                key,
+                result: Ok(invoice),
+            }),
+            Err(LightningError::Refused { reason }) => Outcome::Answered(Fact::InvoiceCreated {
+                key,
+                result: Err(reason),
+            }),
             Err(LightningError::Unavailable { reason }) => Outcome::Unavailable(reason),
         })
         .boxed()
@@ -131,9 +177,13 @@ fn pay(ports: &Ports, order: PayOrder) -> BoxFuture<'static, Outcome> {
         .map(|answer| match answer {
             Ok(PayTaken::Pending) => Outcome::Taken,
             Ok(PayTaken::Finished(event)) => Outcome::Answered(event.into()),
-            Err(PayError::Refused { payment_hash, reason }) => {
-                Outcome::Answered(Fact::LightningFailed { payment_hash, reason })
-            }
+            Err(PayError::Refused {
+                payment_hash,
+                reason,
+            }) => Outcome::Answered(Fact::LightningFailed {
+                payment_hash,
+                reason,
+            }),
             Err(PayError::Unavailable { reason }) => Outcome::Unavailable(reason),
         })
         .boxed()
@@ -147,7 +197,9 @@ fn claim(ports: &Ports, order: ClaimOrder) -> BoxFuture<'static, Outcome> {
         .map(|answer| match answer {
             Ok(ClaimTaken::Claiming) => Outcome::Taken,
             Ok(ClaimTaken::Finished(event)) => Outcome::Answered(event.into()),
-            Ok(ClaimTaken::Gone { payment_hash }) => Outcome::Answered(Fact::HeldFailed { payment_hash }),
+            Ok(ClaimTaken::Gone { payment_hash }) => {
+                Outcome::Answered(Fact::HeldFailed { payment_hash })
+            }
             Err(unavailable) => Outcome::Unavailable(unavailable.reason),
         })
         .boxed()
@@ -184,7 +236,11 @@ fn balance(ports: &Ports, key: IdempotencyKey) -> BoxFuture<'static, Outcome> {
 
 /// Stopped before: the gateway has seen nothing. Stopped after: the same key and body again get the first answer from
 /// the gateway. A failed exchange is an answer for the engine, which alone decides whether to ask again.
-fn call_gateway(ports: &Ports, key: IdempotencyKey, request: HttpRequest) -> BoxFuture<'static, Outcome> {
+fn call_gateway(
+    ports: &Ports,
+    key: IdempotencyKey,
+    request: HttpRequest,
+) -> BoxFuture<'static, Outcome> {
     let call = GatewayCall { key, request };
     let exchange = ports.http.exchange(call.clone());
     let (observer, clock) = (ports.observer.clone(), ports.clock.clone());
@@ -192,8 +248,15 @@ fn call_gateway(ports: &Ports, key: IdempotencyKey, request: HttpRequest) -> Box
         .map(move |answer| {
             observer.on_exchange(clock.now(), &call, &answer);
             Outcome::Answered(match answer {
-                Ok(response) => Fact::HttpResponded { key: call.key, status: response.status, body: response.body },
-                Err(failure) => Fact::HttpFailed { key: call.key, failure },
+                Ok(response) => Fact::HttpResponded {
+                    key: call.key,
+                    status: response.status,
+                    body: response.body,
+                },
+                Err(failure) => Fact::HttpFailed {
+                    key: call.key,
+                    failure,
+                },
             })
         })
         .boxed()

@@ -32,8 +32,16 @@ pub(super) type Answer = Result<Output, SubmitError>;
 
 /// What callers ask of the driver.
 pub(super) enum Request {
-    Submit { id: CommandId, command: Command, reply: Sender<Answer> },
-    Webhook { signature: String, body: String, reply: Sender<Answer> },
+    Submit {
+        id: CommandId,
+        command: Command,
+        reply: Sender<Answer>,
+    },
+    Webhook {
+        signature: String,
+        body: String,
+        reply: Sender<Answer>,
+    },
     Look,
 }
 
@@ -84,7 +92,10 @@ pub(super) struct Progress {
 
 impl Shared {
     pub(super) fn new(engine: Engine) -> Arc<Self> {
-        Arc::new(Self { engine: Mutex::new(engine), progress: Mutex::default() })
+        Arc::new(Self {
+            engine: Mutex::new(engine),
+            progress: Mutex::default(),
+        })
     }
 
     pub(super) fn engine(&self) -> MutexGuard<'_, Engine> {
@@ -127,7 +138,11 @@ impl Handle {
     /// this is `Ok`: then it was journaled.
     pub async fn webhook(&self, signature: String, body: String) -> Answer {
         let (reply, answer) = async_channel::bounded(1);
-        self.send(Request::Webhook { signature, body, reply })?;
+        self.send(Request::Webhook {
+            signature,
+            body,
+            reply,
+        })?;
         answer.recv().await.unwrap_or(Err(SubmitError::Stopped))
     }
 
@@ -146,9 +161,19 @@ impl Handle {
     pub fn status(&self) -> Status {
         let unanswered_instructions = self.with_engine(|engine| {
             let awaited = engine.outstanding().filter(|instruction| {
-                !matches!(instruction.effect, Effect::WatchScript { .. } | Effect::WakeAt { .. })
+                !matches!(
+                    instruction.effect,
+                    Effect::WatchScript { .. } | Effect::WakeAt { .. }
+                )
             });
-            awaited.map(|instruction| (instruction.key.clone(), super::effects::name(&instruction.effect))).collect()
+            awaited
+                .map(|instruction| {
+                    (
+                        instruction.key.clone(),
+                        super::effects::name(&instruction.effect),
+                    )
+                })
+                .collect()
         });
         let progress = self.shared.progress();
         Status {

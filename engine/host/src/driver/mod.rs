@@ -123,12 +123,20 @@ enum Woken {
 
 impl Driver {
     /// Recovers from `store`; nothing is performed before `run`.
-    pub fn start(config: EngineConfig, ports: Ports, store: Box<dyn Store>) -> Result<(Driver, Handle), StartError> {
+    pub fn start(
+        config: EngineConfig,
+        ports: Ports,
+        store: Box<dyn Store>,
+    ) -> Result<(Driver, Handle), StartError> {
         let recovered = recovery::recover(config, store.as_ref(), ports.observer.as_ref())?;
         let shared = Shared::new(recovered.engine);
         let (requests, inbox) = async_channel::bounded(MAX_WAITING_REQUESTS);
         let (stop, stopped) = async_channel::bounded(1);
-        let handle = Handle { shared: shared.clone(), requests, stop };
+        let handle = Handle {
+            shared: shared.clone(),
+            requests,
+            stop,
+        };
         let driver = Driver {
             ports,
             store,
@@ -189,7 +197,16 @@ impl Driver {
     /// Waits for the first of everything that can happen. Biased, so that a run can be repeated: what was begun ends
     /// before anything new is taken on.
     async fn wake(&mut self) -> Woken {
-        let Self { stop, in_flight, timers, listening, chain, inbox, ports, .. } = self;
+        let Self {
+            stop,
+            in_flight,
+            timers,
+            listening,
+            chain,
+            inbox,
+            ports,
+            ..
+        } = self;
         let mut due = poll_fn(|cx| timers.poll_due(ports.clock.as_ref(), cx)).fuse();
         select_biased! {
             _ = stop.select_next_some() => Woken::Stop,
@@ -224,12 +241,29 @@ impl Driver {
         let entropy = |driver: &Driver| driver.ports.entropy.draw();
         match request {
             Request::Submit { id, command, reply } => {
-                let input = Input::Command { id, entropy: entropy(self), command };
-                Some(Queued { input, then: Then::Reply(reply) })
+                let input = Input::Command {
+                    id,
+                    entropy: entropy(self),
+                    command,
+                };
+                Some(Queued {
+                    input,
+                    then: Then::Reply(reply),
+                })
             }
-            Request::Webhook { signature, body, reply } => {
-                let input = Input::Fact { entropy: entropy(self), fact: Fact::Webhook { signature, body } };
-                Some(Queued { input, then: Then::Reply(reply) })
+            Request::Webhook {
+                signature,
+                body,
+                reply,
+            } => {
+                let input = Input::Fact {
+                    entropy: entropy(self),
+                    fact: Fact::Webhook { signature, body },
+                };
+                Some(Queued {
+                    input,
+                    then: Then::Reply(reply),
+                })
             }
             Request::Look => {
                 self.look();
@@ -240,7 +274,10 @@ impl Driver {
 
     fn enqueue(&mut self, fact: Fact, then: Then) {
         let entropy = self.ports.entropy.draw();
-        self.queue.push_back(Queued { input: Input::Fact { entropy, fact }, then });
+        self.queue.push_back(Queued {
+            input: Input::Fact { entropy, fact },
+            then,
+        });
     }
 
     /// Handles one input from beginning to end.
@@ -272,17 +309,27 @@ impl Driver {
         self.pause(Point::BeforeJournal, input)?;
         self.record(now, input)?;
         self.pause(Point::Journaled, input)?;
-        let output =
-            engine.step(now, input).map_err(|refusal| Ended::Failed(Failure::AdmittedThenRefused { refusal }))?;
-        self.ports.observer.on_accepted(now, input, &output, &engine);
+        let output = engine
+            .step(now, input)
+            .map_err(|refusal| Ended::Failed(Failure::AdmittedThenRefused { refusal }))?;
+        self.ports
+            .observer
+            .on_accepted(now, input, &output, &engine);
         self.pause(Point::Stepped, input)?;
         Ok(Ok(output))
     }
 
     fn record(&mut self, now: Timestamp, input: &Input) -> Result<(), Ended> {
         let sealed = self.journal.seal(now, input);
-        let written = self.store.append(sealed.seq, &sealed.bytes).and_then(|()| self.store.sync());
-        written.map_err(|error| Ended::Failed(Failure::Store { reason: with_causes(&error) }))?;
+        let written = self
+            .store
+            .append(sealed.seq, &sealed.bytes)
+            .and_then(|()| self.store.sync());
+        written.map_err(|error| {
+            Ended::Failed(Failure::Store {
+                reason: with_causes(&error),
+            })
+        })?;
         self.last_at = now;
         Ok(())
     }
@@ -321,15 +368,24 @@ impl Driver {
                 if self.active.contains_key(&instruction.key) {
                     return;
                 }
-                self.active.insert(instruction.key.clone(), effects::name(&instruction.effect));
-                self.in_flight.push(attempt.map(|outcome| Done::Effect(instruction, outcome)).boxed());
+                self.active
+                    .insert(instruction.key.clone(), effects::name(&instruction.effect));
+                self.in_flight.push(
+                    attempt
+                        .map(|outcome| Done::Effect(instruction, outcome))
+                        .boxed(),
+                );
             }
         }
     }
 
     /// Polls everything in flight once, so that effects are really begun.
     async fn poll_in_flight(&mut self) {
-        let Self { in_flight, finished, .. } = self;
+        let Self {
+            in_flight,
+            finished,
+            ..
+        } = self;
         poll_fn(|cx| {
             while let Poll::Ready(Some(done)) = in_flight.poll_next_unpin(cx) {
                 finished.push_back(done);
@@ -363,7 +419,10 @@ impl Driver {
                 self.active.remove(&key);
                 let failures = self.failures.entry(key.clone()).or_default();
                 *failures += 1;
-                let (first, at) = (*failures == 1, self.ports.clock.now().plus(pause_after(*failures)));
+                let (first, at) = (
+                    *failures == 1,
+                    self.ports.clock.now().plus(pause_after(*failures)),
+                );
                 self.timers.set(at, Wake::Retry(key.clone()));
                 // The engine is told once per outage, not once per try: the journal must not grow with its length.
                 if first {
@@ -397,14 +456,24 @@ impl Driver {
     }
 
     fn outstanding(&self, key: &IdempotencyKey) -> Option<Instruction> {
-        self.shared.engine().outstanding().find(|instruction| instruction.key == *key).cloned()
+        self.shared
+            .engine()
+            .outstanding()
+            .find(|instruction| instruction.key == *key)
+            .cloned()
     }
 
     /// Stopped before: the node tells the event again, and the engine takes it for what it is. Stopped after: the
     /// fact is in the journal.
     fn acknowledge(&mut self) {
         self.acknowledging = true;
-        self.in_flight.push(self.ports.lightning.event_handled().map(Done::Acknowledged).boxed());
+        self.in_flight.push(
+            self.ports
+                .lightning
+                .event_handled()
+                .map(Done::Acknowledged)
+                .boxed(),
+        );
     }
 
     fn on_acknowledged(&mut self, result: Result<(), LightningUnavailable>) {
@@ -416,16 +485,31 @@ impl Driver {
             }
             Err(_) => {
                 self.failed_acknowledgements += 1;
-                let at = self.ports.clock.now().plus(pause_after(self.failed_acknowledgements));
+                let at = self
+                    .ports
+                    .clock
+                    .now()
+                    .plus(pause_after(self.failed_acknowledgements));
                 self.timers.set(at, Wake::Listen);
             }
         }
     }
 
     fn publish(&self) {
-        let mut in_flight: Vec<String> = self.active.iter().map(|(key, name)| format!("{key}: {name}")).collect();
-        in_flight.extend(self.chain.is_looking().then(|| "look at the chain".to_owned()));
-        in_flight.extend(self.acknowledging.then(|| "acknowledge a Lightning event".to_owned()));
+        let mut in_flight: Vec<String> = self
+            .active
+            .iter()
+            .map(|(key, name)| format!("{key}: {name}"))
+            .collect();
+        in_flight.extend(
+            self.chain
+                .is_looking()
+                .then(|| "look at the chain".to_owned()),
+        );
+        in_flight.extend(
+            self.acknowledging
+                .then(|| "acknowledge a Lightning event".to_owned()),
+        );
         let mut progress = self.shared.progress();
         progress.in_flight = in_flight;
         progress.retries = self.timers.retries().collect();

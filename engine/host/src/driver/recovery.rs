@@ -44,15 +44,24 @@ pub(super) fn recover(
     observer: &dyn Observer,
 ) -> Result<Recovered, StartError> {
     let stored = store.read_all().map_err(StartError::Store)?;
-    let (journal, records) = Journal::from_records::<Input>(&stored, None).map_err(StartError::Journal)?;
+    let (journal, records) =
+        Journal::from_records::<Input>(&stored, None).map_err(StartError::Journal)?;
     let mut engine = Engine::new(config).map_err(StartError::Config)?;
     let mut last_at = Timestamp::default();
     for record in records {
-        let output = engine
-            .step(record.at, &record.input)
-            .map_err(|refusal| StartError::Replay { seq: record.seq, refusal })?;
+        let output =
+            engine
+                .step(record.at, &record.input)
+                .map_err(|refusal| StartError::Replay {
+                    seq: record.seq,
+                    refusal,
+                })?;
         observer.on_replayed(record.seq, record.at, &record.input, &output, &engine);
         last_at = record.at;
     }
-    Ok(Recovered { engine, journal, last_at })
+    Ok(Recovered {
+        engine,
+        journal,
+        last_at,
+    })
 }

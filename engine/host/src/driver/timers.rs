@@ -124,7 +124,10 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_minute() {
-        let pauses: Vec<u64> = [1, 2, 3, 6, 7, 1_000].iter().map(|n| pause_after(*n).0).collect();
+        let pauses: Vec<u64> = [1, 2, 3, 6, 7, 1_000]
+            .iter()
+            .map(|n| pause_after(*n).0)
+            .collect();
         assert_eq!(pauses, [1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
     }
 }

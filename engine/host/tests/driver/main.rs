@@ -59,13 +59,18 @@ fn payout() -> Command {
 }
 
 fn reconcile() -> Command {
-    Command::Reconcile { run: ReconciliationId::new("r1").expect("id"), report_day: "2023-11-13".to_owned() }
+    Command::Reconcile {
+        run: ReconciliationId::new("r1").expect("id"),
+        report_day: "2023-11-13".to_owned(),
+    }
 }
 
 /// Runs one life of the driver beside `story`, until the story is told or the driver ends.
 fn live<T>(world: &World, story: impl AsyncFnOnce(Handle) -> T) -> Result<T, Ended> {
     let (driver, handle) = Driver::start(config(), world.ports(), world.store()).expect("starts");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         match select(Box::pin(driver.run()), Box::pin(story(handle))).await {
             Either::Left((ended, _)) => Err(ended),
@@ -79,7 +84,11 @@ async fn quiet(handle: &Handle) {
     let mut rounds = 0;
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
-        rounds = if handle.status().is_quiet() { rounds + 1 } else { 0 };
+        rounds = if handle.status().is_quiet() {
+            rounds + 1
+        } else {
+            0
+        };
         if rounds == 3 {
             return;
         }
@@ -89,20 +98,28 @@ async fn quiet(handle: &Handle) {
 
 fn script_of(events: &[Event]) -> ScriptBuf {
     let address = events.iter().find_map(|event| match event {
-        Event::ChargeIssued { request, .. } => Some(request.parse::<Address<_>>().expect("address")),
+        Event::ChargeIssued { request, .. } => {
+            Some(request.parse::<Address<_>>().expect("address"))
+        }
         _ => None,
     });
     address.expect("issued").assume_checked().script_pubkey()
 }
 
 fn settled(handle: &Handle, payment: &str) -> bool {
-    let status = handle.with_engine(|engine| engine.payments().get(&payment_id(payment)).map(|found| found.status()));
+    let status = handle.with_engine(|engine| {
+        engine
+            .payments()
+            .get(&payment_id(payment))
+            .map(|found| found.status())
+    });
     status == Some(lockstep_engine::api::Status::Settled)
 }
 
 fn settlement(world: &World) -> (String, String) {
     let data = transfer("tr_1", "p1", "settled", 2);
-    let body = format!(r#"{{"id":"evt_1","type":"transfer.settled","created":1700000000,"data":{data}}}"#);
+    let body =
+        format!(r#"{{"id":"evt_1","type":"transfer.settled","created":1700000000,"data":{data}}}"#);
     let now = Timestamp(world.outside().now);
     (sign_webhook(SECRET, now, &body), body)
 }
@@ -114,12 +131,21 @@ fn without_time_limit() -> std::future::Pending<()> {
 
 /// Money comes in on chain and goes out by SEPA. Each step can be told again after a restart.
 async fn charge_and_payout(world: &World, handle: Handle) {
-    handle.submit(command_id("open"), open_party()).await.expect("opened");
-    let issued = handle.submit(command_id("charge"), charge()).await.expect("charged");
+    handle
+        .submit(command_id("open"), open_party())
+        .await
+        .expect("opened");
+    let issued = handle
+        .submit(command_id("charge"), charge())
+        .await
+        .expect("charged");
     world.mine(Some((script_of(&issued.events), 900_000)));
     quiet(&handle).await;
     assert!(settled(&handle, "c1"), "{:?}", handle.status());
-    handle.submit(command_id("payout"), payout()).await.expect("ordered");
+    handle
+        .submit(command_id("payout"), payout())
+        .await
+        .expect("ordered");
     quiet(&handle).await;
     let (signature, body) = settlement(world);
     handle.webhook(signature, body).await.expect("acknowledged");
@@ -133,12 +159,20 @@ fn a_command_is_durable_before_it_is_answered_and_before_its_effects() {
     live(&world, async |handle| {
         quiet(&handle).await;
         let before = world.outside().disk.synced.len();
-        handle.submit(command_id("reconcile"), reconcile()).await.expect("accepted");
+        handle
+            .submit(command_id("reconcile"), reconcile())
+            .await
+            .expect("accepted");
         world.note("answered");
         quiet(&handle).await;
         let synced = world.place_of(&format!("synced {}", before + 1));
         let accepted = world.place_of("accepted reconcile");
-        let called = world.outside().log.iter().position(|line| line.starts_with("call r1/")).expect("called");
+        let called = world
+            .outside()
+            .log
+            .iter()
+            .position(|line| line.starts_with("call r1/"))
+            .expect("called");
         assert!(synced < accepted && accepted < world.place_of("answered") && accepted < called);
     })
     .expect("lives");
@@ -149,10 +183,22 @@ fn what_is_refused_is_not_journaled() {
     let world = World::new();
     live(&world, async |handle| {
         quiet(&handle).await;
-        let before = (world.outside().disk.synced.clone(), handle.with_engine(|engine| engine.digest()));
+        let before = (
+            world.outside().disk.synced.clone(),
+            handle.with_engine(|engine| engine.digest()),
+        );
         let answer = handle.submit(command_id("charge"), charge()).await;
-        assert!(matches!(answer, Err(SubmitError::Refused(Refusal::Charge { .. }))), "{answer:?}");
-        assert_eq!((world.outside().disk.synced.clone(), handle.with_engine(|engine| engine.digest())), before);
+        assert!(
+            matches!(answer, Err(SubmitError::Refused(Refusal::Charge { .. }))),
+            "{answer:?}"
+        );
+        assert_eq!(
+            (
+                world.outside().disk.synced.clone(),
+                handle.with_engine(|engine| engine.digest())
+            ),
+            before
+        );
         assert_eq!(world.outside().refusals, 1);
     })
     .expect("lives");
@@ -174,16 +220,25 @@ fn a_story_without_trouble_ends_well_and_its_journal_folds_to_the_same_state() {
 fn story_with_kill(point: Point, nth: usize) -> Option<World> {
     let world = World::new();
     world.outside().kill = Some((point, nth));
-    let ended = live(&world, async |handle| charge_and_payout(&world, handle).await).err()?;
+    let ended = live(&world, async |handle| {
+        charge_and_payout(&world, handle).await
+    })
+    .err()?;
     assert_eq!(ended, Ended::Interrupted(point));
     let observed = world.outside().digests.last().copied();
     let (_, recovered) = Driver::start(config(), world.ports(), world.store()).expect("starts");
     let recovered = recovered.with_engine(|engine| engine.digest());
     assert_eq!(recovered, folded(&world).0.digest(), "recovered state");
     if let (true, Some(observed)) = (point != Point::Journaled, observed) {
-        assert_eq!(recovered, observed, "the journal holds what was stepped, no more and no less");
+        assert_eq!(
+            recovered, observed,
+            "the journal holds what was stepped, no more and no less"
+        );
     }
-    live(&world, async |handle| charge_and_payout(&world, handle).await).expect("lives");
+    live(&world, async |handle| {
+        charge_and_payout(&world, handle).await
+    })
+    .expect("lives");
     Some(world)
 }
 
@@ -192,7 +247,10 @@ fn check_kills(point: Point) {
     while let Some(world) = story_with_kill(point, kills + 1) {
         kills += 1;
         let executed = world.outside().gateway.executed.len();
-        assert_eq!(executed, 1, "transfers after a kill at {point:?}, number {kills}");
+        assert_eq!(
+            executed, 1,
+            "transfers after a kill at {point:?}, number {kills}"
+        );
     }
     // Open, charge, views, payout, its answer, the webhook.
     assert!(kills >= 6, "only {kills} kills at {point:?}");
@@ -223,11 +281,20 @@ fn a_lost_answer_is_asked_for_again_under_the_same_key() {
     let world = World::new();
     world.outside().gateway.lose = 2;
     live(&world, async |handle| {
-        handle.submit(command_id("open"), open_party()).await.expect("opened");
-        let issued = handle.submit(command_id("charge"), charge()).await.expect("charged");
+        handle
+            .submit(command_id("open"), open_party())
+            .await
+            .expect("opened");
+        let issued = handle
+            .submit(command_id("charge"), charge())
+            .await
+            .expect("charged");
         world.mine(Some((script_of(&issued.events), 900_000)));
         quiet(&handle).await;
-        handle.submit(command_id("payout"), payout()).await.expect("ordered");
+        handle
+            .submit(command_id("payout"), payout())
+            .await
+            .expect("ordered");
         for _ in 0..4 {
             quiet(&handle).await;
             world.advance(30_000);
@@ -241,7 +308,12 @@ fn a_lost_answer_is_asked_for_again_under_the_same_key() {
 
 fn outages_told(world: &World) -> usize {
     let outside = world.outside();
-    outside.disk.synced.iter().filter(|record| String::from_utf8_lossy(record).contains("\"unavailable\"")).count()
+    outside
+        .disk
+        .synced
+        .iter()
+        .filter(|record| String::from_utf8_lossy(record).contains("\"unavailable\""))
+        .count()
 }
 
 #[test]
@@ -250,7 +322,10 @@ fn an_unavailable_backend_is_tried_again_with_growing_pauses_and_told_once() {
     world.outside().lightning.down = true;
     live(&world, async |handle| {
         quiet(&handle).await;
-        handle.submit(command_id("reconcile"), reconcile()).await.expect("accepted");
+        handle
+            .submit(command_id("reconcile"), reconcile())
+            .await
+            .expect("accepted");
         quiet(&handle).await;
         assert_eq!(world.outside().lightning.balance_reads, 1);
         assert_eq!(handle.status().waiting_retries.len(), 1);
@@ -300,7 +375,10 @@ fn a_chain_that_is_down_is_looked_at_again_and_an_unchanged_one_is_not_journaled
 fn a_full_disk_ends_the_driver_and_loses_nothing_that_was_acknowledged() {
     let world = World::new();
     let ended = live(&world, async |handle| {
-        handle.submit(command_id("open"), open_party()).await.expect("opened");
+        handle
+            .submit(command_id("open"), open_party())
+            .await
+            .expect("opened");
         quiet(&handle).await;
         world.outside().disk.full = true;
         let answer = handle.submit(command_id("charge"), charge()).await;
@@ -314,10 +392,19 @@ fn a_full_disk_ends_the_driver_and_loses_nothing_that_was_acknowledged() {
     );
     world.outside().disk.full = false;
     live(&world, async |handle| {
-        assert_eq!(handle.with_engine(|engine| engine.payments().iter().count()), 0);
+        assert_eq!(
+            handle.with_engine(|engine| engine.payments().iter().count()),
+            0
+        );
         let again = handle.submit(command_id("open-again"), open_party()).await;
-        assert!(matches!(again, Err(SubmitError::Refused(Refusal::Party { .. }))), "{again:?}");
-        handle.submit(command_id("charge"), charge()).await.expect("charged");
+        assert!(
+            matches!(again, Err(SubmitError::Refused(Refusal::Party { .. }))),
+            "{again:?}"
+        );
+        handle
+            .submit(command_id("charge"), charge())
+            .await
+            .expect("charged");
     })
     .expect("lives");
 }
@@ -329,8 +416,13 @@ fn a_webhook_is_acknowledged_after_it_is_durable_and_a_forged_one_is_not() {
         quiet(&handle).await;
         let before = world.outside().disk.synced.len();
         let (signature, body) = settlement(&world);
-        let forged = handle.webhook(signature.clone(), body.replace("1250", "9950")).await;
-        assert!(matches!(forged, Err(SubmitError::Refused(Refusal::Fact { .. }))), "{forged:?}");
+        let forged = handle
+            .webhook(signature.clone(), body.replace("1250", "9950"))
+            .await;
+        assert!(
+            matches!(forged, Err(SubmitError::Refused(Refusal::Fact { .. }))),
+            "{forged:?}"
+        );
         assert_eq!(world.outside().disk.synced.len(), before);
         handle.webhook(signature, body).await.expect("acknowledged");
         assert_eq!(world.outside().disk.synced.len(), before + 1);
@@ -342,7 +434,10 @@ fn a_webhook_is_acknowledged_after_it_is_durable_and_a_forged_one_is_not() {
 fn a_lightning_event_is_acknowledged_after_it_is_durable() {
     for point in [Point::BeforeJournal, Point::Journaled, Point::Stepped] {
         let world = World::new();
-        let event = LightningEvent::Received { payment_hash: [5; 32], amount_msat: Msat(1_000) };
+        let event = LightningEvent::Received {
+            payment_hash: [5; 32],
+            amount_msat: Msat(1_000),
+        };
         world.outside().lightning.events.push_back(event);
         // The first input is the look at the chain.
         world.outside().kill = Some((point, 2));
@@ -350,11 +445,22 @@ fn a_lightning_event_is_acknowledged_after_it_is_durable() {
         if ended.is_ok() {
             panic!("the event did not come");
         }
-        assert_eq!(world.outside().lightning.events.len(), 1, "acknowledged before it was safe, at {point:?}");
+        assert_eq!(
+            world.outside().lightning.events.len(),
+            1,
+            "acknowledged before it was safe, at {point:?}"
+        );
         live(&world, async |handle| quiet(&handle).await).expect("lives");
         assert_eq!(world.outside().lightning.events.len(), 0);
-        let posted = folded(&world).1.into_iter().filter(|event| matches!(event, Event::Posted(_))).count();
-        assert_eq!(posted, 1, "booked once, however often it was told, at {point:?}");
+        let posted = folded(&world)
+            .1
+            .into_iter()
+            .filter(|event| matches!(event, Event::Posted(_)))
+            .count();
+        assert_eq!(
+            posted, 1,
+            "booked once, however often it was told, at {point:?}"
+        );
     }
 }
 
@@ -362,10 +468,17 @@ fn a_lightning_event_is_acknowledged_after_it_is_durable() {
 fn an_altered_journal_is_not_run() {
     let world = World::new();
     live(&world, async |handle| {
-        handle.submit(command_id("open"), open_party()).await.expect("opened");
+        handle
+            .submit(command_id("open"), open_party())
+            .await
+            .expect("opened");
     })
     .expect("lives");
-    let altered = |record: &Vec<u8>| String::from_utf8_lossy(record).replace("alice", "mallory").into_bytes();
+    let altered = |record: &Vec<u8>| {
+        String::from_utf8_lossy(record)
+            .replace("alice", "mallory")
+            .into_bytes()
+    };
     let records: Vec<Vec<u8>> = world.outside().disk.synced.iter().map(altered).collect();
     assert_ne!(records, world.outside().disk.synced);
     world.outside().disk.synced = records;
@@ -377,11 +490,16 @@ fn an_altered_journal_is_not_run() {
 fn stop_ends_the_driver_and_callers_are_told() {
     let world = World::new();
     let (driver, handle) = Driver::start(config(), world.ports(), world.store()).expect("starts");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("runtime");
     handle.stop();
     assert_eq!(runtime.block_on(driver.run()), Ended::Stopped);
     assert_eq!(handle.status().ended, Some(Ended::Stopped));
-    assert_eq!(runtime.block_on(handle.submit(command_id("open"), open_party())), Err(SubmitError::Stopped));
+    assert_eq!(
+        runtime.block_on(handle.submit(command_id("open"), open_party())),
+        Err(SubmitError::Stopped)
+    );
     assert_eq!(world.outside().disk.synced.len(), 0);
 }
 
@@ -389,10 +507,13 @@ fn stop_ends_the_driver_and_callers_are_told() {
 fn a_dropped_driver_tells_those_who_wait_in_its_queue() {
     let world = World::new();
     let (driver, handle) = Driver::start(config(), world.ports(), world.store()).expect("starts");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("runtime");
     runtime.block_on(async {
         let waiting = Box::pin(handle.submit(command_id("open"), open_party()));
-        let Either::Right((_, waiting)) = select(waiting, Box::pin(tokio::task::yield_now())).await else {
+        let Either::Right((_, waiting)) = select(waiting, Box::pin(tokio::task::yield_now())).await
+        else {
             panic!("answered by nobody");
         };
         drop(driver);

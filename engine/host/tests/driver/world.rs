@@ -14,14 +14,16 @@ use lockstep_engine::journal::Journal;
 use lockstep_engine::money::Msat;
 use lockstep_engine::onchain::Descriptors;
 use lockstep_engine::policy::Policy;
-use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, Entropy, HttpFailure, Method, SeenTransaction};
+use lockstep_engine::rail::{
+    BlockId, ChainPosition, ChainView, Entropy, HttpFailure, Method, SeenTransaction,
+};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::Ports;
 use lockstep_host::ports::{
-    BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock, EntropySource, FailOrder, Flow,
-    GatewayCall, HttpResponse, HttpTransport, Interruption, InvoiceOrder, LightningBalance, LightningError,
-    LightningEvent, LightningNode, LightningUnavailable, Observer, PayError, PayOrder, PayTaken, Point, Signer,
-    SignerUnavailable, Store, StoreError,
+    BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock, EntropySource,
+    FailOrder, Flow, GatewayCall, HttpResponse, HttpTransport, Interruption, InvoiceOrder,
+    LightningBalance, LightningError, LightningEvent, LightningNode, LightningUnavailable,
+    Observer, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable, Store, StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -85,8 +87,14 @@ pub(crate) struct World(Arc<Mutex<Outside>>);
 impl World {
     pub(crate) fn new() -> World {
         let genesis = bitcoin::constants::genesis_block(Network::Regtest).block_hash();
-        let mut outside = Outside { now: 1_700_000_000_000, ..Outside::default() };
-        outside.chain.blocks.push(BlockId { height: 0, hash: genesis });
+        let mut outside = Outside {
+            now: 1_700_000_000_000,
+            ..Outside::default()
+        };
+        outside.chain.blocks.push(BlockId {
+            height: 0,
+            hash: genesis,
+        });
         World(Arc::new(Mutex::new(outside)))
     }
 
@@ -120,7 +128,9 @@ impl World {
     /// Where in the log a line is; it must be there once.
     pub(crate) fn place_of(&self, line: &str) -> usize {
         let outside = self.outside();
-        let places: Vec<usize> = (0..outside.log.len()).filter(|at| outside.log[*at] == line).collect();
+        let places: Vec<usize> = (0..outside.log.len())
+            .filter(|at| outside.log[*at] == line)
+            .collect();
         assert_eq!(places.len(), 1, "`{line}` in {:#?}", outside.log);
         places[0]
     }
@@ -130,7 +140,9 @@ impl World {
         let mut outside = self.outside();
         outside.now += milliseconds;
         let now = outside.now;
-        outside.sleepers.retain(|(until, wake)| *until > now || wake.try_send(()).is_err());
+        outside
+            .sleepers
+            .retain(|(until, wake)| *until > now || wake.try_send(()).is_err());
     }
 
     /// Mines a block; if `script` is given, with a transaction that pays it. The same script is paid once.
@@ -138,14 +150,29 @@ impl World {
         let mut outside = self.outside();
         let chain = &mut outside.chain;
         let tip = *chain.blocks.last().expect("genesis");
-        let hash = BlockHash::from_byte_array(sha256::Hash::hash(tip.hash.as_byte_array()).to_byte_array());
-        let block = BlockId { height: tip.height + 1, hash };
+        let hash = BlockHash::from_byte_array(
+            sha256::Hash::hash(tip.hash.as_byte_array()).to_byte_array(),
+        );
+        let block = BlockId {
+            height: tip.height + 1,
+            hash,
+        };
         if let Some((script, sat)) = pay {
-            if chain.transactions.iter().any(|seen| pays(&seen.transaction, &script)) {
+            if chain
+                .transactions
+                .iter()
+                .any(|seen| pays(&seen.transaction, &script))
+            {
                 return;
             }
-            let position = ChainPosition::Confirmed { block, time_secs: 1_700_000_000 };
-            chain.transactions.push(SeenTransaction { transaction: payment(script, sat), position });
+            let position = ChainPosition::Confirmed {
+                block,
+                time_secs: 1_700_000_000,
+            };
+            chain.transactions.push(SeenTransaction {
+                transaction: payment(script, sat),
+                position,
+            });
         }
         chain.blocks.push(block);
         for waiting in chain.waiting.drain(..) {
@@ -156,16 +183,28 @@ impl World {
 }
 
 fn pays(transaction: &Transaction, script: &ScriptBuf) -> bool {
-    transaction.output.iter().any(|output| output.script_pubkey == *script)
+    transaction
+        .output
+        .iter()
+        .any(|output| output.script_pubkey == *script)
 }
 
 fn payment(script: ScriptBuf, sat: u64) -> Transaction {
-    let previous_output = OutPoint { txid: Txid::from_byte_array([7; 32]), vout: 0 };
+    let previous_output = OutPoint {
+        txid: Txid::from_byte_array([7; 32]),
+        vout: 0,
+    };
     Transaction {
         version: bitcoin::transaction::Version::TWO,
         lock_time: bitcoin::absolute::LockTime::ZERO,
-        input: vec![TxIn { previous_output, ..TxIn::default() }],
-        output: vec![TxOut { value: Amount::from_sat(sat), script_pubkey: script }],
+        input: vec![TxIn {
+            previous_output,
+            ..TxIn::default()
+        }],
+        output: vec![TxOut {
+            value: Amount::from_sat(sat),
+            script_pubkey: script,
+        }],
     }
 }
 
@@ -174,7 +213,10 @@ pub(crate) fn config() -> EngineConfig {
     const KEY: &str = "tpubDDnGNapGEY6AZAdQbfRJgMg9fvz8pUBrLwvyvUqEgcUfgzM6zc2eVK4vY9x9L5FJWdX8WumXuLEDV5zDZnTfbn87vLe9XceCFwTu9so9Kks";
     EngineConfig {
         network: Network::Regtest,
-        descriptors: Descriptors { external: format!("wpkh({KEY}/0/*)"), internal: format!("wpkh({KEY}/1/*)") },
+        descriptors: Descriptors {
+            external: format!("wpkh({KEY}/0/*)"),
+            internal: format!("wpkh({KEY}/1/*)"),
+        },
         policy: Policy::regtest_default(),
         webhook_secrets: vec![SECRET.to_owned()],
     }
@@ -187,7 +229,12 @@ pub(crate) fn folded(world: &World) -> (Engine, Vec<Event>) {
     let mut engine = Engine::new(config()).expect("engine");
     let mut events = Vec::new();
     for record in records {
-        events.extend(engine.step(record.at, &record.input).expect("was accepted").events);
+        events.extend(
+            engine
+                .step(record.at, &record.input)
+                .expect("was accepted")
+                .events,
+        );
     }
     (engine, events)
 }
@@ -217,15 +264,27 @@ impl ChainSource for World {
         let mut outside = self.outside();
         outside.chain.looks += 1;
         if outside.chain.down {
-            return ready(Err(ChainUnavailable { reason: "down".to_owned() })).boxed();
+            return ready(Err(ChainUnavailable {
+                reason: "down".to_owned(),
+            }))
+            .boxed();
         }
         let seen = outside.chain.transactions.iter();
-        let transactions =
-            seen.filter(|seen| scripts.iter().any(|script| pays(&seen.transaction, script))).cloned().collect();
-        ready(Ok(ChainView { blocks: outside.chain.blocks.clone(), transactions })).boxed()
+        let transactions = seen
+            .filter(|seen| scripts.iter().any(|script| pays(&seen.transaction, script)))
+            .cloned()
+            .collect();
+        ready(Ok(ChainView {
+            blocks: outside.chain.blocks.clone(),
+            transactions,
+        }))
+        .boxed()
     }
 
-    fn broadcast(&self, transaction: Transaction) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
+    fn broadcast(
+        &self,
+        transaction: Transaction,
+    ) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
         ready(Ok(transaction.compute_txid())).boxed()
     }
 
@@ -237,16 +296,31 @@ impl ChainSource for World {
 }
 
 impl LightningNode for World {
-    fn create_invoice(&self, _: InvoiceOrder) -> BoxFuture<'static, Result<String, LightningError>> {
-        ready(Err(LightningError::Refused { reason: "no channels".to_owned() })).boxed()
+    fn create_invoice(
+        &self,
+        _: InvoiceOrder,
+    ) -> BoxFuture<'static, Result<String, LightningError>> {
+        ready(Err(LightningError::Refused {
+            reason: "no channels".to_owned(),
+        }))
+        .boxed()
     }
 
     fn pay(&self, _: PayOrder) -> BoxFuture<'static, Result<PayTaken, PayError>> {
-        ready(Err(PayError::Unavailable { reason: "no channels".to_owned() })).boxed()
+        ready(Err(PayError::Unavailable {
+            reason: "no channels".to_owned(),
+        }))
+        .boxed()
     }
 
-    fn claim_held(&self, _: ClaimOrder) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
-        ready(Err(LightningUnavailable { reason: "no channels".to_owned() })).boxed()
+    fn claim_held(
+        &self,
+        _: ClaimOrder,
+    ) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
+        ready(Err(LightningUnavailable {
+            reason: "no channels".to_owned(),
+        }))
+        .boxed()
     }
 
     fn fail_held(&self, _: FailOrder) -> BoxFuture<'static, Result<(), LightningUnavailable>> {
@@ -257,9 +331,16 @@ impl LightningNode for World {
         let mut outside = self.outside();
         outside.lightning.balance_reads += 1;
         if outside.lightning.down {
-            return ready(Err(LightningUnavailable { reason: "down".to_owned() })).boxed();
+            return ready(Err(LightningUnavailable {
+                reason: "down".to_owned(),
+            }))
+            .boxed();
         }
-        ready(Ok(LightningBalance { local_msat: Msat(0), outgoing_htlcs_msat: Msat(0) })).boxed()
+        ready(Ok(LightningBalance {
+            local_msat: Msat(0),
+            outgoing_htlcs_msat: Msat(0),
+        }))
+        .boxed()
     }
 
     fn next_event(&self) -> BoxFuture<'static, LightningEvent> {
@@ -289,7 +370,10 @@ impl HttpTransport for World {
             outside.log.push(format!("call {}", call.key));
             outside.gateway.calls += 1;
             if call.request.method == Method::Get {
-                return Ok(HttpResponse { status: 404, body: "{}".to_owned() });
+                return Ok(HttpResponse {
+                    status: 404,
+                    body: "{}".to_owned(),
+                });
             }
             let answer = outside.gateway.execute(&call);
             if outside.gateway.lose > 0 {
@@ -307,7 +391,10 @@ impl Gateway {
         let number = self.executed.len() + 1;
         let reference = call.key.0.split('/').next().expect("one part at least");
         let body = transfer(&format!("tr_{number}"), reference, "accepted", 1);
-        let first = (call.request.body.clone(), HttpResponse { status: 201, body });
+        let first = (
+            call.request.body.clone(),
+            HttpResponse { status: 201, body },
+        );
         let (body, answer) = self.executed.entry(call.key.0.clone()).or_insert(first);
         assert_eq!(*body, call.request.body, "another body under the same key");
         answer.clone()
@@ -322,7 +409,10 @@ pub(crate) fn transfer(id: &str, reference: &str, status: &str, version: u32) ->
 }
 
 impl Signer for World {
-    fn sign(&self, _: String) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>> {
+    fn sign(
+        &self,
+        _: String,
+    ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>> {
         ready(Ok(Err("no keys".to_owned()))).boxed()
     }
 }
@@ -378,7 +468,9 @@ impl Store for World {
     fn sync(&mut self) -> Result<(), StoreError> {
         let mut outside = self.outside();
         if outside.disk.full {
-            return Err(StoreError::NoSpace { during: "writing the journal" });
+            return Err(StoreError::NoSpace {
+                during: "writing the journal",
+            });
         }
         let appended = std::mem::take(&mut outside.disk.appended);
         outside.disk.synced.extend(appended);

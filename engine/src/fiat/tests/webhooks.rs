@@ -17,7 +17,7 @@ fn verify(secrets: &[&str], header: &str, body: &str) -> Result<WebhookEvent, We
 }
 
 fn seconds_from_now(seconds: i64) -> Timestamp {
-    Timestamp(NOW.0.saturating_add_signed(seconds * 1_000))
+    Timestamp(NOW.0.saturating_add_signed(seconds.saturating_mul(1_000)))
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 const ISSUED_SECS: u64 = 1_700_000_000;
 
 fn at(secs: u64) -> Timestamp {
-    Timestamp(secs * 1_000)
+    Timestamp(secs.saturating_mul(1_000))
 }
 
 fn invoice(currency: Currency, amount_msat: Option<u64>) -> String {

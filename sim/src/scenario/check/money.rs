@@ -6,8 +6,8 @@ use super::steps::StepChecker;
 use super::{positive, right_or_absent};
 use crate::scenario::choice::{Asset, Rail};
 use crate::scenario::model::{
-    AccountName, Blocks, Charge, NodeName, PartyName, Pay, Payee, Payer, PaymentName, Payout, Request, Route,
-    WalletName,
+    AccountName, Blocks, Charge, NodeName, PartyName, Pay, Payee, Payer, PaymentName, Payout,
+    Request, Route, WalletName,
 };
 use crate::scenario::read::{At, Optional, Required};
 use crate::scenario::text;
@@ -306,21 +306,42 @@ impl StepChecker<'_> {
             (Some(via), Some(delta)) => (via, delta),
             (Some(At { span, .. }), None) | (None, Some(At { span, .. })) => {
                 let help = "give both: `via = [\"hub\"], final_cltv = \"40 blocks\"`, or neither";
-                self.problems.at(span, "half a route", "`via` and `final_cltv` go together", help);
+                self.problems.at(
+                    span,
+                    "half a route",
+                    "`via` and `final_cltv` go together",
+                    help,
+                );
                 return None;
             }
         };
         let mut nodes = Vec::new();
         for name in &via.value {
-            nodes.push(self.names.resolve(Kind::Node, NodeName, Some(name), self.problems)?);
+            nodes.push(
+                self.names
+                    .resolve(Kind::Node, NodeName, Some(name), self.problems)?,
+            );
         }
         if nodes.is_empty() {
-            self.problems.at(&via.span, "a route over nobody", "no node", "name the forwarding nodes, or remove `via`");
+            self.problems.at(
+                &via.span,
+                "a route over nobody",
+                "no node",
+                "name the forwarding nodes, or remove `via`",
+            );
             return None;
         }
-        let final_cltv =
-            positive(&delta.value.0, &delta.span, "the final CLTV delta", Blocks::parse, self.problems)?;
-        Some(Some(Route { via: nodes, final_cltv }))
+        let final_cltv = positive(
+            &delta.value.0,
+            &delta.span,
+            "the final CLTV delta",
+            Blocks::parse,
+            self.problems,
+        )?;
+        Some(Some(Route {
+            via: nodes,
+            final_cltv,
+        }))
     }
 
     pub(super) fn payout(&mut self, typed: &text::Payout) -> Option<Payout> {

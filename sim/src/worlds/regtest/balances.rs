@@ -41,8 +41,15 @@ pub(super) struct OpenChannel {
 impl OpenChannel {
     /// Just opened.
     pub(super) fn new(plan: ChannelPlan, funding: OutPoint) -> OpenChannel {
-        let quiet_msat = [(plan.capacity_sat * 1_000).saturating_sub(plan.push_msat), plan.push_msat];
-        OpenChannel { plan, funding, quiet_msat }
+        let quiet_msat = [
+            (plan.capacity_sat * 1_000).saturating_sub(plan.push_msat),
+            plan.push_msat,
+        ];
+        OpenChannel {
+            plan,
+            funding,
+            quiet_msat,
+        }
     }
 
     /// Its ends, opener first.
@@ -53,14 +60,22 @@ impl OpenChannel {
     /// What a node shows of it, if it is up and has it.
     pub(super) fn seen_by(&self, process: &NodeProcess) -> Option<EndView> {
         let node = process.running()?;
-        let channel = node.list_channels().into_iter().find(|channel| channel.funding_txo == Some(self.funding))?;
+        let channel = node
+            .list_channels()
+            .into_iter()
+            .find(|channel| channel.funding_txo == Some(self.funding))?;
         Some(EndView::of(&channel, htlcs_sat(&node, &channel)))
     }
 
     /// What both ends agree on; `calm` says that no payment is under way anywhere.
-    pub(super) fn state(&mut self, views: &[Option<EndView>; 2], calm: bool) -> Result<ChannelState, WorldError> {
+    pub(super) fn state(
+        &mut self,
+        views: &[Option<EndView>; 2],
+        calm: bool,
+    ) -> Result<ChannelState, WorldError> {
         let capacity_msat = self.plan.capacity_sat * 1_000;
-        let failed = |reason: &str| WorldError::harness(format!("read channel {}", self.plan.name), reason);
+        let failed =
+            |reason: &str| WorldError::harness(format!("read channel {}", self.plan.name), reason);
         let balance_msat = match (held_by(views, 0), held_by(views, 1)) {
             (Some(from), Some(to)) => [from, to],
             (Some(from), None) if calm => [from, capacity_msat.saturating_sub(from)],
@@ -76,12 +91,26 @@ impl OpenChannel {
             self.quiet_msat = balance_msat;
         }
         let ends = [self.plan.from.clone(), self.plan.to.clone()];
-        let (name, capacity_sat, funding) = (self.plan.name.clone(), self.plan.capacity_sat, self.funding);
-        Ok(ChannelState { name, ends, capacity_sat, balance_msat, in_flight_msat, funding, htlcs: None })
+        let (name, capacity_sat, funding) =
+            (self.plan.name.clone(), self.plan.capacity_sat, self.funding);
+        Ok(ChannelState {
+            name,
+            ends,
+            capacity_sat,
+            balance_msat,
+            in_flight_msat,
+            funding,
+            htlcs: None,
+        })
     }
 
     /// Who offered what is in flight.
-    fn split(&self, total_msat: u64, views: &[Option<EndView>; 2], balance_msat: [u64; 2]) -> [u64; 2] {
+    fn split(
+        &self,
+        total_msat: u64,
+        views: &[Option<EndView>; 2],
+        balance_msat: [u64; 2],
+    ) -> [u64; 2] {
         let offered_sat = match views {
             [Some(view), _] => [view.htlcs_sat.0, view.htlcs_sat.1],
             [None, Some(view)] => [view.htlcs_sat.1, view.htlcs_sat.0],
@@ -94,13 +123,18 @@ impl OpenChannel {
             [_, 0] => [total_msat, 0],
             [0, _] => [0, total_msat],
             // Both ways at once: the opener's to the satoshi, the rest is the acceptor's.
-            [from, _] => [(from * 1_000).min(total_msat), total_msat.saturating_sub(from * 1_000)],
+            [from, _] => [
+                (from * 1_000).min(total_msat),
+                total_msat.saturating_sub(from * 1_000),
+            ],
         }
     }
 
     /// Where the two ends' views differ, or HTLCs are left though no payment is under way.
     pub(super) fn disagreement(&self, views: &[Option<EndView>; 2], calm: bool) -> Option<String> {
-        let [Some(from), Some(to)] = views else { return None };
+        let [Some(from), Some(to)] = views else {
+            return None;
+        };
         let name = &self.plan.name;
         if (from.deep && !from.usable) || (to.deep && !to.usable) {
             return Some(format!("channel {name} to be usable"));
@@ -109,8 +143,13 @@ impl OpenChannel {
         if !same(from.local_msat, to.remote_msat) || !same(from.remote_msat, to.local_msat) {
             return Some(format!("both ends of channel {name} to agree"));
         }
-        let sum = from.local_msat.zip(from.remote_msat).map(|(ours, theirs)| ours + theirs);
-        let left = calm && (sum.is_some_and(|sum| sum != self.plan.capacity_sat * 1_000) || from.htlcs_sat != (0, 0));
+        let sum = from
+            .local_msat
+            .zip(from.remote_msat)
+            .map(|(ours, theirs)| ours + theirs);
+        let left = calm
+            && (sum.is_some_and(|sum| sum != self.plan.capacity_sat * 1_000)
+                || from.htlcs_sat != (0, 0));
         left.then(|| format!("HTLCs of channel {name} to be settled"))
     }
 }
@@ -125,9 +164,19 @@ impl EndView {
         let their_reserve = channel.counterparty_unspendable_punishment_reserve;
         let required = channel.confirmations_required.unwrap_or(u32::MAX);
         EndView {
-            local_msat: above(channel.outbound_capacity_msat, our_reserve, channel.is_outbound),
-            remote_msat: above(channel.inbound_capacity_msat, their_reserve, !channel.is_outbound),
-            deep: channel.confirmations.is_some_and(|confirmations| confirmations >= required),
+            local_msat: above(
+                channel.outbound_capacity_msat,
+                our_reserve,
+                channel.is_outbound,
+            ),
+            remote_msat: above(
+                channel.inbound_capacity_msat,
+                their_reserve,
+                !channel.is_outbound,
+            ),
+            deep: channel
+                .confirmations
+                .is_some_and(|confirmations| confirmations >= required),
             usable: channel.is_usable,
             htlcs_sat,
         }
@@ -143,15 +192,23 @@ fn htlcs_sat(node: &Node, channel: &ChannelDetails) -> (u64, u64) {
     let (mut ours, mut theirs) = (0, 0);
     for balance in node.list_balances().lightning_balances {
         match balance {
-            LightningBalance::MaybeTimeoutClaimableHTLC { channel_id, amount_satoshis, .. }
-                if channel_id == channel.channel_id =>
-            {
+            LightningBalance::MaybeTimeoutClaimableHTLC {
+                channel_id,
+                amount_satoshis,
+                ..
+            } if channel_id == channel.channel_id => {
                 ours += amount_satoshis;
             }
-            LightningBalance::MaybePreimageClaimableHTLC { channel_id, amount_satoshis, .. }
-            | LightningBalance::ContentiousClaimable { channel_id, amount_satoshis, .. }
-                if channel_id == channel.channel_id =>
-            {
+            LightningBalance::MaybePreimageClaimableHTLC {
+                channel_id,
+                amount_satoshis,
+                ..
+            }
+            | LightningBalance::ContentiousClaimable {
+                channel_id,
+                amount_satoshis,
+                ..
+            } if channel_id == channel.channel_id => {
                 theirs += amount_satoshis;
             }
             _ => {}
@@ -168,7 +225,11 @@ mod tests {
     const RESERVE_MSAT: u64 = 10_000_000;
 
     fn channel() -> OpenChannel {
-        let fees = ForwardingFees { base_msat: 0, proportional_millionths: 0, cltv_expiry_delta: 72 };
+        let fees = ForwardingFees {
+            base_msat: 0,
+            proportional_millionths: 0,
+            cltv_expiry_delta: 72,
+        };
         let (from, to) = ("alice".to_owned(), "bob".to_owned());
         let plan = ChannelPlan {
             name: "ab".to_owned(),
@@ -199,7 +260,11 @@ mod tests {
         [Some(view(0)), Some(view(1))]
     }
 
-    fn read(channel: &mut OpenChannel, views: &[Option<EndView>; 2], calm: bool) -> ([u64; 2], [u64; 2]) {
+    fn read(
+        channel: &mut OpenChannel,
+        views: &[Option<EndView>; 2],
+        calm: bool,
+    ) -> ([u64; 2], [u64; 2]) {
         let state = channel.state(views, calm).expect("readable");
         (state.balance_msat, state.in_flight_msat)
     }
@@ -207,8 +272,16 @@ mod tests {
     #[test]
     fn balances_are_exact_above_and_below_the_reserve() {
         let mut channel = channel();
-        for balances in [[1_000_000_000, 0], [600_000_001, 399_999_999], [5, 999_999_995], [995_000_000, 5_000_000]] {
-            assert_eq!(read(&mut channel, &views(balances, [0, 0]), true), (balances, [0, 0]));
+        for balances in [
+            [1_000_000_000, 0],
+            [600_000_001, 399_999_999],
+            [5, 999_999_995],
+            [995_000_000, 5_000_000],
+        ] {
+            assert_eq!(
+                read(&mut channel, &views(balances, [0, 0]), true),
+                (balances, [0, 0])
+            );
         }
     }
 
@@ -218,32 +291,59 @@ mod tests {
         read(&mut channel, &views([1_000_000_000, 0], [0, 0]), true);
         // Held: the payee is below the reserve.
         let held = views([900_000_000, 0], [100_000, 0]);
-        assert_eq!(read(&mut channel, &held, false), ([900_000_000, 0], [100_000_000, 0]));
+        assert_eq!(
+            read(&mut channel, &held, false),
+            ([900_000_000, 0], [100_000_000, 0])
+        );
         let back = views([500_000_000, 400_000_000], [0, 100_000]);
-        assert_eq!(read(&mut channel, &back, false), ([500_000_000, 400_000_000], [0, 100_000_000]));
+        assert_eq!(
+            read(&mut channel, &back, false),
+            ([500_000_000, 400_000_000], [0, 100_000_000])
+        );
         // Dust is in no balance of the monitor.
-        read(&mut channel, &views([500_000_000, 500_000_000], [0, 0]), true);
+        read(
+            &mut channel,
+            &views([500_000_000, 500_000_000], [0, 0]),
+            true,
+        );
         let dust = views([500_000_000, 499_900_000], [0, 0]);
-        assert_eq!(read(&mut channel, &dust, false), ([500_000_000, 499_900_000], [0, 100_000]));
+        assert_eq!(
+            read(&mut channel, &dust, false),
+            ([500_000_000, 499_900_000], [0, 100_000])
+        );
     }
 
     #[test]
     fn one_end_alone_is_enough_and_none_is_an_error() {
         let mut channel = channel();
         let [from, _] = views([600_000_000, 400_000_000], [0, 0]);
-        assert_eq!(read(&mut channel, &[from, None], true).0, [600_000_000, 400_000_000]);
+        assert_eq!(
+            read(&mut channel, &[from, None], true).0,
+            [600_000_000, 400_000_000]
+        );
         assert!(channel.state(&[None, None], true).is_err());
     }
 
     #[test]
     fn a_channel_in_motion_is_noticed() {
         let channel = channel();
-        assert_eq!(channel.disagreement(&views([600_000_000, 400_000_000], [0, 0]), true), None);
+        assert_eq!(
+            channel.disagreement(&views([600_000_000, 400_000_000], [0, 0]), true),
+            None
+        );
         let left = views([600_000_000, 300_000_000], [100_000, 0]);
-        assert!(channel.disagreement(&left, true).is_some_and(|what| what.contains("HTLCs")));
+        assert!(
+            channel
+                .disagreement(&left, true)
+                .is_some_and(|what| what.contains("HTLCs"))
+        );
         assert_eq!(channel.disagreement(&left, false), None);
         let mut apart = views([600_000_000, 400_000_000], [0, 0]);
         apart[1] = views([500_000_000, 500_000_000], [0, 0])[1].clone();
-        assert!(channel.disagreement(&apart, true).is_some_and(|what| what.contains("agree")));
+        assert!(
+            channel
+                .disagreement(&apart, true)
+                .is_some_and(|what| what.contains("agree"))
+        );
     }
 }

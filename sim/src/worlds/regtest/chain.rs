@@ -33,11 +33,15 @@ struct Waiting {
 
 impl Servers {
     fn call(&self, method: &str, params: &[Value]) -> Result<Value, String> {
-        self.bitcoind.client.call::<Value>(method, params).map_err(|error| error.to_string())
+        self.bitcoind
+            .client
+            .call::<Value>(method, params)
+            .map_err(|error| error.to_string())
     }
 
     fn ask(&self, method: &str, params: &[Value]) -> Result<Value, WorldError> {
-        self.call(method, params).map_err(|error| self.bitcoind_failed(method, error))
+        self.call(method, params)
+            .map_err(|error| self.bitcoind_failed(method, error))
     }
 
     /// Sets bitcoind's clock.
@@ -48,7 +52,9 @@ impl Servers {
     /// bitcoind's tip.
     pub(super) fn tip(&self) -> Result<BlockId, WorldError> {
         let info = self.ask("getblockchaininfo", &[])?;
-        let height = read(&info["blocks"], |value| value.as_u64().and_then(|height| u32::try_from(height).ok()))?;
+        let height = read(&info["blocks"], |value| {
+            value.as_u64().and_then(|height| u32::try_from(height).ok())
+        })?;
         let hash = read(&info["bestblockhash"], |value| value.as_str()?.parse().ok())?;
         Ok(BlockId { height, hash })
     }
@@ -69,22 +75,46 @@ impl Servers {
         let answer = self.ask("getrawmempool", &[json!(true)])?;
         let entries = read(&answer, |value| value.as_object().cloned())?;
         let entry = |(txid, entry): (&String, &Value)| {
-            let depends = entry["depends"].as_array()?.iter().filter_map(|parent| parent.as_str()?.parse().ok()).collect();
+            let depends = entry["depends"]
+                .as_array()?
+                .iter()
+                .filter_map(|parent| parent.as_str()?.parse().ok())
+                .collect();
             let fee = bitcoin::Amount::from_btc(entry["fees"]["base"].as_f64()?).ok()?;
             let (weight, ancestors) = (entry["weight"].as_u64()?, entry["ancestorcount"].as_u64()?);
-            Some((txid.parse().ok()?, Waiting { fee_sat: fee.to_sat(), weight, ancestors, depends }))
+            Some((
+                txid.parse().ok()?,
+                Waiting {
+                    fee_sat: fee.to_sat(),
+                    weight,
+                    ancestors,
+                    depends,
+                },
+            ))
         };
         let parsed: Option<BTreeMap<Txid, Waiting>> = entries.iter().map(entry).collect();
-        parsed.ok_or_else(|| WorldError::harness("read bitcoind's mempool", "an entry has another shape than expected"))
+        parsed.ok_or_else(|| {
+            WorldError::harness(
+                "read bitcoind's mempool",
+                "an entry has another shape than expected",
+            )
+        })
     }
 
     /// Tip and mempool.
     pub(super) fn sight(&self) -> Result<Sight, WorldError> {
         let answer = self.ask("getrawmempool", &[])?;
         let mempool = read(&answer, |value| {
-            value.as_array()?.iter().map(|txid| txid.as_str()?.parse().ok()).collect::<Option<BTreeSet<Txid>>>()
+            value
+                .as_array()?
+                .iter()
+                .map(|txid| txid.as_str()?.parse().ok())
+                .collect::<Option<BTreeSet<Txid>>>()
         })?;
-        Ok(Sight { tip: self.tip()?, mempool })
+        Ok(Sight {
+            tip: self.tip()?,
+            mempool,
+        })
     }
 
     fn transaction(&self, txid: &Txid) -> Result<Transaction, WorldError> {
@@ -95,32 +125,56 @@ impl Servers {
     /// Unconfirmed transactions, parents first.
     pub(super) fn mempool(&self) -> Result<Vec<Transaction>, WorldError> {
         let waiting = self.waiting()?;
-        let mut order: Vec<(u64, Txid)> = waiting.iter().map(|(txid, entry)| (entry.ancestors, *txid)).collect();
+        let mut order: Vec<(u64, Txid)> = waiting
+            .iter()
+            .map(|(txid, entry)| (entry.ancestors, *txid))
+            .collect();
         order.sort();
-        order.iter().map(|(_, txid)| self.transaction(txid)).collect()
+        order
+            .iter()
+            .map(|(_, txid)| self.transaction(txid))
+            .collect()
     }
 
     /// Mines blocks from the mempool; with a fee floor (satoshi per 1,000 weight units) only what pays it.
-    pub(super) fn mine(&self, blocks: u32, payout: &ScriptBuf, floor: u64) -> Result<(), WorldError> {
+    pub(super) fn mine(
+        &self,
+        blocks: u32,
+        payout: &ScriptBuf,
+        floor: u64,
+    ) -> Result<(), WorldError> {
         let address = payout_address(payout)?;
         if floor == 0 {
-            return self.ask("generatetoaddress", &[json!(blocks), json!(address)]).map(drop);
+            return self
+                .ask("generatetoaddress", &[json!(blocks), json!(address)])
+                .map(drop);
         }
         for _ in 0..blocks {
-            let chosen: Vec<String> = choose(&self.waiting()?, floor).iter().map(ToString::to_string).collect();
+            let chosen: Vec<String> = choose(&self.waiting()?, floor)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             self.ask("generateblock", &[json!(address), json!(chosen)])?;
         }
         Ok(())
     }
 
     /// Gives blocks up and mines others in their place.
-    pub(super) fn reorg(&self, reorg: &Reorg, payout: &ScriptBuf, now_secs: u64) -> Result<(), WorldError> {
+    pub(super) fn reorg(
+        &self,
+        reorg: &Reorg,
+        payout: &ScriptBuf,
+        now_secs: u64,
+    ) -> Result<(), WorldError> {
         let refused = |reason: String| WorldError::refused("the chain", "reorganise", reason);
         let tip = self.tip()?.height;
-        let first = (tip + 1).checked_sub(reorg.depth).filter(|height| *height > 0);
+        let first = (tip + 1)
+            .checked_sub(reorg.depth)
+            .filter(|height| *height > 0);
         let first = first.ok_or_else(|| refused("the chain is not that long".to_owned()))?;
         let given_up = self.hash_at(first)?;
-        self.call("invalidateblock", &[json!(given_up.to_string())]).map_err(refused)?;
+        self.call("invalidateblock", &[json!(given_up.to_string())])
+            .map_err(refused)?;
         let address = payout_address(payout)?;
         let include: Vec<String> = reorg.include.iter().map(serialize_hex).collect();
         // Another time makes another block, even if all else is equal.
@@ -133,7 +187,8 @@ impl Servers {
         }
         result.map_err(refused)?;
         for _ in 1..reorg.blocks {
-            self.call("generateblock", &[json!(address), json!([])]).map_err(refused)?;
+            self.call("generateblock", &[json!(address), json!([])])
+                .map_err(refused)?;
         }
         self.set_time(now_secs)
     }
@@ -149,19 +204,27 @@ impl Servers {
     }
 
     /// What electrs does not show yet of what bitcoind has; asks it to look.
-    pub(super) fn electrs_lacks(&self, sight: &Sight, known: &mut BTreeSet<Txid>) -> Result<Vec<String>, WorldError> {
+    pub(super) fn electrs_lacks(
+        &self,
+        sight: &Sight,
+        known: &mut BTreeSet<Txid>,
+    ) -> Result<Vec<String>, WorldError> {
         let failed = |error: electrsd::electrum_client::Error| self.electrs_failed(error);
         let client = &self.electrs.client;
         while client.block_headers_pop().map_err(failed)?.is_some() {}
         let tip = client.block_headers_subscribe().map_err(failed)?;
         let mut lacks = Vec::new();
-        if tip.height as u64 != u64::from(sight.tip.height) || tip.header.block_hash() != sight.tip.hash {
+        if tip.height as u64 != u64::from(sight.tip.height)
+            || tip.header.block_hash() != sight.tip.hash
+        {
             lacks.push(format!("electrs to see block {}", sight.tip.height));
         } else if !self.same_mempool(sight, known)? {
             lacks.push("electrs to see the mempool".to_owned());
         }
         if !lacks.is_empty() {
-            self.electrs.trigger().map_err(|error| WorldError::harness("wake electrs", error))?;
+            self.electrs
+                .trigger()
+                .map_err(|error| WorldError::harness("wake electrs", error))?;
         }
         Ok(lacks)
     }
@@ -170,8 +233,16 @@ impl Servers {
     fn same_mempool(&self, sight: &Sight, known: &mut BTreeSet<Txid>) -> Result<bool, WorldError> {
         let failed = |error: electrsd::electrum_client::Error| self.electrs_failed(error);
         let info = self.ask("getmempoolinfo", &[])?;
-        let histogram = self.electrs.client.raw_call("mempool.get_fee_histogram", []).map_err(failed)?;
-        let sizes = histogram.as_array().into_iter().flatten().filter_map(|bin| bin[1].as_u64());
+        let histogram = self
+            .electrs
+            .client
+            .raw_call("mempool.get_fee_histogram", [])
+            .map_err(failed)?;
+        let sizes = histogram
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|bin| bin[1].as_u64());
         if info["bytes"].as_u64() != Some(sizes.sum()) {
             return Ok(false);
         }
@@ -181,9 +252,16 @@ impl Servers {
                 continue;
             }
             let transaction = self.transaction(txid)?;
-            let spendable = transaction.output.iter().find(|output| !output.script_pubkey.is_op_return());
+            let spendable = transaction
+                .output
+                .iter()
+                .find(|output| !output.script_pubkey.is_op_return());
             if let Some(output) = spendable {
-                let history = self.electrs.client.script_get_history(&output.script_pubkey).map_err(failed)?;
+                let history = self
+                    .electrs
+                    .client
+                    .script_get_history(&output.script_pubkey)
+                    .map_err(failed)?;
                 if !history.iter().any(|item| item.tx_hash == *txid) {
                     return Ok(false);
                 }
@@ -195,11 +273,17 @@ impl Servers {
 }
 
 fn read<T>(value: &Value, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, WorldError> {
-    read(value).ok_or_else(|| WorldError::harness("read bitcoind's answer", format!("it has another shape than expected: {value}")))
+    read(value).ok_or_else(|| {
+        WorldError::harness(
+            "read bitcoind's answer",
+            format!("it has another shape than expected: {value}"),
+        )
+    })
 }
 
 fn payout_address(payout: &ScriptBuf) -> Result<String, WorldError> {
-    let address = Address::from_script(payout, NETWORK).map_err(|error| WorldError::harness("name the miner's address", error))?;
+    let address = Address::from_script(payout, NETWORK)
+        .map_err(|error| WorldError::harness("name the miner's address", error))?;
     Ok(address.to_string())
 }
 
@@ -208,13 +292,21 @@ fn choose(waiting: &BTreeMap<Txid, Waiting>, floor_sat_per_kwu: u64) -> Vec<Txid
     let mut chosen: BTreeSet<Txid> = BTreeSet::new();
     for txid in waiting.keys() {
         let family = family(waiting, *txid);
-        let sum = |of: fn(&Waiting) -> u64| family.iter().filter_map(|member| waiting.get(member)).map(of).sum::<u64>();
+        let sum = |of: fn(&Waiting) -> u64| {
+            family
+                .iter()
+                .filter_map(|member| waiting.get(member))
+                .map(of)
+                .sum::<u64>()
+        };
         if sum(|entry| entry.fee_sat) * 1_000 >= floor_sat_per_kwu * sum(|entry| entry.weight) {
             chosen.extend(family);
         }
     }
-    let mut order: Vec<(u64, Txid)> =
-        chosen.into_iter().filter_map(|txid| Some((waiting.get(&txid)?.ancestors, txid))).collect();
+    let mut order: Vec<(u64, Txid)> = chosen
+        .into_iter()
+        .filter_map(|txid| Some((waiting.get(&txid)?.ancestors, txid)))
+        .collect();
     order.sort();
     order.into_iter().map(|(_, txid)| txid).collect()
 }
@@ -224,7 +316,12 @@ fn family(waiting: &BTreeMap<Txid, Waiting>, txid: Txid) -> BTreeSet<Txid> {
     let (mut family, mut open) = (BTreeSet::new(), vec![txid]);
     while let Some(next) = open.pop() {
         if family.insert(next) {
-            open.extend(waiting.get(&next).into_iter().flat_map(|entry| entry.depends.iter().copied()));
+            open.extend(
+                waiting
+                    .get(&next)
+                    .into_iter()
+                    .flat_map(|entry| entry.depends.iter().copied()),
+            );
         }
     }
     family
@@ -241,13 +338,22 @@ mod tests {
 
     fn entry(fee_sat: u64, parents: &[u8]) -> Waiting {
         let depends = parents.iter().map(|parent| txid(*parent)).collect();
-        Waiting { fee_sat, weight: 400, ancestors: 1 + parents.len() as u64, depends }
+        Waiting {
+            fee_sat,
+            weight: 400,
+            ancestors: 1 + parents.len() as u64,
+            depends,
+        }
     }
 
     #[test]
     fn a_child_pays_for_its_parent_and_comes_after_it() {
         // 400 weight units at 1,000 sat per 1,000: 400 sat each.
-        let waiting = BTreeMap::from([(txid(9), entry(100, &[])), (txid(1), entry(700, &[9])), (txid(3), entry(399, &[]))]);
+        let waiting = BTreeMap::from([
+            (txid(9), entry(100, &[])),
+            (txid(1), entry(700, &[9])),
+            (txid(3), entry(399, &[])),
+        ]);
         assert_eq!(choose(&waiting, 1_000), [txid(9), txid(1)]);
         assert_eq!(choose(&waiting, 1_001), []);
         assert_eq!(choose(&waiting, 1), [txid(3), txid(9), txid(1)]);

@@ -47,7 +47,8 @@ impl Respond for Responder {
         if !matches!(response.fate, Fate::Deliver) {
             return ResponseTemplate::new(500).insert_header(LOSE_HEADER, "yes");
         }
-        let mut template = ResponseTemplate::new(response.status).set_body_raw(response.body, "application/json");
+        let mut template =
+            ResponseTemplate::new(response.status).set_body_raw(response.body, "application/json");
         for (name, value) in response.headers {
             template = template.insert_header(name.as_str(), value.as_str());
         }
@@ -56,9 +57,15 @@ impl Respond for Responder {
 }
 
 fn read(request: &wiremock::Request) -> Request {
-    let query = request.url.query().map_or_else(String::new, |query| format!("?{query}"));
+    let query = request
+        .url
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
     let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
-        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        (
+            name.to_string(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
     };
     Request {
         method: request.method.to_string(),
@@ -98,17 +105,43 @@ impl GatewayServer {
         service: CurrentService,
     ) -> Result<GatewayServer, WorldError> {
         let failed = |error: io::Error| WorldError::harness("start the gateway's server", error);
-        let server = MockServer::builder().disable_request_recording().start().await;
-        let responder = Responder { gateway: gateway.clone(), clock: clock.clone(), trace: trace.clone() };
-        Mock::given(any()).respond_with(responder).mount(&server).await;
-        let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
-        let receiver = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
-        let (address, webhooks) = (proxy.local_addr().map_err(failed)?, receiver.local_addr().map_err(failed)?);
+        let server = MockServer::builder()
+            .disable_request_recording()
+            .start()
+            .await;
+        let responder = Responder {
+            gateway: gateway.clone(),
+            clock: clock.clone(),
+            trace: trace.clone(),
+        };
+        Mock::given(any())
+            .respond_with(responder)
+            .mount(&server)
+            .await;
+        let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(failed)?;
+        let receiver = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(failed)?;
+        let (address, webhooks) = (
+            proxy.local_addr().map_err(failed)?,
+            receiver.local_addr().map_err(failed)?,
+        );
         let tasks = vec![
             tokio::spawn(run_proxy(proxy, *server.address())),
             tokio::spawn(receive_webhooks(receiver, service.clone())),
         ];
-        Ok(GatewayServer { gateway, clock, trace, service, address, webhooks, tasks, _server: server })
+        Ok(GatewayServer {
+            gateway,
+            clock,
+            trace,
+            service,
+            address,
+            webhooks,
+            tasks,
+            _server: server,
+        })
     }
 
     /// Delivers every webhook that is due now, and what becomes due by that.
@@ -121,7 +154,9 @@ impl GatewayServer {
             for delivery in due {
                 let status = self.post(&delivery).await;
                 record_webhook(&self.trace, &delivery, status);
-                self.gateway.lock().webhook_answered(&delivery.id, status, self.clock.time().0);
+                self.gateway
+                    .lock()
+                    .webhook_answered(&delivery.id, status, self.clock.time().0);
             }
         }
     }
@@ -130,8 +165,12 @@ impl GatewayServer {
         self.await_engine().await;
         let stream = TcpStream::connect(self.webhooks).await.ok()?;
         let request = webhook_request(delivery);
-        let answer =
-            http_client::exchange_over(TcpTransport::new(stream), request, sleep(http_client::EXCHANGE_LIMIT)).await;
+        let answer = http_client::exchange_over(
+            TcpTransport::new(stream),
+            request,
+            sleep(http_client::EXCHANGE_LIMIT),
+        )
+        .await;
         answer.ok().map(|response| response.status)
     }
 
@@ -153,7 +192,11 @@ impl GatewayServer {
 
 async fn receive_webhooks(listener: TcpListener, service: CurrentService) {
     while let Ok((stream, _)) = listener.accept().await {
-        let handle = service.lock().expect("no holder panics").as_ref().and_then(|service| service.handle().ok());
+        let handle = service
+            .lock()
+            .expect("no holder panics")
+            .as_ref()
+            .and_then(|service| service.handle().ok());
         // Without an engine the connection is closed, as by a machine whose process is gone.
         if let Some(handle) = handle {
             tokio::spawn(async move {
@@ -192,8 +235,13 @@ async fn pass_on(mut client: TcpStream, server: SocketAddr) -> io::Result<()> {
 }
 
 fn is_lost(response: &[u8]) -> bool {
-    let head = response.windows(4).position(|window| window == b"\r\n\r\n").map_or(response, |end| &response[..end]);
-    String::from_utf8_lossy(head).to_ascii_lowercase().contains(&format!("\r\n{LOSE_HEADER}:"))
+    let head = response
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map_or(response, |end| &response[..end]);
+    String::from_utf8_lossy(head)
+        .to_ascii_lowercase()
+        .contains(&format!("\r\n{LOSE_HEADER}:"))
 }
 
 #[cfg(test)]
@@ -202,16 +250,27 @@ mod tests {
 
     #[test]
     fn only_a_marked_head_is_lost() {
-        assert!(is_lost(b"HTTP/1.1 500 X\r\nX-Lockstep-Lose-This: yes\r\n\r\nbody"));
-        assert!(!is_lost(b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\na\r\nx-lockstep-lose-this: yes\r\n"));
+        assert!(is_lost(
+            b"HTTP/1.1 500 X\r\nX-Lockstep-Lose-This: yes\r\n\r\nbody"
+        ));
+        assert!(!is_lost(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\na\r\nx-lockstep-lose-this: yes\r\n"
+        ));
     }
 
     #[tokio::test]
     async fn the_proxy_loses_what_is_marked_and_passes_the_rest() {
         for (head, expected) in [("", true), ("x-lockstep-lose-this: yes\r\n", false)] {
-            let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-            let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
-            let (at, through) = (server.local_addr().expect("bound"), proxy.local_addr().expect("bound"));
+            let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .await
+                .expect("a port");
+            let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .await
+                .expect("a port");
+            let (at, through) = (
+                server.local_addr().expect("bound"),
+                proxy.local_addr().expect("bound"),
+            );
             let response = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\nok");
             let sent = response.clone();
             tokio::spawn(run_proxy(proxy, at));

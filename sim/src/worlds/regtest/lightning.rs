@@ -33,13 +33,30 @@ const INVOICE_EXPIRY_SECS: u32 = 3_600;
 
 impl RegtestWorld {
     fn patience(&self, what: &'static str, limit: Duration) -> Patience<'_> {
-        Patience { what, limit, cancel: &self.cancel, waits: &self.waits }
+        Patience {
+            what,
+            limit,
+            cancel: &self.cancel,
+            waits: &self.waits,
+        }
     }
 
     /// Opens a channel; its funding transaction is in the mempool afterwards.
-    pub(super) async fn fund_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError> {
-        let refused = |reason: String| WorldError::refused(plan.from.clone(), format!("open channel {}", plan.name), reason);
-        let (opener, acceptor) = (self.process(&plan.from)?.clone(), self.process(&plan.to)?.clone());
+    pub(super) async fn fund_channel(
+        &mut self,
+        plan: &ChannelPlan,
+    ) -> Result<OutPoint, WorldError> {
+        let refused = |reason: String| {
+            WorldError::refused(
+                plan.from.clone(),
+                format!("open channel {}", plan.name),
+                reason,
+            )
+        };
+        let (opener, acceptor) = (
+            self.process(&plan.from)?.clone(),
+            self.process(&plan.to)?.clone(),
+        );
         let (node, peer) = (opener.node()?, acceptor.node()?);
         let own_id = beside({
             let (node, peer, plan) = (node.clone(), peer.clone(), plan.clone());
@@ -52,9 +69,15 @@ impl RegtestWorld {
                 return Err(refused(reason.clone()));
             }
             let funded = told.funded.contains_key(&own_id.0);
-            Ok(if funded { Vec::new() } else { vec![format!("channel {} to be funded", plan.name)] })
+            Ok(if funded {
+                Vec::new()
+            } else {
+                vec![format!("channel {} to be funded", plan.name)]
+            })
         };
-        self.patience("channels to be funded", CHANNEL_LIMIT).wait(missing).await?;
+        self.patience("channels to be funded", CHANNEL_LIMIT)
+            .wait(missing)
+            .await?;
         let funding = opener.told().funded.get(&own_id.0).copied();
         let funding = funding.ok_or_else(|| refused("its funding was not told".to_owned()))?;
         self.await_funding(plan, funding, &acceptor).await?;
@@ -63,10 +86,20 @@ impl RegtestWorld {
         Ok(funding)
     }
 
-    async fn await_funding(&self, plan: &ChannelPlan, funding: OutPoint, acceptor: &NodeProcess) -> Result<(), WorldError> {
+    async fn await_funding(
+        &self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+        acceptor: &NodeProcess,
+    ) -> Result<(), WorldError> {
         let missing = || {
             let mut missing = Vec::new();
-            if !acceptor.told().funded.values().any(|known| *known == funding) {
+            if !acceptor
+                .told()
+                .funded
+                .values()
+                .any(|known| *known == funding)
+            {
                 missing.push(format!("node {} to know channel {}", plan.to, plan.name));
             }
             if !self.servers.sight()?.mempool.contains(&funding.txid) {
@@ -74,7 +107,9 @@ impl RegtestWorld {
             }
             Ok(missing)
         };
-        self.patience("channels to be funded", CHANNEL_LIMIT).wait(missing).await
+        self.patience("channels to be funded", CHANNEL_LIMIT)
+            .wait(missing)
+            .await
     }
 
     fn set_acceptors_fees(
@@ -85,10 +120,23 @@ impl RegtestWorld {
         peer: &Node,
         acceptor: &NodeProcess,
     ) -> Result<(), WorldError> {
-        let id = acceptor.told().funded.iter().find(|(_, known)| **known == funding).map(|(id, _)| UserChannelId(*id));
-        let id = id.ok_or_else(|| WorldError::harness("set a channel's fees", "its acceptor does not know it"))?;
+        let id = acceptor
+            .told()
+            .funded
+            .iter()
+            .find(|(_, known)| **known == funding)
+            .map(|(id, _)| UserChannelId(*id));
+        let id = id.ok_or_else(|| {
+            WorldError::harness("set a channel's fees", "its acceptor does not know it")
+        })?;
         let set = peer.update_channel_config(&id, node.node_id(), channel_config(plan.fees_to));
-        set.map_err(|error| WorldError::refused(plan.to.clone(), format!("set the fees of channel {}", plan.name), error))
+        set.map_err(|error| {
+            WorldError::refused(
+                plan.to.clone(),
+                format!("set the fees of channel {}", plan.name),
+                error,
+            )
+        })
     }
 
     /// Waits until every node can use its channels and knows both directions of all announced ones.
@@ -99,8 +147,16 @@ impl RegtestWorld {
     pub(super) async fn spread_gossip(&mut self, channels: usize) -> Result<(), WorldError> {
         let mut rounds = 1;
         loop {
-            let limit = if rounds < GOSSIP_ROUNDS { GOSSIP_ROUND * rounds } else { GOSSIP_LIMIT };
-            match self.patience("gossip to spread", limit).wait(|| Ok(self.gossip_lacks(channels))).await {
+            let limit = if rounds < GOSSIP_ROUNDS {
+                GOSSIP_ROUND * rounds
+            } else {
+                GOSSIP_LIMIT
+            };
+            match self
+                .patience("gossip to spread", limit)
+                .wait(|| Ok(self.gossip_lacks(channels)))
+                .await
+            {
                 Err(WorldError::Unsettled { .. }) if rounds < GOSSIP_ROUNDS => rounds += 1,
                 other => return other,
             }
@@ -113,13 +169,25 @@ impl RegtestWorld {
     fn gossip_lacks(&self, channels: usize) -> Vec<String> {
         let mut missing = Vec::new();
         for process in &self.nodes {
-            let Some(node) = process.running() else { continue };
+            let Some(node) = process.running() else {
+                continue;
+            };
             let known = known_channels(&node);
             if known < channels {
-                missing.push(format!("node {} to know {channels} channels (it knows {known})", process.name));
+                missing.push(format!(
+                    "node {} to know {channels} channels (it knows {known})",
+                    process.name
+                ));
             }
-            if node.list_channels().iter().any(|channel| !channel.is_usable) {
-                missing.push(format!("the channels of node {} to be usable", process.name));
+            if node
+                .list_channels()
+                .iter()
+                .any(|channel| !channel.is_usable)
+            {
+                missing.push(format!(
+                    "the channels of node {} to be usable",
+                    process.name
+                ));
             }
         }
         missing
@@ -127,23 +195,41 @@ impl RegtestWorld {
 
     /// Pairs of neighbours of whom one does not know both directions of their channel; all pairs if there is none.
     fn unheard(&self) -> Vec<(String, String)> {
-        let announced = self.channels.iter().filter(|channel| channel.plan.announced);
+        let announced = self
+            .channels
+            .iter()
+            .filter(|channel| channel.plan.announced);
         let pairs: Vec<&OpenChannel> = announced.collect();
         let deaf = |channel: &&&OpenChannel| {
             channel.ends().iter().any(|end| {
-                self.process(end).ok().and_then(|process| process.running()).is_some_and(|node| !knows(&node, channel.funding))
+                self.process(end)
+                    .ok()
+                    .and_then(|process| process.running())
+                    .is_some_and(|node| !knows(&node, channel.funding))
             })
         };
         let unheard: Vec<&OpenChannel> = pairs.iter().filter(deaf).copied().collect();
         let chosen = if unheard.is_empty() { pairs } else { unheard };
-        chosen.into_iter().map(|channel| (channel.plan.from.clone(), channel.plan.to.clone())).collect()
+        chosen
+            .into_iter()
+            .map(|channel| (channel.plan.from.clone(), channel.plan.to.clone()))
+            .collect()
     }
 
     async fn reconnect(&self, from: &str, to: &str) -> Result<(), WorldError> {
         let (node, peer) = (self.process(from)?.node()?, self.process(to)?.node()?);
-        node.disconnect(peer.node_id()).map_err(|error| WorldError::harness(format!("disconnect {from} from {to}"), error))?;
-        let still = || Ok(if is_connected(&peer, &node) { vec![format!("{to} to lose {from}")] } else { Vec::new() });
-        self.patience("gossip to spread", CONNECT_LIMIT).wait(still).await?;
+        node.disconnect(peer.node_id())
+            .map_err(|error| WorldError::harness(format!("disconnect {from} from {to}"), error))?;
+        let still = || {
+            Ok(if is_connected(&peer, &node) {
+                vec![format!("{to} to lose {from}")]
+            } else {
+                Vec::new()
+            })
+        };
+        self.patience("gossip to spread", CONNECT_LIMIT)
+            .wait(still)
+            .await?;
         self.connect(from, to).await
     }
 
@@ -159,7 +245,10 @@ impl RegtestWorld {
             if let Err(error) = connected
                 && start.elapsed() >= CONNECT_LIMIT
             {
-                return Err(WorldError::harness(format!("connect {from} to {to}"), error));
+                return Err(WorldError::harness(
+                    format!("connect {from} to {to}"),
+                    error,
+                ));
             }
             sleep(POLL).await;
         }
@@ -169,20 +258,29 @@ impl RegtestWorld {
 
     /// A BOLT 11 invoice of an outside node.
     pub(super) fn make_invoice(&self, node: &str, amount_msat: u64) -> Result<String, WorldError> {
-        let refused = |error: &dyn std::fmt::Display| WorldError::refused(node, "make an invoice", error);
+        let refused =
+            |error: &dyn std::fmt::Display| WorldError::refused(node, "make an invoice", error);
         let description = Description::new(String::new()).map_err(|error| refused(&error))?;
         let description = Bolt11InvoiceDescription::Direct(description);
         let payments = self.process(node)?.node()?.bolt11_payment();
-        let invoice = payments.receive(amount_msat, &description, INVOICE_EXPIRY_SECS).map_err(|error| refused(&error))?;
+        let invoice = payments
+            .receive(amount_msat, &description, INVOICE_EXPIRY_SECS)
+            .map_err(|error| refused(&error))?;
         Ok(invoice.to_string())
     }
 
     /// Has an outside node pay an invoice.
     pub(super) fn pay_invoice(&self, node: &str, invoice: &str) -> Result<(), WorldError> {
-        let invoice: Bolt11Invoice =
-            invoice.parse().map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
-        let sent = self.process(node)?.node()?.bolt11_payment().send(&invoice, None);
-        sent.map(drop).map_err(|error| WorldError::refused(node, "pay", error))
+        let invoice: Bolt11Invoice = invoice
+            .parse()
+            .map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
+        let sent = self
+            .process(node)?
+            .node()?
+            .bolt11_payment()
+            .send(&invoice, None);
+        sent.map(drop)
+            .map_err(|error| WorldError::refused(node, "pay", error))
     }
 
     /// Starts a node again and waits until its channels to running nodes are usable.
@@ -194,7 +292,11 @@ impl RegtestWorld {
         let mut expected = 0;
         for channel in &self.channels {
             let [from, to] = channel.ends();
-            let Some(other) = [(from, to), (to, from)].into_iter().find(|(end, _)| *end == name).map(|(_, other)| other) else {
+            let Some(other) = [(from, to), (to, from)]
+                .into_iter()
+                .find(|(end, _)| *end == name)
+                .map(|(_, other)| other)
+            else {
                 continue;
             };
             if self.process(other)?.running().is_some() {
@@ -203,10 +305,20 @@ impl RegtestWorld {
             }
         }
         let missing = || {
-            let usable = node.list_channels().iter().filter(|channel| channel.is_usable).count();
-            Ok(if usable < expected { vec![format!("node {name} to re-establish its channels")] } else { Vec::new() })
+            let usable = node
+                .list_channels()
+                .iter()
+                .filter(|channel| channel.is_usable)
+                .count();
+            Ok(if usable < expected {
+                vec![format!("node {name} to re-establish its channels")]
+            } else {
+                Vec::new()
+            })
         };
-        self.patience("channels to be re-established", CHANNEL_LIMIT).wait(missing).await
+        self.patience("channels to be re-established", CHANNEL_LIMIT)
+            .wait(missing)
+            .await
     }
 }
 
@@ -224,17 +336,27 @@ fn open(node: &Arc<Node>, peer: &Arc<Node>, plan: &ChannelPlan) -> Result<UserCh
 /// Channels of which both directions are known, so that they can be routed over.
 fn known_channels(node: &Node) -> usize {
     let graph = node.network_graph();
-    let known = graph.list_channels().into_iter().filter_map(|id| graph.channel(id));
-    known.filter(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some()).count()
+    let known = graph
+        .list_channels()
+        .into_iter()
+        .filter_map(|id| graph.channel(id));
+    known
+        .filter(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some())
+        .count()
 }
 
 /// Whether the node's graph has both directions of its own channel.
 fn knows(node: &Node, funding: OutPoint) -> bool {
-    let own = node.list_channels().into_iter().find(|channel| channel.funding_txo == Some(funding));
+    let own = node
+        .list_channels()
+        .into_iter()
+        .find(|channel| channel.funding_txo == Some(funding));
     let found = own.and_then(|own| node.network_graph().channel(own.short_channel_id?));
     found.is_some_and(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some())
 }
 
 fn is_connected(node: &Node, to: &Node) -> bool {
-    node.list_peers().iter().any(|peer| peer.node_id == to.node_id() && peer.is_connected)
+    node.list_peers()
+        .iter()
+        .any(|peer| peer.node_id == to.node_id() && peer.is_connected)
 }

@@ -26,7 +26,8 @@ use super::gateway::{Gateway, GatewayConfig};
 use super::no_node::NoNode;
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
-    ChannelPlan, ChannelState, LinkTrouble, OfferedHtlc, Reorg, SharedGateway, TruthSource, World, WorldError, WorldKind,
+    ChannelPlan, ChannelState, LinkTrouble, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
+    WorldError, WorldKind,
 };
 use crate::faults::Faults;
 use crate::prng::{RootSeed, Stream};
@@ -65,7 +66,10 @@ const ENGINE_END_LIMIT: Duration = Duration::from_secs(10);
 
 /// The runtime that the world lives in. The thread that calls `block_on` must stay: the servers end with it.
 pub fn runtime() -> Result<Runtime, WorldError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     runtime.map_err(|error| WorldError::harness("start the regtest world's runtime", error))
 }
 
@@ -128,7 +132,10 @@ struct Spawner {
 
 impl Spawn for Spawner {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.tasks.lock().expect("no holder panics").push(self.runtime.spawn(task));
+        self.tasks
+            .lock()
+            .expect("no holder panics")
+            .push(self.runtime.spawn(task));
     }
 }
 
@@ -141,9 +148,14 @@ impl EntropySource for SeededEntropy {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "ldk-node lives by the machine's clock, so virtual time begins at it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ldk-node lives by the machine's clock, so virtual time begins at it"
+)]
 fn machine_time() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     // Whole seconds: block times know no others.
     Timestamp(since.as_secs() * 1_000)
 }
@@ -154,7 +166,10 @@ impl RegtestWorld {
         let executables = Executables::find()?;
         let (cancel, waits) = (blueprint.cancel.clone(), Waits::default());
         let failed = |error: std::io::Error| WorldError::harness("make the run's directory", error);
-        let dir = tempfile::Builder::new().prefix("lockstep-regtest-").tempdir().map_err(failed)?;
+        let dir = tempfile::Builder::new()
+            .prefix("lockstep-regtest-")
+            .tempdir()
+            .map_err(failed)?;
         let clock = LockStepClock::at(machine_time());
         let start = Instant::now();
         let bitcoind = servers::start_bitcoind(&executables, dir.path(), clock.time().0 / 1_000)?;
@@ -166,7 +181,8 @@ impl RegtestWorld {
         let gateway = SharedGateway::new(Gateway::new(blueprint.gateway.clone()));
         let service = CurrentService::default();
         let (trace, shared) = (blueprint.trace.clone(), service.clone());
-        let gateway_server = GatewayServer::start(gateway.clone(), clock.clone(), trace, shared).await?;
+        let gateway_server =
+            GatewayServer::start(gateway.clone(), clock.clone(), trace, shared).await?;
         let mut world = RegtestWorld {
             blueprint,
             epoch: Epoch(clock.time()),
@@ -184,7 +200,11 @@ impl RegtestWorld {
             tasks: Arc::default(),
             nodes: Vec::new(),
             gateway_server,
-            servers: Servers { electrs, bitcoind, dir: dir.path().to_owned() },
+            servers: Servers {
+                electrs,
+                bitcoind,
+                dir: dir.path().to_owned(),
+            },
             dir,
         };
         world.start_nodes().await?;
@@ -195,7 +215,8 @@ impl RegtestWorld {
         let url = self.electrum_url();
         for name in &self.blueprint.nodes {
             let dir = self.dir.path().join(format!("node-{name}"));
-            let process = NodeProcess::new(name, self.blueprint.seed, dir, &url, self.waits.clone());
+            let process =
+                NodeProcess::new(name, self.blueprint.seed, dir, &url, self.waits.clone());
             self.nodes.push(Arc::new(process));
         }
         for process in &self.nodes {
@@ -207,7 +228,13 @@ impl RegtestWorld {
     }
 
     fn electrum_url(&self) -> String {
-        format!("tcp://{}", self.servers.electrs.electrum_url.replace("0.0.0.0", "127.0.0.1"))
+        format!(
+            "tcp://{}",
+            self.servers
+                .electrs
+                .electrum_url
+                .replace("0.0.0.0", "127.0.0.1")
+        )
     }
 
     /// Where real time went; stays readable after the world's end.
@@ -224,7 +251,10 @@ impl RegtestWorld {
     pub fn open_audit(&self) -> OpenStore {
         let (journal, copy) = (self.journal(), self.dir.path().join("journal-audit.redb"));
         Arc::new(move || {
-            let failed = |cause| StoreError::Failed { during: "copying the journal", cause: Box::new(cause) };
+            let failed = |cause| StoreError::Failed {
+                during: "copying the journal",
+                cause: Box::new(cause),
+            };
             std::fs::copy(&journal, &copy).map_err(failed)?;
             JournalStore::open_file(&copy).map(|store| Box::new(store) as Box<dyn Store>)
         })
@@ -233,11 +263,18 @@ impl RegtestWorld {
     /// A node's process.
     fn process(&self, name: &str) -> Result<&Arc<NodeProcess>, WorldError> {
         let found = self.nodes.iter().find(|process| process.name == name);
-        found.ok_or_else(|| WorldError::harness("find a node", format!("there is none called {name}")))
+        found.ok_or_else(|| {
+            WorldError::harness("find a node", format!("there is none called {name}"))
+        })
     }
 
     fn ports(&mut self) -> Ports {
-        let operated = self.blueprint.operator.as_ref().and_then(|name| self.process(name).ok()).cloned();
+        let operated = self
+            .blueprint
+            .operator
+            .as_ref()
+            .and_then(|name| self.process(name).ok())
+            .cloned();
         let lightning: Arc<dyn LightningNode> = match operated {
             Some(process) => {
                 process.stop_pumping();
@@ -251,9 +288,14 @@ impl RegtestWorld {
             clock: Arc::new(self.clock.clone()),
             chain: Arc::new(ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL)),
             lightning,
-            http: Arc::new(HttpClient::new(self.gateway_server.address.to_string(), self.blueprint.gateway_token.clone())),
+            http: Arc::new(HttpClient::new(
+                self.gateway_server.address.to_string(),
+                self.blueprint.gateway_token.clone(),
+            )),
             signer: Arc::new(self.blueprint.signer.clone()),
-            entropy: Arc::new(SeededEntropy(Mutex::new(self.blueprint.seed.stream("engine entropy")))),
+            entropy: Arc::new(SeededEntropy(Mutex::new(
+                self.blueprint.seed.stream("engine entropy"),
+            ))),
             observer: self.blueprint.observer.clone(),
             interruption: self.switch.clone(),
         }
@@ -276,7 +318,11 @@ impl RegtestWorld {
     }
 
     fn stop_engine(&mut self) {
-        if let Some(handle) = self.running.take().and_then(|service| service.handle().ok()) {
+        if let Some(handle) = self
+            .running
+            .take()
+            .and_then(|service| service.handle().ok())
+        {
             handle.stop();
         }
         *self.service.lock().expect("no holder panics") = None;
@@ -313,21 +359,35 @@ impl World for RegtestWorld {
 
     fn now(&self) -> Timestamp {
         let now = self.clock.time();
-        self.blueprint.trace.lock().set_now(Offset(now.0.saturating_sub(self.epoch.0.0)));
+        self.blueprint
+            .trace
+            .lock()
+            .set_now(Offset(now.0.saturating_sub(self.epoch.0.0)));
         now
     }
 
     fn service(&self) -> &Service {
-        self.running.as_ref().expect("the runner starts the engine during warm-up")
+        self.running
+            .as_ref()
+            .expect("the runner starts the engine during warm-up")
     }
 
     async fn start_engine(&mut self) -> Result<(), WorldError> {
         let journal = self.journal();
-        let open_store: OpenStore =
-            Arc::new(move || JournalStore::open_file(&journal).map(|store| Box::new(store) as Box<dyn Store>));
+        let open_store: OpenStore = Arc::new(move || {
+            JournalStore::open_file(&journal).map(|store| Box::new(store) as Box<dyn Store>)
+        });
         let (config, planted) = (self.blueprint.engine.clone(), self.blueprint.planted);
-        let parts = ServiceParts { config, ports: self.ports(), open_store, planted };
-        let spawner = Spawner { runtime: Handle::current(), tasks: self.tasks.clone() };
+        let parts = ServiceParts {
+            config,
+            ports: self.ports(),
+            open_store,
+            planted,
+        };
+        let spawner = Spawner {
+            runtime: Handle::current(),
+            tasks: self.tasks.clone(),
+        };
         let service = Service::start(parts, Arc::new(spawner))?;
         *self.service.lock().expect("no holder panics") = Some(service.clone());
         self.running = Some(service);
@@ -394,11 +454,16 @@ impl World for RegtestWorld {
     }
 
     async fn link_fault(&mut self, _: LinkTrouble) -> Result<(), WorldError> {
-        Err(WorldError::refused("the regtest world", "bring about a fault on a link", "only the simulated world can"))
+        Err(WorldError::refused(
+            "the regtest world",
+            "bring about a fault on a link",
+            "only the simulated world can",
+        ))
     }
 
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {
-        self.servers.reorg(&reorg, &payout, self.clock.time().0 / 1_000)
+        self.servers
+            .reorg(&reorg, &payout, self.clock.time().0 / 1_000)
     }
 
     async fn broadcast(&mut self, transaction: &Transaction) -> Result<Txid, WorldError> {
@@ -411,7 +476,11 @@ impl World for RegtestWorld {
     }
 
     async fn node_wallet_sat(&mut self, node: &str) -> Result<u64, WorldError> {
-        Ok(self.process(node)?.node()?.list_balances().total_onchain_balance_sats)
+        Ok(self
+            .process(node)?
+            .node()?
+            .list_balances()
+            .total_onchain_balance_sats)
     }
 
     async fn open_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError> {
@@ -430,8 +499,17 @@ impl World for RegtestWorld {
         self.pay_invoice(node, invoice)
     }
 
-    async fn node_pays_along(&mut self, node: &str, _: &str, _: &super::Route) -> Result<(), WorldError> {
-        Err(WorldError::refused(node, "take a prescribed route", "only the simulated world can"))
+    async fn node_pays_along(
+        &mut self,
+        node: &str,
+        _: &str,
+        _: &super::Route,
+    ) -> Result<(), WorldError> {
+        Err(WorldError::refused(
+            node,
+            "take a prescribed route",
+            "only the simulated world can",
+        ))
     }
 
     async fn crash(&mut self, node: &str) -> Result<(), WorldError> {
@@ -441,7 +519,11 @@ impl World for RegtestWorld {
         {
             operator.release();
         }
-        if process.stop().await? { Ok(()) } else { Err(WorldError::refused(node, "crash", "it is down already")) }
+        if process.stop().await? {
+            Ok(())
+        } else {
+            Err(WorldError::refused(node, "crash", "it is down already"))
+        }
     }
 
     async fn restart(&mut self, node: &str) -> Result<(), WorldError> {
@@ -453,7 +535,11 @@ impl World for RegtestWorld {
     }
 
     async fn offered_htlcs(&mut self, _: &str) -> Result<Vec<OfferedHtlc>, WorldError> {
-        Err(WorldError::refused("the regtest world", "show HTLCs", "only the simulated world can"))
+        Err(WorldError::refused(
+            "the regtest world",
+            "show HTLCs",
+            "only the simulated world can",
+        ))
     }
 
     fn switch(&self) -> &Arc<Switch> {
@@ -462,7 +548,11 @@ impl World for RegtestWorld {
 
     async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
         let (views, calm) = (self.end_views(), self.is_calm());
-        self.channels.iter_mut().zip(&views).map(|(channel, views)| channel.state(views, calm)).collect()
+        self.channels
+            .iter_mut()
+            .zip(&views)
+            .map(|(channel, views)| channel.state(views, calm))
+            .collect()
     }
 
     async fn shut_down(mut self) -> Result<(), WorldError> {

@@ -55,7 +55,13 @@ pub(super) struct NodeProcess {
 
 impl NodeProcess {
     /// A node that does not run yet, with its data below `dir`.
-    pub(super) fn new(name: &str, seed: RootSeed, dir: PathBuf, electrum_url: &str, waits: Waits) -> NodeProcess {
+    pub(super) fn new(
+        name: &str,
+        seed: RootSeed,
+        dir: PathBuf,
+        electrum_url: &str,
+        waits: Waits,
+    ) -> NodeProcess {
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(&seed.bytes(&format!("node/{name}")));
         bytes[32..].copy_from_slice(&seed.bytes(&format!("node/{name}/second half")));
@@ -73,7 +79,9 @@ impl NodeProcess {
 
     /// What it told.
     pub(super) fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().expect("no holder of what a node told panics")
+        self.told
+            .lock()
+            .expect("no holder of what a node told panics")
     }
 
     /// The running node, if it runs.
@@ -83,7 +91,8 @@ impl NodeProcess {
 
     /// The running node.
     pub(super) fn node(&self) -> Result<Arc<Node>, WorldError> {
-        self.running().ok_or_else(|| WorldError::refused(self.name.clone(), "answer", "it is down"))
+        self.running()
+            .ok_or_else(|| WorldError::refused(self.name.clone(), "answer", "it is down"))
     }
 
     /// Tells of every start and stop.
@@ -94,7 +103,11 @@ impl NodeProcess {
     /// Starts it, from its directory if it ran before.
     pub(super) async fn start(self: &Arc<Self>) -> Result<(), WorldError> {
         if self.running().is_some() {
-            return Err(WorldError::refused(self.name.clone(), "start", "it runs already"));
+            return Err(WorldError::refused(
+                self.name.clone(),
+                "start",
+                "it runs already",
+            ));
         }
         let start = Instant::now();
         let this = self.clone();
@@ -111,8 +124,11 @@ impl NodeProcess {
     fn start_now(&self) -> Result<Arc<Node>, String> {
         let mut last = String::new();
         for _ in 0..PORT_ATTEMPTS {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-            let port = free.map_err(|error| format!("no free port: {error}"))?.port();
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .and_then(|listener| listener.local_addr());
+            let port = free
+                .map_err(|error| format!("no free port: {error}"))?
+                .port();
             let node = self.build(port)?;
             match node.start() {
                 Ok(()) => return Ok(Arc::new(node)),
@@ -129,7 +145,10 @@ impl NodeProcess {
         let config = Config {
             storage_dir_path: self.dir.display().to_string(),
             network: NETWORK,
-            listening_addresses: Some(vec![SocketAddress::TcpIpV4 { addr: [127, 0, 0, 1], port }]),
+            listening_addresses: Some(vec![SocketAddress::TcpIpV4 {
+                addr: [127, 0, 0, 1],
+                port,
+            }]),
             node_alias: Some(NodeAlias(alias)),
             ..Config::default()
         };
@@ -137,7 +156,9 @@ impl NodeProcess {
         builder.set_entropy_seed_bytes(self.seed);
         builder.set_filesystem_logger(None, Some(LogLevel::Error));
         // The world syncs when there is something to see.
-        let sync = ElectrumSyncConfig { background_sync_config: None };
+        let sync = ElectrumSyncConfig {
+            background_sync_config: None,
+        };
         builder.set_chain_source_electrum(self.electrum_url.clone(), Some(sync));
         builder.build().map_err(|error| error.to_string())
     }
@@ -184,7 +205,10 @@ impl NodeProcess {
     pub(super) fn keep(&self, event: &Event) {
         let mut told = self.told();
         match event {
-            Event::PaymentForwarded { total_fee_earned_msat, .. } => {
+            Event::PaymentForwarded {
+                total_fee_earned_msat,
+                ..
+            } => {
                 told.forwarded_msat += total_fee_earned_msat.unwrap_or(0);
             }
             Event::PaymentClaimable { payment_hash, .. } => {
@@ -194,11 +218,21 @@ impl NodeProcess {
                 told.held.remove(&payment_hash.0);
                 told.claiming.remove(&payment_hash.0);
             }
-            Event::ChannelPending { user_channel_id, funding_txo, .. } => {
+            Event::ChannelPending {
+                user_channel_id,
+                funding_txo,
+                ..
+            } => {
                 told.funded.insert(user_channel_id.0, *funding_txo);
             }
-            Event::ChannelClosed { user_channel_id, reason, .. } => {
-                let reason = reason.as_ref().map_or_else(|| "no reason was given".to_owned(), ToString::to_string);
+            Event::ChannelClosed {
+                user_channel_id,
+                reason,
+                ..
+            } => {
+                let reason = reason
+                    .as_ref()
+                    .map_or_else(|| "no reason was given".to_owned(), ToString::to_string);
                 told.closed.insert(user_channel_id.0, reason);
             }
             Event::PaymentSuccessful { .. }
@@ -211,7 +245,9 @@ impl NodeProcess {
 
     /// Stops it; false if it was not running.
     pub(super) async fn stop(&self) -> Result<bool, WorldError> {
-        let Some(node) = self.node.send_replace(None) else { return Ok(false) };
+        let Some(node) = self.node.send_replace(None) else {
+            return Ok(false);
+        };
         let start = Instant::now();
         let stopped = beside(move || node.stop()).await?;
         self.waits.add("nodes to stop", start);
@@ -230,8 +266,12 @@ impl NodeProcess {
 }
 
 /// Runs what blocks beside the tasks.
-pub(super) async fn beside<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, WorldError> {
-    tokio::task::spawn_blocking(call).await.map_err(|error| WorldError::harness("run a blocking call", error))
+pub(super) async fn beside<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WorldError> {
+    tokio::task::spawn_blocking(call)
+        .await
+        .map_err(|error| WorldError::harness("run a blocking call", error))
 }
 
 /// What a node charges, in ldk-node's words.
@@ -246,6 +286,8 @@ pub(super) fn channel_config(fees: ForwardingFees) -> ChannelConfig {
 
 /// Where a running node listens.
 pub(super) fn address(node: &Node) -> Result<SocketAddress, WorldError> {
-    let listening = node.listening_addresses().and_then(|addresses| addresses.first().cloned());
+    let listening = node
+        .listening_addresses()
+        .and_then(|addresses| addresses.first().cloned());
     listening.ok_or_else(|| WorldError::harness("connect two nodes", "one of them listens nowhere"))
 }

@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use ldk_node::{Event, Node};
 use lockstep_host::adapters::ldk_node::LdkNode;
 use lockstep_host::ports::{
-    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError, LightningEvent, LightningNode,
-    LightningUnavailable, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError,
+    LightningEvent, LightningNode, LightningUnavailable, PayError, PayOrder, PayTaken,
 };
 use std::sync::{Arc, Mutex};
 
@@ -17,16 +17,21 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone)]
 pub(super) struct OperatorNode {
     process: Arc<NodeProcess>,
-    /// The adapter and the node that it was made for.
-    adapter: Arc<Mutex<Option<(Arc<Node>, LdkNode)>>>,
+    adapter: Arc<Mutex<Kept>>,
 }
+
+/// The adapter and the node that it was made for.
+type Kept = Option<(Arc<Node>, LdkNode)>;
 
 const DOWN: &str = "the node is down";
 
 impl OperatorNode {
     /// Over this node, whose events nobody else takes any more.
     pub(super) fn new(process: Arc<NodeProcess>) -> OperatorNode {
-        OperatorNode { process, adapter: Arc::default() }
+        OperatorNode {
+            process,
+            adapter: Arc::default(),
+        }
     }
 
     fn adapter_of(&self, node: Arc<Node>) -> LdkNode {
@@ -56,7 +61,9 @@ impl OperatorNode {
     }
 
     fn unavailable() -> LightningUnavailable {
-        LightningUnavailable { reason: DOWN.to_owned() }
+        LightningUnavailable {
+            reason: DOWN.to_owned(),
+        }
     }
 
     async fn next(self) -> LightningEvent {
@@ -87,29 +94,45 @@ impl OperatorNode {
 fn is_for_engine(event: &Event) -> bool {
     match event {
         Event::PaymentClaimable { .. } | Event::PaymentReceived { .. } => true,
-        Event::PaymentSuccessful { payment_preimage, .. } => payment_preimage.is_some(),
+        Event::PaymentSuccessful {
+            payment_preimage, ..
+        } => payment_preimage.is_some(),
         Event::PaymentFailed { payment_hash, .. } => payment_hash.is_some(),
         _ => false,
     }
 }
 
 impl LightningNode for OperatorNode {
-    fn create_invoice(&self, order: InvoiceOrder) -> BoxFuture<'static, Result<String, LightningError>> {
+    fn create_invoice(
+        &self,
+        order: InvoiceOrder,
+    ) -> BoxFuture<'static, Result<String, LightningError>> {
         match self.adapter() {
             Some(adapter) => adapter.create_invoice(order),
-            None => std::future::ready(Err(LightningError::Unavailable { reason: DOWN.to_owned() })).boxed(),
+            None => std::future::ready(Err(LightningError::Unavailable {
+                reason: DOWN.to_owned(),
+            }))
+            .boxed(),
         }
     }
 
     fn pay(&self, order: PayOrder) -> BoxFuture<'static, Result<PayTaken, PayError>> {
         match self.adapter() {
             Some(adapter) => adapter.pay(order),
-            None => std::future::ready(Err(PayError::Unavailable { reason: DOWN.to_owned() })).boxed(),
+            None => std::future::ready(Err(PayError::Unavailable {
+                reason: DOWN.to_owned(),
+            }))
+            .boxed(),
         }
     }
 
-    fn claim_held(&self, order: ClaimOrder) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
-        let Some(adapter) = self.adapter() else { return std::future::ready(Err(Self::unavailable())).boxed() };
+    fn claim_held(
+        &self,
+        order: ClaimOrder,
+    ) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
+        let Some(adapter) = self.adapter() else {
+            return std::future::ready(Err(Self::unavailable())).boxed();
+        };
         let hash = lockstep_engine::lightning::payment_hash(&order.preimage);
         let (process, claiming) = (self.process.clone(), adapter.claim_held(order));
         async move {
@@ -128,8 +151,14 @@ impl LightningNode for OperatorNode {
     }
 
     fn fail_held(&self, order: FailOrder) -> BoxFuture<'static, Result<(), LightningUnavailable>> {
-        let Some(adapter) = self.adapter() else { return std::future::ready(Err(Self::unavailable())).boxed() };
-        let (process, hash, failing) = (self.process.clone(), order.payment_hash, adapter.fail_held(order));
+        let Some(adapter) = self.adapter() else {
+            return std::future::ready(Err(Self::unavailable())).boxed();
+        };
+        let (process, hash, failing) = (
+            self.process.clone(),
+            order.payment_hash,
+            adapter.fail_held(order),
+        );
         async move {
             let failed = failing.await;
             if failed.is_ok() {

@@ -81,7 +81,11 @@ impl RegtestWorld {
             self.cancel.check()?;
             let restless = self.restless().await?;
             let motion = self.motion();
-            still = if restless.waiting_for.is_empty() && last.as_ref() == Some(&motion) { still + 1 } else { 0 };
+            still = if restless.waiting_for.is_empty() && last.as_ref() == Some(&motion) {
+                still + 1
+            } else {
+                0
+            };
             if still >= self.looks_needed(&motion) {
                 self.seen.at_rest = Some(motion);
                 return Ok(());
@@ -89,10 +93,18 @@ impl RegtestWorld {
             last = Some(motion);
             if !restless.waiting_for.is_empty() && start.elapsed() >= SETTLE_LIMIT {
                 let waited = Span(start.elapsed().as_millis() as u64);
-                return Err(WorldError::Unsettled { waited, waiting_for: restless.waiting_for });
+                return Err(WorldError::Unsettled {
+                    waited,
+                    waiting_for: restless.waiting_for,
+                });
             }
             let pause = Instant::now();
-            sleep(if restless.waiting_for.is_empty() { STILL_POLL } else { POLL }).await;
+            sleep(if restless.waiting_for.is_empty() {
+                STILL_POLL
+            } else {
+                POLL
+            })
+            .await;
             self.waits.add(restless.account, pause);
         }
     }
@@ -101,8 +113,16 @@ impl RegtestWorld {
         if self.any_node_down() && !self.payments().moving.is_empty() {
             return STILL_LOOKS_STUCK;
         }
-        let unmoved = self.seen.at_rest.as_ref().is_some_and(|rest| (&rest.ends, rest.held) == (&motion.ends, motion.held));
-        if unmoved { STILL_LOOKS_UNMOVED } else { STILL_LOOKS }
+        let unmoved = self
+            .seen
+            .at_rest
+            .as_ref()
+            .is_some_and(|rest| (&rest.ends, rest.held) == (&motion.ends, motion.held));
+        if unmoved {
+            STILL_LOOKS_UNMOVED
+        } else {
+            STILL_LOOKS
+        }
     }
 
     /// Whether anything has happened since the world was last at rest.
@@ -112,56 +132,98 @@ impl RegtestWorld {
 
     /// Balances, held payments and the engine's inputs as of now.
     pub(super) fn motion(&self) -> Motion {
-        let held = self.nodes.iter().map(|process| process.told().held.len()).sum();
-        let status = self.running.as_ref().and_then(|service| service.status().ok().flatten());
-        Motion { ends: self.end_views(), held, inputs: status.map_or(0, |status| status.handled_inputs) }
+        let held = self
+            .nodes
+            .iter()
+            .map(|process| process.told().held.len())
+            .sum();
+        let status = self
+            .running
+            .as_ref()
+            .and_then(|service| service.status().ok().flatten());
+        Motion {
+            ends: self.end_views(),
+            held,
+            inputs: status.map_or(0, |status| status.handled_inputs),
+        }
     }
 
     /// What each channel's ends show.
     pub(super) fn end_views(&self) -> Vec<[Option<EndView>; 2]> {
         let view = |channel: &super::balances::OpenChannel, end: usize| {
-            self.process(channel.ends()[end]).ok().and_then(|process| channel.seen_by(process))
+            self.process(channel.ends()[end])
+                .ok()
+                .and_then(|process| channel.seen_by(process))
         };
-        self.channels.iter().map(|channel| [view(channel, 0), view(channel, 1)]).collect()
+        self.channels
+            .iter()
+            .map(|channel| [view(channel, 0), view(channel, 1)])
+            .collect()
     }
 
     async fn restless(&mut self) -> Result<Restless, WorldError> {
         self.gateway_server.deliver_due().await;
         let start = Instant::now();
         let sight = self.servers.sight()?;
-        let waiting_for = self.servers.electrs_lacks(&sight, &mut self.seen.electrs_mempool)?;
+        let waiting_for = self
+            .servers
+            .electrs_lacks(&sight, &mut self.seen.electrs_mempool)?;
         self.waits.add("electrs to follow bitcoind", start);
         if !waiting_for.is_empty() {
-            return Ok(Restless { account: "electrs to follow bitcoind", waiting_for });
+            return Ok(Restless {
+                account: "electrs to follow bitcoind",
+                waiting_for,
+            });
         }
         let waiting_for = self.sync_nodes(&sight).await?;
         if !waiting_for.is_empty() {
-            return Ok(Restless { account: "nodes to sync", waiting_for });
+            return Ok(Restless {
+                account: "nodes to sync",
+                waiting_for,
+            });
         }
         let waiting_for = self.engine_lacks(&sight)?;
         if !waiting_for.is_empty() {
-            return Ok(Restless { account: "the engine", waiting_for });
+            return Ok(Restless {
+                account: "the engine",
+                waiting_for,
+            });
         }
-        Ok(Restless { account: "lightning to settle", waiting_for: self.lightning_lacks() })
+        Ok(Restless {
+            account: "lightning to settle",
+            waiting_for: self.lightning_lacks(),
+        })
     }
 
     /// Has every running node see what electrs shows.
     async fn sync_nodes(&mut self, sight: &Sight) -> Result<Vec<String>, WorldError> {
         let (start, mut syncing) = (Instant::now(), Vec::new());
         for process in &self.nodes {
-            if let Some(node) = process.running().filter(|_| self.seen.nodes.get(&process.name) != Some(sight)) {
+            if let Some(node) = process
+                .running()
+                .filter(|_| self.seen.nodes.get(&process.name) != Some(sight))
+            {
                 let shared = node.clone();
-                syncing.push((process.name.clone(), node, tokio::spawn(beside(move || shared.sync_wallets()))));
+                syncing.push((
+                    process.name.clone(),
+                    node,
+                    tokio::spawn(beside(move || shared.sync_wallets())),
+                ));
             }
         }
         let mut waiting_for = Vec::new();
         for (name, node, task) in syncing {
-            let synced = task.await.map_err(|error| WorldError::harness(format!("sync node {name}"), error))??;
+            let synced = task
+                .await
+                .map_err(|error| WorldError::harness(format!("sync node {name}"), error))??;
             let best = node.status().current_best_block;
             if let Err(error) = synced {
                 waiting_for.push(format!("node {name} to sync ({error})"));
             } else if (best.height, best.block_hash) != (sight.tip.height, sight.tip.hash) {
-                waiting_for.push(format!("node {name} to see block {} (it is at {})", sight.tip.height, best.height));
+                waiting_for.push(format!(
+                    "node {name} to see block {} (it is at {})",
+                    sight.tip.height, best.height
+                ));
             } else {
                 self.seen.nodes.insert(name, sight.clone());
             }
@@ -172,20 +234,35 @@ impl RegtestWorld {
 
     /// What the engine has not done yet.
     fn engine_lacks(&mut self, sight: &Sight) -> Result<Vec<String>, WorldError> {
-        let Some(service) = self.running.clone() else { return Ok(Vec::new()) };
-        let Some(status) = service.status()? else { return Ok(vec!["the engine to restart".to_owned()]) };
-        let Ok(handle) = service.handle() else { return Ok(vec!["the engine to restart".to_owned()]) };
-        let behind = handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(sight.tip);
-        let looked = self.seen.engine.as_ref().is_some_and(|(seen, restarts, at)| {
-            (seen, *restarts) == (sight, service.restarts()) && (!behind || at.elapsed() < LOOK_AGAIN)
-        });
+        let Some(service) = self.running.clone() else {
+            return Ok(Vec::new());
+        };
+        let Some(status) = service.status()? else {
+            return Ok(vec!["the engine to restart".to_owned()]);
+        };
+        let Ok(handle) = service.handle() else {
+            return Ok(vec!["the engine to restart".to_owned()]);
+        };
+        let behind =
+            handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(sight.tip);
+        let looked = self
+            .seen
+            .engine
+            .as_ref()
+            .is_some_and(|(seen, restarts, at)| {
+                (seen, *restarts) == (sight, service.restarts())
+                    && (!behind || at.elapsed() < LOOK_AGAIN)
+            });
         if !looked && handle.read_chain_now().is_ok() {
             self.seen.engine = Some((sight.clone(), service.restarts(), Instant::now()));
             return Ok(vec!["the engine to look at the chain".to_owned()]);
         }
         let mut waiting_for = Vec::new();
         if !status.is_quiet() {
-            waiting_for.push(format!("the engine: {} inputs, {:?}", status.queued_inputs, status.in_flight_effects));
+            waiting_for.push(format!(
+                "the engine: {} inputs, {:?}",
+                status.queued_inputs, status.in_flight_effects
+            ));
         }
         if status.next_wake.is_some_and(|at| at <= self.clock.time()) {
             waiting_for.push("the engine to do what is due".to_owned());
@@ -203,7 +280,10 @@ impl RegtestWorld {
             waiting_for.extend(payments.moving);
         }
         for process in &self.nodes {
-            if process.running().is_some_and(|node| node.next_event().is_some()) {
+            if process
+                .running()
+                .is_some_and(|node| node.next_event().is_some())
+            {
                 waiting_for.push(format!("an event of node {} to be taken", process.name));
             }
             if !process.told().claiming.is_empty() {
@@ -212,7 +292,12 @@ impl RegtestWorld {
         }
         let calm = !payments.any && !self.any_node_down();
         let views = self.end_views();
-        waiting_for.extend(self.channels.iter().zip(&views).filter_map(|(channel, views)| channel.disagreement(views, calm)));
+        waiting_for.extend(
+            self.channels
+                .iter()
+                .zip(&views)
+                .filter_map(|(channel, views)| channel.disagreement(views, calm)),
+        );
         waiting_for
     }
 
@@ -231,20 +316,36 @@ impl RegtestWorld {
         let (mut sent, mut under_way, mut expected) = (BTreeSet::new(), Vec::new(), Vec::new());
         for process in &self.nodes {
             held.extend(&process.told().held);
-            for payment in process.running().map(|node| node.list_payments()).unwrap_or_default() {
-                let PaymentKind::Bolt11 { hash, .. } = payment.kind else { continue };
+            for payment in process
+                .running()
+                .map(|node| node.list_payments())
+                .unwrap_or_default()
+            {
+                let PaymentKind::Bolt11 { hash, .. } = payment.kind else {
+                    continue;
+                };
                 match (payment.direction, payment.status) {
-                    (PaymentDirection::Outbound, PaymentStatus::Pending) => under_way.push((&process.name, hash.0)),
-                    (PaymentDirection::Inbound, PaymentStatus::Pending) => expected.push((&process.name, hash.0)),
-                    (PaymentDirection::Outbound, PaymentStatus::Succeeded) => drop(sent.insert(hash.0)),
+                    (PaymentDirection::Outbound, PaymentStatus::Pending) => {
+                        under_way.push((&process.name, hash.0))
+                    }
+                    (PaymentDirection::Inbound, PaymentStatus::Pending) => {
+                        expected.push((&process.name, hash.0))
+                    }
+                    (PaymentDirection::Outbound, PaymentStatus::Succeeded) => {
+                        drop(sent.insert(hash.0))
+                    }
                     _ => {}
                 }
             }
         }
         let any = !under_way.is_empty();
-        let paying = under_way.into_iter().filter(|(_, hash)| !held.contains(hash));
+        let paying = under_way
+            .into_iter()
+            .filter(|(_, hash)| !held.contains(hash));
         let paid = expected.into_iter().filter(|(_, hash)| sent.contains(hash));
-        let mut moving: Vec<String> = paying.map(|(name, _)| format!("a payment of node {name}")).collect();
+        let mut moving: Vec<String> = paying
+            .map(|(name, _)| format!("a payment of node {name}"))
+            .collect();
         moving.extend(paid.map(|(name, _)| format!("node {name} to receive a payment")));
         Payments { moving, any }
     }

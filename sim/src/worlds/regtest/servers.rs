@@ -40,7 +40,10 @@ impl Servers {
 
     /// bitcoind did not answer, or with an error.
     pub(super) fn bitcoind_failed(&self, method: &str, error: impl Display) -> WorldError {
-        WorldError::harness(format!("ask bitcoind for {method}"), with_log(&error, &self.dir.join(BITCOIND_LOG)))
+        WorldError::harness(
+            format!("ask bitcoind for {method}"),
+            with_log(&error, &self.dir.join(BITCOIND_LOG)),
+        )
     }
 }
 
@@ -57,7 +60,10 @@ pub(super) struct Executables {
 impl Executables {
     /// From the environment. Errors name the variable and the remedy.
     pub(super) fn find() -> Result<Executables, WorldError> {
-        Ok(Executables { bitcoind: executable(BITCOIND_EXE)?, electrs: executable(ELECTRS_EXE)? })
+        Ok(Executables {
+            bitcoind: executable(BITCOIND_EXE)?,
+            electrs: executable(ELECTRS_EXE)?,
+        })
     }
 }
 
@@ -67,19 +73,32 @@ fn executable(variable: &str) -> Result<PathBuf, WorldError> {
 
 fn check_executable(variable: &str, named: Option<PathBuf>) -> Result<PathBuf, WorldError> {
     let fail = |reason: String| {
-        let remedy = format!("{reason}; `cargo xtask setup` builds it and tells the value of {variable}");
-        Err(WorldError::harness("find a server of the regtest world", remedy))
+        let remedy =
+            format!("{reason}; `cargo xtask setup` builds it and tells the value of {variable}");
+        Err(WorldError::harness(
+            "find a server of the regtest world",
+            remedy,
+        ))
     };
-    let Some(path) = named else { return fail(format!("the environment variable {variable} is not set")) };
+    let Some(path) = named else {
+        return fail(format!("the environment variable {variable} is not set"));
+    };
     match std::fs::metadata(&path) {
         Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => Ok(path),
-        Ok(_) => fail(format!("{variable} names {}, which is not executable", path.display())),
+        Ok(_) => fail(format!(
+            "{variable} names {}, which is not executable",
+            path.display()
+        )),
         Err(error) => fail(format!("{variable} names {}: {error}", path.display())),
     }
 }
 
 /// Starts bitcoind at height 0, out of its initial block download.
-pub(super) fn start_bitcoind(executables: &Executables, dir: &Path, now_secs: u64) -> Result<BitcoinD, WorldError> {
+pub(super) fn start_bitcoind(
+    executables: &Executables,
+    dir: &Path,
+    now_secs: u64,
+) -> Result<BitcoinD, WorldError> {
     let log = dir.join(BITCOIND_LOG);
     let script = write_script(dir, "bitcoind", &executables.bitcoind, &log)?;
     let mut conf = bitcoind::Conf::default();
@@ -88,24 +107,43 @@ pub(super) fn start_bitcoind(executables: &Executables, dir: &Path, now_secs: u6
     // Each failed attempt takes the crate 15 s.
     conf.attempts = 2;
     conf.tmpdir = Some(dir.to_owned());
-    conf.args.extend(["-txindex=1", "-printtoconsole=1", "-debuglogfile=0", "-dnsseed=0", "-fixedseeds=0"]);
+    conf.args.extend([
+        "-txindex=1",
+        "-printtoconsole=1",
+        "-debuglogfile=0",
+        "-dnsseed=0",
+        "-fixedseeds=0",
+    ]);
     // Virtual time leaps: without this bitcoind takes electrs for silent, hangs up, and electrs ends.
     conf.args.push("-peertimeout=2000000000");
     // electrs 0.10 leaves out every mempool transaction without the field that Bitcoin Core has deprecated.
-    conf.args.extend(["-deprecatedrpc=bip125", "-listenonion=0"]);
+    conf.args
+        .extend(["-deprecatedrpc=bip125", "-listenonion=0"]);
     let failed = |error: &dyn Display| WorldError::harness("start bitcoind", with_log(error, &log));
     let bitcoind = BitcoinD::with_conf(script, &conf).map_err(|error| failed(&chain_of(&error)))?;
     // electrs waits for the end of the initial block download, which one fresh block brings about for good. The block
     // is given up again, so that both worlds begin at height 0.
-    let call = |method: &str, params: &[Value]| bitcoind.client.call::<Value>(method, params).map_err(|error| failed(&error));
+    let call = |method: &str, params: &[Value]| {
+        bitcoind
+            .client
+            .call::<Value>(method, params)
+            .map_err(|error| failed(&error))
+    };
     call("setmocktime", &[json!(now_secs)])?;
-    let block = call("generatetodescriptor", &[json!(1), json!("raw(51)#8lvh9jxk")])?;
+    let block = call(
+        "generatetodescriptor",
+        &[json!(1), json!("raw(51)#8lvh9jxk")],
+    )?;
     call("invalidateblock", &[block[0].clone()])?;
     Ok(bitcoind)
 }
 
 /// Starts electrs on that bitcoind.
-pub(super) fn start_electrs(executables: &Executables, dir: &Path, bitcoind: &BitcoinD) -> Result<ElectrsD, WorldError> {
+pub(super) fn start_electrs(
+    executables: &Executables,
+    dir: &Path,
+    bitcoind: &BitcoinD,
+) -> Result<ElectrsD, WorldError> {
     let log = dir.join(ELECTRS_LOG);
     let script = write_script(dir, "electrs", &executables.electrs, &log)?;
     let mut conf = electrsd::Conf::default();
@@ -118,7 +156,12 @@ fn chain_of(error: &bitcoind::anyhow::Error) -> String {
     format!("{error:#}")
 }
 
-fn write_script(dir: &Path, name: &str, executable: &Path, log: &Path) -> Result<PathBuf, WorldError> {
+fn write_script(
+    dir: &Path,
+    name: &str,
+    executable: &Path,
+    log: &Path,
+) -> Result<PathBuf, WorldError> {
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let (executable, log) = (quoted(executable), quoted(log));
     let text = format!(
@@ -126,7 +169,8 @@ fn write_script(dir: &Path, name: &str, executable: &Path, log: &Path) -> Result
          exec setpriv --pdeathsig KILL -- {executable} \"$@\"\nfi\nexec {executable} \"$@\"\n"
     );
     let path = dir.join(format!("run-{name}.sh"));
-    let failed = |error: std::io::Error| WorldError::harness(format!("write {}", path.display()), error);
+    let failed =
+        |error: std::io::Error| WorldError::harness(format!("write {}", path.display()), error);
     std::fs::write(&path, text).map_err(failed)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
     Ok(path)
@@ -134,13 +178,21 @@ fn write_script(dir: &Path, name: &str, executable: &Path, log: &Path) -> Result
 
 /// An error with the last lines of a server's log.
 pub(super) fn with_log(error: &dyn Display, log: &Path) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let text = std::fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
     if shown.is_empty() {
         return error.to_string();
     }
-    format!("{error}; the last lines of its log:\n  {}", shown.join("\n  "))
+    format!(
+        "{error}; the last lines of its log:\n  {}",
+        shown.join("\n  ")
+    )
 }
 
 #[cfg(test)]
@@ -149,10 +201,19 @@ mod tests {
 
     #[test]
     fn a_missing_server_is_named_with_its_remedy() {
-        for (named, word) in [(None, "not set"), (Some("/nowhere/at/all"), "No such file"), (Some("/dev/null"), "not executable")] {
-            let error = check_executable(ELECTRS_EXE, named.map(PathBuf::from)).expect_err("it is not there").to_string();
+        for (named, word) in [
+            (None, "not set"),
+            (Some("/nowhere/at/all"), "No such file"),
+            (Some("/dev/null"), "not executable"),
+        ] {
+            let error = check_executable(ELECTRS_EXE, named.map(PathBuf::from))
+                .expect_err("it is not there")
+                .to_string();
             assert!(error.contains(word), "{error}");
-            assert!(error.contains(ELECTRS_EXE) && error.contains("cargo xtask setup"), "{error}");
+            assert!(
+                error.contains(ELECTRS_EXE) && error.contains("cargo xtask setup"),
+                "{error}"
+            );
         }
     }
 
@@ -163,7 +224,10 @@ mod tests {
         let lines: Vec<String> = (0..50).map(|line| format!("line {line}")).collect();
         std::fs::write(&log, lines.join("\n")).expect("written");
         let shown = with_log(&"it ended", &log);
-        assert!(shown.contains("it ended") && shown.contains("line 49") && !shown.contains("line 3\n"), "{shown}");
+        assert!(
+            shown.contains("it ended") && shown.contains("line 49") && !shown.contains("line 3\n"),
+            "{shown}"
+        );
         assert_eq!(with_log(&"it ended", &dir.path().join("none")), "it ended");
     }
 }

@@ -29,7 +29,11 @@ impl Cancel {
 
     /// `Interrupted` if somebody asked.
     pub(super) fn check(&self) -> Result<(), WorldError> {
-        if self.is_cancelled() { Err(WorldError::Interrupted) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(WorldError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -41,12 +45,20 @@ impl Waits {
     /// Milliseconds by what was waited for.
     pub fn in_ms(&self) -> BTreeMap<String, u64> {
         let waits = self.0.lock().expect("no holder panics");
-        waits.iter().map(|(what, spent)| (what.clone(), spent.as_millis() as u64)).collect()
+        waits
+            .iter()
+            .map(|(what, spent)| (what.clone(), spent.as_millis() as u64))
+            .collect()
     }
 
     /// Adds the time since `start`.
     pub(super) fn add(&self, what: &str, start: Instant) {
-        *self.0.lock().expect("no holder panics").entry(what.to_owned()).or_default() += start.elapsed();
+        *self
+            .0
+            .lock()
+            .expect("no holder panics")
+            .entry(what.to_owned())
+            .or_default() += start.elapsed();
     }
 }
 
@@ -64,7 +76,10 @@ pub(super) struct Patience<'a> {
 
 impl Patience<'_> {
     /// Waits until `missing` finds nothing missing any more.
-    pub(super) async fn wait(&self, mut missing: impl FnMut() -> Result<Vec<String>, WorldError>) -> Result<(), WorldError> {
+    pub(super) async fn wait(
+        &self,
+        mut missing: impl FnMut() -> Result<Vec<String>, WorldError>,
+    ) -> Result<(), WorldError> {
         let start = Instant::now();
         let result = loop {
             self.cancel.check()?;
@@ -73,7 +88,10 @@ impl Patience<'_> {
                 break Ok(());
             }
             if start.elapsed() >= self.limit {
-                break Err(WorldError::Unsettled { waited: Span(start.elapsed().as_millis() as u64), waiting_for });
+                break Err(WorldError::Unsettled {
+                    waited: Span(start.elapsed().as_millis() as u64),
+                    waiting_for,
+                });
             }
             sleep(POLL).await;
         };

@@ -44,7 +44,14 @@ pub fn unix_now() -> u32 {
 impl Backend {
     /// A backend at regtest's genesis.
     pub fn new(chain: Chain, trace: SharedTrace) -> Backend {
-        Backend { state: Arc::new(Mutex::new(State { chain, version: 0, listeners: Vec::new() })), trace }
+        Backend {
+            state: Arc::new(Mutex::new(State {
+                chain,
+                version: 0,
+                listeners: Vec::new(),
+            })),
+            trace,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -88,10 +95,14 @@ impl Backend {
             return Ok(txid);
         }
         let result = self.change(|chain| chain.submit_transaction(transaction, unix_now()));
-        let word = result.as_ref().map_or_else(ToString::to_string, |_| "accepted".to_owned());
+        let word = result
+            .as_ref()
+            .map_or_else(ToString::to_string, |_| "accepted".to_owned());
         let event = json!({ "event": "offered", "txid": txid.to_string(), "answer": word });
         self.trace.lock().record(Subsystem::Chain, ENDPOINT, event);
-        result.map(|accepted| accepted.txid).map_err(|reject| reject.to_string())
+        result
+            .map(|accepted| accepted.txid)
+            .map_err(|reject| reject.to_string())
     }
 
     /// Offers a parent and its child together (a commitment transaction and its anchor spend, for instance).
@@ -99,8 +110,15 @@ impl Backend {
         if let [parent, child] = transactions {
             let outcome = self.change(|chain| chain.submit_package(parent, child, unix_now()));
             let word = outcome.map_or_else(|reject| reject.to_string(), |_| "accepted".to_owned());
-            let txids = [parent.compute_txid().to_string(), child.compute_txid().to_string()];
-            self.trace.lock().record(Subsystem::Chain, ENDPOINT, json!({ "event": "offered", "package": txids, "answer": word }));
+            let txids = [
+                parent.compute_txid().to_string(),
+                child.compute_txid().to_string(),
+            ];
+            self.trace.lock().record(
+                Subsystem::Chain,
+                ENDPOINT,
+                json!({ "event": "offered", "package": txids, "answer": word }),
+            );
             return;
         }
         for transaction in transactions {
@@ -111,7 +129,9 @@ impl Backend {
 
     /// Mines one block from the mempool.
     pub fn mine(&self, payout: ScriptBuf) -> Result<Block, String> {
-        let block = self.change(|chain| chain.mine(&request(payout, 0))).map_err(|error| error.to_string())?;
+        let block = self
+            .change(|chain| chain.mine(&request(payout, 0)))
+            .map_err(|error| error.to_string())?;
         self.record_tip();
         Ok(block)
     }
@@ -119,16 +139,23 @@ impl Backend {
     /// Replaces the last blocks by a branch of another miner.
     pub fn reorg(&self, reorg: &Reorg, payout: &ScriptBuf) -> Result<(), String> {
         self.change(|chain| {
-            let fork = chain.height().checked_sub(reorg.depth).ok_or("the chain is not that long")?;
+            let fork = chain
+                .height()
+                .checked_sub(reorg.depth)
+                .ok_or("the chain is not that long")?;
             let mut parent = chain.hash_at(fork).ok_or("the chain is not that long")?;
             for block in 0..reorg.blocks {
-                let mut draft = chain.draft(parent, &request(payout.clone(), 1)).ok_or("the parent is unknown")?;
+                let mut draft = chain
+                    .draft(parent, &request(payout.clone(), 1))
+                    .ok_or("the parent is unknown")?;
                 if block == 0 {
                     draft.transactions.clone_from(&reorg.include);
                 }
                 let block = draft.seal();
                 parent = block.block_hash();
-                chain.submit_block(block, unix_now()).map_err(|reject| reject.to_string())?;
+                chain
+                    .submit_block(block, unix_now())
+                    .map_err(|reject| reject.to_string())?;
             }
             Ok::<(), String>(())
         })?;
@@ -156,7 +183,10 @@ impl Backend {
     /// The tip.
     pub fn tip(&self) -> BlockId {
         let tip = self.read(Chain::tip);
-        BlockId { height: tip.height, hash: tip.hash }
+        BlockId {
+            height: tip.height,
+            hash: tip.hash,
+        }
     }
 
     /// Everything unconfirmed, parents first.
@@ -164,23 +194,47 @@ impl Backend {
         self.read(|chain| parents_first(chain.mempool().map(|entry| (*entry.tx).clone()).collect()))
     }
 
-    fn view(&self, scripts: &[ScriptBuf], known: &[BlockId]) -> Result<ChainView, ChainUnavailable> {
+    fn view(
+        &self,
+        scripts: &[ScriptBuf],
+        known: &[BlockId],
+    ) -> Result<ChainView, ChainUnavailable> {
         self.read(|chain| {
             let tip = chain.height();
-            let fork = known.iter().rev().find(|block| chain.hash_at(block.height) == Some(block.hash));
-            let from = fork.map_or(0, |block| block.height).min(tip.saturating_sub(VIEW_BLOCKS));
-            let block_at = |height| chain.hash_at(height).map(|hash: BlockHash| BlockId { height, hash });
+            let fork = known
+                .iter()
+                .rev()
+                .find(|block| chain.hash_at(block.height) == Some(block.hash));
+            let from = fork
+                .map_or(0, |block| block.height)
+                .min(tip.saturating_sub(VIEW_BLOCKS));
+            let block_at = |height| {
+                chain
+                    .hash_at(height)
+                    .map(|hash: BlockHash| BlockId { height, hash })
+            };
             let blocks = (from..=tip).filter_map(block_at).collect();
-            let txids: BTreeSet<Txid> =
-                scripts.iter().flat_map(|script| chain.history(script)).map(|item| item.txid).collect();
+            let txids: BTreeSet<Txid> = scripts
+                .iter()
+                .flat_map(|script| chain.history(script))
+                .map(|item| item.txid)
+                .collect();
             let transactions = txids.iter().filter_map(|txid| seen(chain, txid)).collect();
-            Ok(ChainView { blocks, transactions })
+            Ok(ChainView {
+                blocks,
+                transactions,
+            })
         })
     }
 }
 
 fn request(payout_script: ScriptBuf, salt: u64) -> MineRequest {
-    MineRequest { time: unix_now(), payout_script, max_weight: super::chain::MAX_BLOCK_WEIGHT, salt }
+    MineRequest {
+        time: unix_now(),
+        payout_script,
+        max_weight: super::chain::MAX_BLOCK_WEIGHT,
+        salt,
+    }
 }
 
 fn seen(chain: &Chain, txid: &Txid) -> Option<SeenTransaction> {
@@ -189,11 +243,17 @@ fn seen(chain: &Chain, txid: &Txid) -> Option<SeenTransaction> {
         TxStatus::Confirmed { height, .. } => {
             let hash = chain.hash_at(height)?;
             let time_secs = chain.header(&hash)?.time;
-            ChainPosition::Confirmed { block: BlockId { height, hash }, time_secs }
+            ChainPosition::Confirmed {
+                block: BlockId { height, hash },
+                time_secs,
+            }
         }
         TxStatus::Unconfirmed { .. } => ChainPosition::Mempool,
     };
-    Some(SeenTransaction { transaction: view.tx, position })
+    Some(SeenTransaction {
+        transaction: view.tx,
+        position,
+    })
 }
 
 /// Orders transactions so that each comes after those that it spends.
@@ -201,9 +261,16 @@ fn parents_first(mut transactions: Vec<Transaction>) -> Vec<Transaction> {
     let mut ordered: Vec<Transaction> = Vec::with_capacity(transactions.len());
     while !transactions.is_empty() {
         let pending: BTreeSet<Txid> = transactions.iter().map(Transaction::compute_txid).collect();
-        let free = |tx: &Transaction| tx.input.iter().all(|input| !pending.contains(&input.previous_output.txid));
+        let free = |tx: &Transaction| {
+            tx.input
+                .iter()
+                .all(|input| !pending.contains(&input.previous_output.txid))
+        };
         let (ready, rest): (Vec<_>, Vec<_>) = transactions.into_iter().partition(free);
-        assert!(!ready.is_empty(), "transactions cannot spend each other in a circle");
+        assert!(
+            !ready.is_empty(),
+            "transactions cannot spend each other in a circle"
+        );
         ordered.extend(ready);
         transactions = rest;
     }
@@ -221,7 +288,11 @@ impl EngineChain {
     /// Connects the endpoint `engine`.
     pub fn new(backend: Backend, network: Network) -> EngineChain {
         let changes = backend.subscribe();
-        EngineChain { backend, network, changes }
+        EngineChain {
+            backend,
+            network,
+            changes,
+        }
     }
 }
 
@@ -240,11 +311,16 @@ impl ChainSource for EngineChain {
         })
     }
 
-    fn broadcast(&self, transaction: Transaction) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
+    fn broadcast(
+        &self,
+        transaction: Transaction,
+    ) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
         let (backend, network) = (self.backend.clone(), self.network.clone());
         Box::pin(async move {
             network.travel("engine", ENDPOINT).await;
-            let answer = backend.submit(&transaction).map_err(|word| BroadcastError::Refused { word });
+            let answer = backend
+                .submit(&transaction)
+                .map_err(|word| BroadcastError::Refused { word });
             network.travel(ENDPOINT, "engine").await;
             answer
         })

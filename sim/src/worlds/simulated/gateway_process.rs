@@ -57,9 +57,15 @@ impl GatewayProcess {
         });
     }
 
-    async fn answer(self, request: hyper::Request<Incoming>) -> io::Result<hyper::Response<Full<Bytes>>> {
+    async fn answer(
+        self,
+        request: hyper::Request<Incoming>,
+    ) -> io::Result<hyper::Response<Full<Bytes>>> {
         let request = read_request(request).await?;
-        let response = self.gateway.lock().handle(super::virtual_unix_time().as_millis() as u64, &request);
+        let response = self
+            .gateway
+            .lock()
+            .handle(super::virtual_unix_time().as_millis() as u64, &request);
         record_call(&self.trace, &request, &response);
         // A full channel holds the message already.
         let _ = self.called.0.try_send(());
@@ -69,12 +75,17 @@ impl GatewayProcess {
                 sleep(Duration::from_millis(delay_ms)).await;
                 Ok(into_hyper(response))
             }
-            Fate::LoseResponse | Fate::RefuseConnection => Err(io::ErrorKind::ConnectionReset.into()),
+            Fate::LoseResponse | Fate::RefuseConnection => {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
         }
     }
 
     /// Delivers webhooks when they are due, for ever.
-    pub(crate) async fn deliver_webhooks(self, service: Arc<dyn Fn() -> Option<Service> + Send + Sync>) {
+    pub(crate) async fn deliver_webhooks(
+        self,
+        service: Arc<dyn Fn() -> Option<Service> + Send + Sync>,
+    ) {
         loop {
             let now = super::virtual_unix_time().as_millis() as u64;
             let (due, next) = {
@@ -82,9 +93,12 @@ impl GatewayProcess {
                 (gateway.take_due(now), gateway.next_due_ms())
             };
             for delivery in due {
-                self.host.spawn(self.clone().deliver(delivery, service.clone()));
+                self.host
+                    .spawn(self.clone().deliver(delivery, service.clone()));
             }
-            let wait = next.map_or(Duration::from_secs(3_600), |at| Duration::from_millis(at.saturating_sub(now).max(1)));
+            let wait = next.map_or(Duration::from_secs(3_600), |at| {
+                Duration::from_millis(at.saturating_sub(now).max(1))
+            });
             select_biased! {
                 _ = self.called.1.recv().fuse() => {}
                 () = sleep(wait).fuse() => {}
@@ -92,10 +106,18 @@ impl GatewayProcess {
         }
     }
 
-    async fn deliver(self, delivery: WebhookDelivery, service: Arc<dyn Fn() -> Option<Service> + Send + Sync>) {
+    async fn deliver(
+        self,
+        delivery: WebhookDelivery,
+        service: Arc<dyn Fn() -> Option<Service> + Send + Sync>,
+    ) {
         let status = self.post(&delivery, service).await;
         record_webhook(&self.trace, &delivery, status);
-        self.gateway.lock().webhook_answered(&delivery.id, status, super::virtual_unix_time().as_millis() as u64);
+        self.gateway.lock().webhook_answered(
+            &delivery.id,
+            status,
+            super::virtual_unix_time().as_millis() as u64,
+        );
         // A full channel holds the message already.
         let _ = self.called.0.try_send(());
     }
@@ -112,7 +134,12 @@ impl GatewayProcess {
             let _ = webhook_server::serve_connection(LinkStream::new(theirs), handle).await;
         });
         let request = webhook_request(delivery);
-        let answer = http_client::exchange_over(LinkStream::new(mine), request, sleep(http_client::EXCHANGE_LIMIT)).await;
+        let answer = http_client::exchange_over(
+            LinkStream::new(mine),
+            request,
+            sleep(http_client::EXCHANGE_LIMIT),
+        )
+        .await;
         answer.ok().map(|response| response.status)
     }
 }
@@ -125,7 +152,10 @@ pub(crate) fn webhook_request(delivery: &WebhookDelivery) -> OutgoingRequest {
         headers: vec![
             ("host", super::ENGINE.to_owned()),
             ("content-type", "application/json".to_owned()),
-            (webhook_server::SIGNATURE_HEADER, delivery.signature_header.clone()),
+            (
+                webhook_server::SIGNATURE_HEADER,
+                delivery.signature_header.clone(),
+            ),
         ],
         body: delivery.body.clone(),
     }
@@ -133,13 +163,30 @@ pub(crate) fn webhook_request(delivery: &WebhookDelivery) -> OutgoingRequest {
 
 async fn read_request(request: hyper::Request<Incoming>) -> io::Result<Request> {
     let method = request.method().to_string();
-    let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or_else(String::new, ToString::to_string);
     let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
-        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        (
+            name.to_string(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
     };
     let headers = request.headers().iter().map(header).collect();
-    let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
-    Ok(Request { method, path, headers, body })
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .map_err(io::Error::other)?
+        .to_bytes()
+        .to_vec();
+    Ok(Request {
+        method,
+        path,
+        headers,
+        body,
+    })
 }
 
 fn into_hyper(response: Response) -> hyper::Response<Full<Bytes>> {
@@ -147,5 +194,7 @@ fn into_hyper(response: Response) -> hyper::Response<Full<Bytes>> {
     for (name, value) in &response.headers {
         answer = answer.header(name, value);
     }
-    answer.body(Full::new(Bytes::from(response.body))).expect("the model gives legal status codes and headers")
+    answer
+        .body(Full::new(Bytes::from(response.body)))
+        .expect("the model gives legal status codes and headers")
 }

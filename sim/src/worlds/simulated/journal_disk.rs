@@ -19,7 +19,10 @@ pub struct JournalDisk(Arc<Mutex<Contents>>);
 impl JournalDisk {
     /// A disk that refuses to grow beyond `bytes`.
     pub fn with_capacity(bytes: usize) -> JournalDisk {
-        let contents = Contents { capacity: Some(bytes), ..Contents::default() };
+        let contents = Contents {
+            capacity: Some(bytes),
+            ..Contents::default()
+        };
         JournalDisk(Arc::new(Mutex::new(contents)))
     }
 
@@ -32,7 +35,11 @@ impl JournalDisk {
     /// A disk of its own with what was synced here, for looking at it while the journal is in use.
     pub fn copy(&self) -> JournalDisk {
         let synced = self.contents().synced.clone();
-        JournalDisk(Arc::new(Mutex::new(Contents { written: synced.clone(), synced, capacity: None })))
+        JournalDisk(Arc::new(Mutex::new(Contents {
+            written: synced.clone(),
+            synced,
+            capacity: None,
+        })))
     }
 
     fn contents(&self) -> std::sync::MutexGuard<'_, Contents> {
@@ -48,14 +55,20 @@ impl redb::StorageBackend for JournalDisk {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let contents = self.contents();
         let start = offset as usize;
-        let bytes = contents.written.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = contents
+            .written
+            .get(start..start + out.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(bytes);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut contents = self.contents();
-        if contents.capacity.is_some_and(|capacity| len as usize > capacity) {
+        if contents
+            .capacity
+            .is_some_and(|capacity| len as usize > capacity)
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         contents.written.resize(len as usize, 0);
@@ -71,7 +84,10 @@ impl redb::StorageBackend for JournalDisk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut contents = self.contents();
         let start = offset as usize;
-        let target = contents.written.get_mut(start..start + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let target = contents
+            .written
+            .get_mut(start..start + data.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         target.copy_from_slice(data);
         Ok(())
     }

@@ -15,7 +15,8 @@ mod truth;
 use super::gateway::{Gateway, GatewayConfig};
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
-    ChannelPlan, ChannelState, HtlcState, LinkTrouble, OfferedHtlc, Reorg, Route, SharedGateway, TruthSource, World, WorldError, WorldKind,
+    ChannelPlan, ChannelState, HtlcState, LinkTrouble, OfferedHtlc, Reorg, Route, SharedGateway,
+    TruthSource, World, WorldError, WorldKind,
 };
 use crate::faults::Faults;
 use crate::links::{LinkPolicy, Network};
@@ -36,16 +37,19 @@ use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_host::ports::{LightningNode, Observer, Ports, Store};
 use lockstep_host::store::JournalStore;
-use lockstep_lightning::{ForwardingPolicy, HtlcDirection, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId};
+use lockstep_lightning::{
+    ForwardingPolicy, HtlcDirection, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice,
+    PaymentId,
+};
 use madsim::runtime::NodeHandle;
 use madsim::time::sleep;
 use node_process::{Directory, NodeProcess, Surroundings};
 use ports::{LinkHttp, OperatorNode, SeededEntropy, VirtualClock};
 use rest::SETTLE_LIMIT;
-use truth::SimulatedTruth;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use truth::SimulatedTruth;
 
 /// The name of the engine's endpoint.
 pub const ENGINE: &str = "engine";
@@ -62,7 +66,8 @@ const PAYMENT_RETRY_SECS: u64 = 10;
 /// Virtual time since the Unix epoch. madsim begins somewhere in 2022, depending on the seed.
 pub fn virtual_unix_time() -> Duration {
     let now = madsim::time::TimeHandle::current().now_time();
-    now.duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+    now.duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
 }
 
 /// The same in the engine's words.
@@ -124,14 +129,22 @@ impl Spawn for MadsimSpawn {
 }
 
 fn host(name: &str) -> NodeHandle {
-    madsim::runtime::Handle::current().create_node().name(name).build()
+    madsim::runtime::Handle::current()
+        .create_node()
+        .name(name)
+        .build()
 }
 
 impl SimulatedWorld {
     /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet.
     pub fn build(blueprint: Blueprint) -> Result<SimulatedWorld, WorldError> {
         let trace = blueprint.trace.clone();
-        let network = Network::new(blueprint.seed, host("network"), trace.clone(), blueprint.faults.clone());
+        let network = Network::new(
+            blueprint.seed,
+            host("network"),
+            trace.clone(),
+            blueprint.faults.clone(),
+        );
         let backend = Backend::new(Chain::new(chain::Policy::default()), trace.clone());
         let gateway = GatewayProcess {
             gateway: SharedGateway::new(Gateway::new(blueprint.gateway.clone())),
@@ -187,11 +200,17 @@ impl SimulatedWorld {
         self.nodes
             .iter()
             .find(|process| process.name == name)
-            .ok_or_else(|| WorldError::harness("find a node", format!("there is none called {name}")))
+            .ok_or_else(|| {
+                WorldError::harness("find a node", format!("there is none called {name}"))
+            })
     }
 
     fn ports(&self) -> Ports {
-        let operator = self.blueprint.operator.as_ref().and_then(|name| self.process(name).ok());
+        let operator = self
+            .blueprint
+            .operator
+            .as_ref()
+            .and_then(|name| self.process(name).ok());
         let lightning: Arc<dyn LightningNode> = match operator {
             Some(process) => Arc::new(OperatorNode(process.clone())),
             None => Arc::new(NoNode),
@@ -206,31 +225,65 @@ impl SimulatedWorld {
                 token: self.blueprint.gateway_token.clone(),
             }),
             signer: Arc::new(self.blueprint.signer.clone()),
-            entropy: Arc::new(SeededEntropy(Mutex::new(self.blueprint.seed.stream("engine entropy")))),
+            entropy: Arc::new(SeededEntropy(Mutex::new(
+                self.blueprint.seed.stream("engine entropy"),
+            ))),
             observer: self.blueprint.observer.clone(),
             interruption: self.switch.clone(),
         }
     }
 
-    fn channel_state(&self, plan: &ChannelPlan, funding: OutPoint) -> Result<ChannelState, WorldError> {
+    fn channel_state(
+        &self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+    ) -> Result<ChannelState, WorldError> {
         for (end, name) in [&plan.from, &plan.to].into_iter().enumerate() {
-            let Some(node) = self.process(name)?.running() else { continue };
-            let Some(view) = node.channels().into_iter().find(|view| view.funding == Some(funding)) else { continue };
+            let Some(node) = self.process(name)?.running() else {
+                continue;
+            };
+            let Some(view) = node
+                .channels()
+                .into_iter()
+                .find(|view| view.funding == Some(funding))
+            else {
+                continue;
+            };
             let other = 1 - end;
             let (mut balance_msat, mut in_flight_msat) = ([0; 2], [0; 2]);
-            (balance_msat[end], balance_msat[other]) = (view.local_balance_msat, view.remote_balance_msat);
+            (balance_msat[end], balance_msat[other]) =
+                (view.local_balance_msat, view.remote_balance_msat);
             let ends = [plan.from.clone(), plan.to.clone()];
             let mut htlcs = Vec::new();
             for htlc in &view.htlcs {
-                let offerer = if htlc.direction == HtlcDirection::Outgoing { end } else { other };
+                let offerer = if htlc.direction == HtlcDirection::Outgoing {
+                    end
+                } else {
+                    other
+                };
                 in_flight_msat[offerer] += htlc.amount_msat;
                 let (amount_msat, cltv_expiry) = (htlc.amount_msat, htlc.cltv_expiry);
-                htlcs.push(HtlcState { offered_by: ends[offerer].clone(), amount_msat, cltv_expiry });
+                htlcs.push(HtlcState {
+                    offered_by: ends[offerer].clone(),
+                    amount_msat,
+                    cltv_expiry,
+                });
             }
             let (name, capacity_sat) = (plan.name.clone(), plan.capacity_sat);
-            return Ok(ChannelState { name, ends, capacity_sat, balance_msat, in_flight_msat, funding, htlcs: Some(htlcs) });
+            return Ok(ChannelState {
+                name,
+                ends,
+                capacity_sat,
+                balance_msat,
+                in_flight_msat,
+                funding,
+                htlcs: Some(htlcs),
+            });
         }
-        Err(WorldError::harness(format!("read channel {}", plan.name), "both ends are down or have closed it"))
+        Err(WorldError::harness(
+            format!("read channel {}", plan.name),
+            "both ends are down or have closed it",
+        ))
     }
 }
 
@@ -254,7 +307,10 @@ impl World for SimulatedWorld {
     fn begin(&mut self) {
         let epoch = Epoch(virtual_now());
         self.epoch = epoch;
-        self.blueprint.trace.lock().use_clock(Box::new(move || epoch.offset(virtual_now())));
+        self.blueprint
+            .trace
+            .lock()
+            .use_clock(Box::new(move || epoch.offset(virtual_now())));
     }
 
     fn now(&self) -> Timestamp {
@@ -262,7 +318,9 @@ impl World for SimulatedWorld {
     }
 
     fn service(&self) -> &Service {
-        self.running.as_ref().expect("the runner starts the engine during warm-up")
+        self.running
+            .as_ref()
+            .expect("the runner starts the engine during warm-up")
     }
 
     async fn start_engine(&mut self) -> Result<(), WorldError> {
@@ -277,7 +335,9 @@ impl World for SimulatedWorld {
         self.running = Some(service);
         let shared = self.service.clone();
         let current = Arc::new(move || shared.lock().expect("no holder panics").clone());
-        self.gateway.host.spawn(self.gateway.clone().deliver_webhooks(current));
+        self.gateway
+            .host
+            .spawn(self.gateway.clone().deliver_webhooks(current));
         Ok(())
     }
 
@@ -290,10 +350,20 @@ impl World for SimulatedWorld {
     }
 
     fn truth_source(&self) -> Option<Arc<dyn TruthSource>> {
-        let operator = self.blueprint.operator.as_ref().and_then(|name| self.process(name).ok()).cloned();
+        let operator = self
+            .blueprint
+            .operator
+            .as_ref()
+            .and_then(|name| self.process(name).ok())
+            .cloned();
         let scripts = super::keys::wallet_scripts(&self.blueprint.engine.descriptors);
         let gateway = self.gateway.gateway.clone();
-        Some(Arc::new(SimulatedTruth::new(self.backend.clone(), operator, gateway, scripts)))
+        Some(Arc::new(SimulatedTruth::new(
+            self.backend.clone(),
+            operator,
+            gateway,
+            scripts,
+        )))
     }
 
     async fn pass_until(&mut self, at: Timestamp) -> Result<(), WorldError> {
@@ -317,7 +387,9 @@ impl World for SimulatedWorld {
 
     async fn block(&mut self, height: u32) -> Result<Block, WorldError> {
         let block = self.backend.read(|chain| chain.block_at(height));
-        block.map(|block| (*block).clone()).ok_or_else(|| WorldError::harness("read a block", format!("none at height {height}")))
+        block
+            .map(|block| (*block).clone())
+            .ok_or_else(|| WorldError::harness("read a block", format!("none at height {height}")))
     }
 
     async fn mempool(&mut self) -> Result<Vec<Transaction>, WorldError> {
@@ -326,7 +398,9 @@ impl World for SimulatedWorld {
 
     async fn mine(&mut self, blocks: u32, payout: ScriptBuf) -> Result<(), WorldError> {
         for _ in 0..blocks {
-            self.backend.mine(payout.clone()).map_err(|reason| WorldError::refused("the chain", "mine", reason))?;
+            self.backend
+                .mine(payout.clone())
+                .map_err(|reason| WorldError::refused("the chain", "mine", reason))?;
         }
         Ok(())
     }
@@ -340,17 +414,27 @@ impl World for SimulatedWorld {
         let faults = self.blueprint.faults.clone();
         let effect = |fault| faults.lock().expect("no holder panics").had_effect(fault);
         match trouble {
-            LinkTrouble::Partition { between: [a, b], fault } => self.network.partition(&a, &b, fault),
+            LinkTrouble::Partition {
+                between: [a, b],
+                fault,
+            } => self.network.partition(&a, &b, fault),
             LinkTrouble::Heal { between: [a, b] } => {
                 self.network.heal(&a, &b);
                 self.network.set_policy(&a, &b, LinkPolicy::default());
             }
-            LinkTrouble::Disconnect { between: [a, b], fault } => {
+            LinkTrouble::Disconnect {
+                between: [a, b],
+                fault,
+            } => {
                 if self.network.reset(&a, &b) > 0 {
                     effect(fault);
                 }
             }
-            LinkTrouble::Delay { between: [a, b], by_ms, fault } => {
+            LinkTrouble::Delay {
+                between: [a, b],
+                by_ms,
+                fault,
+            } => {
                 let usual = LinkPolicy::default();
                 let policy = LinkPolicy {
                     latency_us_min: usual.latency_us_min + by_ms * 1_000,
@@ -365,16 +449,23 @@ impl World for SimulatedWorld {
     }
 
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {
-        self.backend.reorg(&reorg, &payout).map_err(|reason| WorldError::refused("the chain", "reorganise", reason))
+        self.backend
+            .reorg(&reorg, &payout)
+            .map_err(|reason| WorldError::refused("the chain", "reorganise", reason))
     }
 
     async fn broadcast(&mut self, transaction: &Transaction) -> Result<Txid, WorldError> {
-        self.backend.submit(transaction).map_err(|word| WorldError::refused("the chain", "take a transaction", word))
+        self.backend
+            .submit(transaction)
+            .map_err(|word| WorldError::refused("the chain", "take a transaction", word))
     }
 
     async fn node_address(&mut self, node: &str) -> Result<Address, WorldError> {
         let process = self.process(node)?;
-        let address = process.node()?.new_address().map_err(|error| WorldError::refused(node, "give an address", error))?;
+        let address = process
+            .node()?
+            .new_address()
+            .map_err(|error| WorldError::refused(node, "give an address", error))?;
         process.poke();
         Ok(address)
     }
@@ -384,13 +475,20 @@ impl World for SimulatedWorld {
     }
 
     async fn open_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError> {
-        let (opener, acceptor) = (self.process(&plan.from)?.clone(), self.process(&plan.to)?.clone());
+        let (opener, acceptor) = (
+            self.process(&plan.from)?.clone(),
+            self.process(&plan.to)?.clone(),
+        );
         let peer = acceptor.node()?.node_id();
         opener.keep_connected_to(peer, &plan.to);
         let node = opener.node()?;
         let connected = |_: &Self| {
             let missing = format!("{} to connect to {}", plan.from, plan.to);
-            Ok(if node.connected_peers().contains(&peer) { Vec::new() } else { vec![missing] })
+            Ok(if node.connected_peers().contains(&peer) {
+                Vec::new()
+            } else {
+                vec![missing]
+            })
         };
         self.wait_for(SETTLE_LIMIT, connected).await?;
         let user_channel_id = self.channels.len() as u128 + 1;
@@ -402,21 +500,51 @@ impl World for SimulatedWorld {
             forwarding: policy(plan.fees_from),
             user_channel_id,
         };
-        let refused = |reason: String| WorldError::refused(plan.from.clone(), format!("open channel {}", plan.name), reason);
-        node.open_channel(open).map_err(|error| refused(error.to_string()))?;
+        let refused = |reason: String| {
+            WorldError::refused(
+                plan.from.clone(),
+                format!("open channel {}", plan.name),
+                reason,
+            )
+        };
+        node.open_channel(open)
+            .map_err(|error| refused(error.to_string()))?;
         opener.poke();
-        let outcome = |_: &Self| opener.unacknowledged().into_iter().find_map(|notice| channel_outcome(&notice.event, user_channel_id));
+        let outcome = |_: &Self| {
+            opener
+                .unacknowledged()
+                .into_iter()
+                .find_map(|notice| channel_outcome(&notice.event, user_channel_id))
+        };
         let missing = format!("channel {} to be funded", plan.name);
-        self.wait_for(SETTLE_LIMIT, |world| Ok(if outcome(world).is_some() { Vec::new() } else { vec![missing.clone()] })).await?;
+        self.wait_for(SETTLE_LIMIT, |world| {
+            Ok(if outcome(world).is_some() {
+                Vec::new()
+            } else {
+                vec![missing.clone()]
+            })
+        })
+        .await?;
         let funding = outcome(self).expect("just waited for").map_err(refused)?;
         let in_mempool = |world: &Self| {
-            let seen = world.backend.read(|chain| chain.transaction(&funding.txid).is_some());
-            Ok(if seen { Vec::new() } else { vec![format!("the funding transaction of {}", plan.name)] })
+            let seen = world
+                .backend
+                .read(|chain| chain.transaction(&funding.txid).is_some());
+            Ok(if seen {
+                Vec::new()
+            } else {
+                vec![format!("the funding transaction of {}", plan.name)]
+            })
         };
         self.wait_for(SETTLE_LIMIT, in_mempool).await?;
         let far = acceptor.node()?;
-        if let Some(view) = far.channels().into_iter().find(|view| view.funding == Some(funding)) {
-            far.set_forwarding(view.user_channel_id, policy(plan.fees_to)).map_err(|error| refused(error.to_string()))?;
+        if let Some(view) = far
+            .channels()
+            .into_iter()
+            .find(|view| view.funding == Some(funding))
+        {
+            far.set_forwarding(view.user_channel_id, policy(plan.fees_to))
+                .map_err(|error| refused(error.to_string()))?;
             acceptor.poke();
         }
         self.channels.push((plan.clone(), funding));
@@ -427,13 +555,21 @@ impl World for SimulatedWorld {
         let missing = |world: &Self| {
             let mut missing = Vec::new();
             for process in &world.nodes {
-                let Some(node) = process.running() else { continue };
+                let Some(node) = process.running() else {
+                    continue;
+                };
                 let known = node.graph().channels_both_directions;
                 if known < channels {
-                    missing.push(format!("node {} to know {channels} channels (it knows {known})", process.name));
+                    missing.push(format!(
+                        "node {} to know {channels} channels (it knows {known})",
+                        process.name
+                    ));
                 }
                 if node.channels().iter().any(|channel| !channel.usable) {
-                    missing.push(format!("the channels of node {} to be usable", process.name));
+                    missing.push(format!(
+                        "the channels of node {} to be usable",
+                        process.name
+                    ));
                 }
             }
             Ok(missing)
@@ -456,8 +592,9 @@ impl World for SimulatedWorld {
 
     async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError> {
         let process = self.process(node)?;
-        let parsed: lightning_invoice::Bolt11Invoice =
-            invoice.parse().map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
+        let parsed: lightning_invoice::Bolt11Invoice = invoice
+            .parse()
+            .map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
         let pay = PayInvoice {
             invoice,
             payment_id: PaymentId(*parsed.payment_hash().as_ref()),
@@ -466,18 +603,32 @@ impl World for SimulatedWorld {
         };
         let taken = process.node()?.pay_invoice(pay);
         process.poke();
-        taken.map(|_| ()).map_err(|error| WorldError::refused(node, "pay", error))
+        taken
+            .map(|_| ())
+            .map_err(|error| WorldError::refused(node, "pay", error))
     }
 
-    async fn node_pays_along(&mut self, node: &str, invoice: &str, route: &Route) -> Result<(), WorldError> {
+    async fn node_pays_along(
+        &mut self,
+        node: &str,
+        invoice: &str,
+        route: &Route,
+    ) -> Result<(), WorldError> {
         let hops = self.hops(node, route, invoice)?;
-        let parsed: lightning_invoice::Bolt11Invoice =
-            invoice.parse().map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
+        let parsed: lightning_invoice::Bolt11Invoice = invoice
+            .parse()
+            .map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
         let payment_id = PaymentId(*parsed.payment_hash().as_ref());
         let process = self.process(node)?;
-        let taken = process.node()?.pay_along(PayAlong { invoice, payment_id, hops: &hops });
+        let taken = process.node()?.pay_along(PayAlong {
+            invoice,
+            payment_id,
+            hops: &hops,
+        });
         process.poke();
-        taken.map(|_| ()).map_err(|error| WorldError::refused(node, "pay", error))
+        taken
+            .map(|_| ())
+            .map_err(|error| WorldError::refused(node, "pay", error))
     }
 
     async fn crash(&mut self, node: &str) -> Result<(), WorldError> {
@@ -496,13 +647,23 @@ impl World for SimulatedWorld {
             }
         }
         let usable = |world: &Self| {
-            let up = |name: &str| world.process(name).is_ok_and(|process| process.running().is_some());
+            let up = |name: &str| {
+                world
+                    .process(name)
+                    .is_ok_and(|process| process.running().is_some())
+            };
             let expected = world.channels.iter().filter(|(plan, _)| {
                 (plan.from == node && up(&plan.to)) || (plan.to == node && up(&plan.from))
             });
-            let usable = process.running().map_or(0, |running| running.channels().iter().filter(|c| c.usable).count());
+            let usable = process.running().map_or(0, |running| {
+                running.channels().iter().filter(|c| c.usable).count()
+            });
             let missing = usable < expected.count();
-            Ok(if missing { vec![format!("node {node} to re-establish its channels")] } else { Vec::new() })
+            Ok(if missing {
+                vec![format!("node {node} to re-establish its channels")]
+            } else {
+                Vec::new()
+            })
         };
         self.wait_for(SETTLE_LIMIT, usable).await
     }
@@ -513,19 +674,34 @@ impl World for SimulatedWorld {
 
     async fn offered_htlcs(&mut self, channel: &str) -> Result<Vec<OfferedHtlc>, WorldError> {
         let mut offered = Vec::new();
-        for (plan, funding) in self.channels.iter().filter(|(plan, _)| plan.name == channel) {
+        for (plan, funding) in self
+            .channels
+            .iter()
+            .filter(|(plan, _)| plan.name == channel)
+        {
             for name in [&plan.from, &plan.to] {
                 let process = self.process(name)?;
-                let Some(node) = process.running() else { continue };
-                let view = node.channels().into_iter().find(|view| view.funding == Some(*funding));
-                offered.extend(view.map(|view| process.offered_over(view.user_channel_id)).unwrap_or_default());
+                let Some(node) = process.running() else {
+                    continue;
+                };
+                let view = node
+                    .channels()
+                    .into_iter()
+                    .find(|view| view.funding == Some(*funding));
+                offered.extend(
+                    view.map(|view| process.offered_over(view.user_channel_id))
+                        .unwrap_or_default(),
+                );
             }
         }
         Ok(offered)
     }
 
     async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
-        self.channels.iter().map(|(plan, funding)| self.channel_state(plan, *funding)).collect()
+        self.channels
+            .iter()
+            .map(|(plan, funding)| self.channel_state(plan, *funding))
+            .collect()
     }
 
     async fn shut_down(self) -> Result<(), WorldError> {
@@ -541,8 +717,16 @@ impl World for SimulatedWorld {
 /// Whether this event ends the opening of a channel, and how.
 fn channel_outcome(event: &NodeEvent, id: u128) -> Option<Result<OutPoint, String>> {
     match event {
-        NodeEvent::ChannelPending { user_channel_id, funding, .. } if *user_channel_id == id => Some(Ok(*funding)),
-        NodeEvent::ChannelClosed { user_channel_id, reason, .. } if *user_channel_id == id => Some(Err(reason.clone())),
+        NodeEvent::ChannelPending {
+            user_channel_id,
+            funding,
+            ..
+        } if *user_channel_id == id => Some(Ok(*funding)),
+        NodeEvent::ChannelClosed {
+            user_channel_id,
+            reason,
+            ..
+        } if *user_channel_id == id => Some(Err(reason.clone())),
         _ => None,
     }
 }

@@ -8,15 +8,16 @@ use super::backend::{self, Backend};
 use crate::links::{End, Network, Outgoing};
 use crate::prng::RootSeed;
 use crate::trace::{SharedTrace, Subsystem};
-use crate::worlds::{OfferedHtlc, WorldError};
+use crate::vtime::simulated_instant;
 use crate::worlds::keys::NETWORK;
+use crate::worlds::{OfferedHtlc, WorldError};
 use async_channel::{Receiver, Sender};
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{BlockHash, Transaction, Txid};
 use futures_util::{FutureExt, select_biased};
 use lockstep_lightning::{Effect, LinkId, MemoryDisk, Node, NodeConfig, NodeEvent, Notice};
 use madsim::runtime::NodeHandle;
-use madsim::time::{Instant, sleep_until};
+use madsim::time::sleep_until;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +97,10 @@ pub struct Directory(Arc<Mutex<BTreeMap<String, NodeProcess>>>);
 impl Directory {
     /// Adds a node.
     pub fn add(&self, process: NodeProcess) {
-        self.0.lock().expect("no holder panics").insert(process.name.clone(), process);
+        self.0
+            .lock()
+            .expect("no holder panics")
+            .insert(process.name.clone(), process);
     }
 
     /// The node of that name.
@@ -119,7 +123,9 @@ impl NodeProcess {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of a node's state panics")
+        self.state
+            .lock()
+            .expect("no holder of a node's state panics")
     }
 
     /// Starts the process, from the disk if it ran before.
@@ -137,7 +143,10 @@ impl NodeProcess {
         let node = Node::start(config, self.disk.clone())
             .map_err(|cause| WorldError::harness(format!("start node {}", self.name), cause))?;
         let (inbox, incoming) = async_channel::bounded(MAX_INCOMING);
-        let host = madsim::runtime::Handle::current().create_node().name(self.name.as_str()).build();
+        let host = madsim::runtime::Handle::current()
+            .create_node()
+            .name(self.name.as_str())
+            .build();
         self.world.network.bring_up(&self.name);
         {
             let mut state = self.state();
@@ -176,7 +185,10 @@ impl NodeProcess {
 
     /// The running node.
     pub fn node(&self) -> Result<Node, WorldError> {
-        self.state().node.clone().ok_or_else(|| WorldError::refused(self.name.clone(), "answer", "it is down"))
+        self.state()
+            .node
+            .clone()
+            .ok_or_else(|| WorldError::refused(self.name.clone(), "answer", "it is down"))
     }
 
     /// The running node, if it runs.
@@ -238,7 +250,12 @@ impl NodeProcess {
 
     /// Every HTLC that this node offered over a channel of its own numbering, if they are watched.
     pub fn offered_over(&self, user_channel_id: u128) -> Vec<OfferedHtlc> {
-        self.state().offered.iter().filter(|((id, ..), _)| *id == user_channel_id).map(|(_, htlc)| *htlc).collect()
+        self.state()
+            .offered
+            .iter()
+            .filter(|((id, ..), _)| *id == user_channel_id)
+            .map(|(_, htlc)| *htlc)
+            .collect()
     }
 
     /// Why the process ended by itself, if it did.
@@ -248,7 +265,10 @@ impl NodeProcess {
 
     fn tell(&self, notice: Notice) {
         let event = json!({ "event": format!("{:?}", notice.event), "seq": notice.seq });
-        self.world.trace.lock().record(Subsystem::Lightning, &self.name, event);
+        self.world
+            .trace
+            .lock()
+            .record(Subsystem::Lightning, &self.name, event);
         let mut state = self.state();
         if state.events.iter().any(|known| known.seq == notice.seq) {
             return;
@@ -258,7 +278,9 @@ impl NodeProcess {
         }
         let of_payment = !matches!(
             notice.event,
-            NodeEvent::ChannelPending { .. } | NodeEvent::ChannelReady { .. } | NodeEvent::ChannelClosed { .. }
+            NodeEvent::ChannelPending { .. }
+                | NodeEvent::ChannelReady { .. }
+                | NodeEvent::ChannelClosed { .. }
         );
         let seq = notice.seq;
         if self.operated || !of_payment {
@@ -280,9 +302,20 @@ impl NodeProcess {
         let tip = self.world.backend.tip().height;
         let mut state = self.state();
         for channel in node.channels() {
-            for htlc in channel.htlcs.iter().filter(|h| h.direction == lockstep_lightning::HtlcDirection::Outgoing) {
-                let offered = OfferedHtlc { amount_msat: htlc.amount_msat, cltv_delta: htlc.cltv_expiry.saturating_sub(tip) };
-                let key = (channel.user_channel_id, htlc.payment_hash.0, htlc.amount_msat);
+            for htlc in channel
+                .htlcs
+                .iter()
+                .filter(|h| h.direction == lockstep_lightning::HtlcDirection::Outgoing)
+            {
+                let offered = OfferedHtlc {
+                    amount_msat: htlc.amount_msat,
+                    cltv_delta: htlc.cltv_expiry.saturating_sub(tip),
+                };
+                let key = (
+                    channel.user_channel_id,
+                    htlc.payment_hash.0,
+                    htlc.amount_msat,
+                );
                 state.offered.entry(key).or_insert(offered);
             }
         }
@@ -324,7 +357,7 @@ struct Life {
 
 impl Life {
     async fn run(mut self, incoming: Receiver<Incoming>) {
-        let mut next_tick = Instant::now();
+        let mut next_tick = simulated_instant();
         loop {
             if let Err(error) = self.work() {
                 self.process.state().failure = Some(error);
@@ -348,7 +381,10 @@ impl Life {
 
     /// Does all that the node has to do now, and carries it out.
     fn work(&mut self) -> Result<(), String> {
-        let effects = self.node.process(super::virtual_unix_time()).map_err(|error| error.to_string())?;
+        let effects = self
+            .node
+            .process(super::virtual_unix_time())
+            .map_err(|error| error.to_string())?;
         for effect in effects {
             match effect {
                 Effect::Send { link, bytes } => {
@@ -415,8 +451,13 @@ impl Life {
 
     /// Connects to every wanted peer without a link.
     fn reconnect(&mut self) {
-        let wanted: Vec<(PublicKey, String)> =
-            self.process.state().peers.iter().map(|(peer, name)| (*peer, name.clone())).collect();
+        let wanted: Vec<(PublicKey, String)> = self
+            .process
+            .state()
+            .peers
+            .iter()
+            .map(|(peer, name)| (*peer, name.clone()))
+            .collect();
         for (peer, name) in wanted {
             if !self.peer_links.contains_key(&peer) {
                 self.connect(peer, &name);
@@ -425,8 +466,13 @@ impl Life {
     }
 
     fn connect(&mut self, peer: PublicKey, name: &str) {
-        let Some(other) = self.process.world.directory.get(name) else { return };
-        let Ok((mine, theirs)) = self.process.world.network.connect(&self.process.name, name) else { return };
+        let Some(other) = self.process.world.directory.get(name) else {
+            return;
+        };
+        let Ok((mine, theirs)) = self.process.world.network.connect(&self.process.name, name)
+        else {
+            return;
+        };
         let link = self.adopt(mine);
         match self.node.connect_outbound(link, peer) {
             Ok(first) => {
@@ -444,13 +490,24 @@ impl Life {
     fn follow(&mut self) {
         let best: Vec<(BlockHash, u32)> = self.node.best_blocks();
         let (fork, blocks) = self.process.world.backend.read(|chain| {
-            let on_chain = |(hash, height): &(BlockHash, u32)| chain.hash_at(*height) == Some(*hash);
-            let stale: Vec<&(BlockHash, u32)> = best.iter().filter(|block| !on_chain(block)).collect();
-            let fork = stale.iter().filter_map(|(hash, _)| fork_of(chain, *hash)).min_by_key(|(_, height)| *height);
+            let on_chain =
+                |(hash, height): &(BlockHash, u32)| chain.hash_at(*height) == Some(*hash);
+            let stale: Vec<&(BlockHash, u32)> =
+                best.iter().filter(|block| !on_chain(block)).collect();
+            let fork = stale
+                .iter()
+                .filter_map(|(hash, _)| fork_of(chain, *hash))
+                .min_by_key(|(_, height)| *height);
             let from = fork.map_or(u32::MAX, |(_, height)| height);
-            let from = best.iter().map(|(_, height)| *height).min().unwrap_or(0).min(from);
-            let blocks: Vec<_> =
-                (from + 1..=chain.height()).filter_map(|height| Some((chain.block_at(height)?, height))).collect();
+            let from = best
+                .iter()
+                .map(|(_, height)| *height)
+                .min()
+                .unwrap_or(0)
+                .min(from);
+            let blocks: Vec<_> = (from + 1..=chain.height())
+                .filter_map(|height| Some((chain.block_at(height)?, height)))
+                .collect();
             (fork, blocks)
         });
         if let Some(fork) = fork {
@@ -469,9 +526,17 @@ impl Life {
             .told_mempool
             .difference(&now)
             .copied()
-            .filter(|txid| self.process.world.backend.read(|chain| chain.transaction(txid).is_none()))
+            .filter(|txid| {
+                self.process
+                    .world
+                    .backend
+                    .read(|chain| chain.transaction(txid).is_none())
+            })
             .collect();
-        let shown = self.node.mempool(&transactions).and_then(|()| self.node.evicted(&left));
+        let shown = self
+            .node
+            .mempool(&transactions)
+            .and_then(|()| self.node.evicted(&left));
         if let Err(error) = shown {
             self.process.state().failure = Some(error.to_string());
         }

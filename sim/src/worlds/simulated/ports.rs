@@ -16,12 +16,13 @@ use lockstep_engine::rail::{Entropy, HttpFailure, LightningFailure};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::http_client::{self, OutgoingRequest};
 use lockstep_host::ports::{
-    ClaimOrder, ClaimTaken, Clock, EntropySource, FailOrder, GatewayCall, HttpResponse, HttpTransport, InvoiceOrder,
-    LightningBalance, LightningError, LightningEvent, LightningNode, LightningUnavailable, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, Clock, EntropySource, FailOrder, GatewayCall, HttpResponse,
+    HttpTransport, InvoiceOrder, LightningBalance, LightningError, LightningEvent, LightningNode,
+    LightningUnavailable, PayError, PayOrder, PayTaken,
 };
 use lockstep_lightning::{
-    FailureReason, HtlcDirection, IncomingStatus, InvoiceRequest, Node, NodeEvent, OutgoingStatus, PayInvoice, PayOutcome,
-    PaymentHash, PaymentId, PaymentPreimage,
+    FailureReason, HtlcDirection, IncomingStatus, InvoiceRequest, Node, NodeEvent, OutgoingStatus,
+    PayInvoice, PayOutcome, PaymentHash, PaymentId, PaymentPreimage,
 };
 use madsim::time::sleep;
 use std::str::FromStr;
@@ -66,13 +67,20 @@ pub(crate) struct LinkHttp {
 
 impl HttpTransport for LinkHttp {
     fn exchange(&self, call: GatewayCall) -> BoxFuture<'static, Result<HttpResponse, HttpFailure>> {
-        let connected = self.network.connect(super::ENGINE, gateway_process::ENDPOINT);
+        let connected = self
+            .network
+            .connect(super::ENGINE, gateway_process::ENDPOINT);
         let request = OutgoingRequest::gateway(call, gateway_process::ENDPOINT, &self.token);
         let gateway = self.gateway.clone();
         Box::pin(async move {
             let (mine, theirs) = connected.map_err(|_| HttpFailure::NotConnected)?;
             gateway.accept(theirs);
-            http_client::exchange_over(LinkStream::new(mine), request, sleep(http_client::EXCHANGE_LIMIT)).await
+            http_client::exchange_over(
+                LinkStream::new(mine),
+                request,
+                sleep(http_client::EXCHANGE_LIMIT),
+            )
+            .await
         })
     }
 }
@@ -82,11 +90,17 @@ pub(crate) struct OperatorNode(pub NodeProcess);
 
 impl OperatorNode {
     fn node(&self) -> Result<Node, LightningUnavailable> {
-        self.0.node().map_err(|error: WorldError| LightningUnavailable { reason: error.to_string() })
+        self.0
+            .node()
+            .map_err(|error: WorldError| LightningUnavailable {
+                reason: error.to_string(),
+            })
     }
 
     fn invoice(&self, order: InvoiceOrder) -> Result<String, LightningError> {
-        let node = self.node().map_err(|error| LightningError::Unavailable { reason: error.reason })?;
+        let node = self.node().map_err(|error| LightningError::Unavailable {
+            reason: error.reason,
+        })?;
         let request = InvoiceRequest {
             amount_msat: Some(order.amount_msat.0),
             description: order.description,
@@ -98,14 +112,18 @@ impl OperatorNode {
             None => node.create_invoice(request),
         };
         self.0.poke();
-        invoice.map_err(|error| LightningError::Refused { reason: error.to_string() })
+        invoice.map_err(|error| LightningError::Refused {
+            reason: error.to_string(),
+        })
     }
 
     fn start_payment(&self, order: &PayOrder) -> Result<PayTaken, PayError> {
         let unavailable = |reason: String| PayError::Unavailable { reason };
         let node = self.node().map_err(|error| unavailable(error.reason))?;
-        let invoice = lightning_invoice::Bolt11Invoice::from_str(&order.invoice)
-            .map_err(|error| unavailable(format!("the engine let a bad invoice through: {error:?}")))?;
+        let invoice =
+            lightning_invoice::Bolt11Invoice::from_str(&order.invoice).map_err(|error| {
+                unavailable(format!("the engine let a bad invoice through: {error:?}"))
+            })?;
         let payment_hash: [u8; 32] = *invoice.payment_hash().as_ref();
         let pay = PayInvoice {
             invoice: &order.invoice,
@@ -118,18 +136,33 @@ impl OperatorNode {
         match outcome {
             Ok(PayOutcome::Started) => Ok(PayTaken::Pending),
             Ok(PayOutcome::AlreadyKnown) | Err(_) => {
-                let view = node.payment(PaymentId(payment_hash)).map_err(|error| unavailable(error.to_string()))?;
+                let view = node
+                    .payment(PaymentId(payment_hash))
+                    .map_err(|error| unavailable(error.to_string()))?;
                 match (view.map(|view| view.status), outcome) {
                     (Some(OutgoingStatus::Pending), _) => Ok(PayTaken::Pending),
-                    (Some(OutgoingStatus::Sent { preimage, fee_paid_msat }), _) => {
+                    (
+                        Some(OutgoingStatus::Sent {
+                            preimage,
+                            fee_paid_msat,
+                        }),
+                        _,
+                    ) => {
                         let (preimage, fee_msat) = (preimage.0, Msat(fee_paid_msat));
-                        Ok(PayTaken::Finished(LightningEvent::Sent { payment_hash, preimage, fee_msat }))
+                        Ok(PayTaken::Finished(LightningEvent::Sent {
+                            payment_hash,
+                            preimage,
+                            fee_msat,
+                        }))
                     }
-                    (Some(OutgoingStatus::Failed { reason }), _) => {
-                        Err(PayError::Refused { payment_hash, reason: failure(reason) })
-                    }
+                    (Some(OutgoingStatus::Failed { reason }), _) => Err(PayError::Refused {
+                        payment_hash,
+                        reason: failure(reason),
+                    }),
                     (None, Err(error)) => Err(unavailable(error.to_string())),
-                    (None, Ok(_)) => Err(unavailable("the node knows and does not know the payment".to_owned())),
+                    (None, Ok(_)) => Err(unavailable(
+                        "the node knows and does not know the payment".to_owned(),
+                    )),
                 }
             }
         }
@@ -137,19 +170,29 @@ impl OperatorNode {
 
     fn claim(&self, order: &ClaimOrder) -> Result<ClaimTaken, LightningUnavailable> {
         let node = self.node()?;
-        let unavailable = |error: &dyn std::fmt::Display| LightningUnavailable { reason: error.to_string() };
+        let unavailable = |error: &dyn std::fmt::Display| LightningUnavailable {
+            reason: error.to_string(),
+        };
         let preimage = PaymentPreimage(order.preimage);
         let hash = PaymentHash::from(preimage);
         let receipt = node.receipt(hash).map_err(|error| unavailable(&error))?;
         match receipt.map(|receipt| receipt.status) {
             Some(IncomingStatus::Received { amount_msat }) => {
-                let event = LightningEvent::Received { payment_hash: hash.0, amount_msat: Msat(amount_msat) };
+                let event = LightningEvent::Received {
+                    payment_hash: hash.0,
+                    amount_msat: Msat(amount_msat),
+                };
                 return Ok(ClaimTaken::Finished(event));
             }
-            Some(IncomingStatus::Released) => return Ok(ClaimTaken::Gone { payment_hash: hash.0 }),
+            Some(IncomingStatus::Released) => {
+                return Ok(ClaimTaken::Gone {
+                    payment_hash: hash.0,
+                });
+            }
             Some(IncomingStatus::Expected | IncomingStatus::Held { .. }) | None => {}
         }
-        node.claim_held(preimage).map_err(|error| unavailable(&error))?;
+        node.claim_held(preimage)
+            .map_err(|error| unavailable(&error))?;
         self.0.poke();
         Ok(ClaimTaken::Claiming)
     }
@@ -159,16 +202,26 @@ impl OperatorNode {
         let hash = PaymentHash(order.payment_hash);
         let result = node.fail_held(hash);
         self.0.poke();
-        result.map_err(|error| LightningUnavailable { reason: error.to_string() })
+        result.map_err(|error| LightningUnavailable {
+            reason: error.to_string(),
+        })
     }
 
     fn read_balance(&self) -> Result<LightningBalance, LightningUnavailable> {
         let channels = self.node()?.channels();
-        let local: u64 = channels.iter().map(|channel| channel.local_balance_msat).sum();
+        let local: u64 = channels
+            .iter()
+            .map(|channel| channel.local_balance_msat)
+            .sum();
         let outgoing = channels.iter().flat_map(|channel| &channel.htlcs);
-        let outgoing: u64 =
-            outgoing.filter(|htlc| htlc.direction == HtlcDirection::Outgoing).map(|htlc| htlc.amount_msat).sum();
-        Ok(LightningBalance { local_msat: Msat(local), outgoing_htlcs_msat: Msat(outgoing) })
+        let outgoing: u64 = outgoing
+            .filter(|htlc| htlc.direction == HtlcDirection::Outgoing)
+            .map(|htlc| htlc.amount_msat)
+            .sum();
+        Ok(LightningBalance {
+            local_msat: Msat(local),
+            outgoing_htlcs_msat: Msat(outgoing),
+        })
     }
 }
 
@@ -179,30 +232,52 @@ pub(crate) fn failure(reason: FailureReason) -> LightningFailure {
         FailureReason::RetriesExhausted => LightningFailure::RetriesExhausted,
         FailureReason::PaymentExpired => LightningFailure::InvoiceExpired,
         FailureReason::RouteNotFound => LightningFailure::RouteNotFound,
-        FailureReason::UserAbandoned | FailureReason::NeverSent | FailureReason::Unexpected => LightningFailure::Other,
+        FailureReason::UserAbandoned | FailureReason::NeverSent | FailureReason::Unexpected => {
+            LightningFailure::Other
+        }
     }
 }
 
 /// What the engine is told of a node's event, if anything.
 fn for_engine(event: &NodeEvent) -> Option<LightningEvent> {
     match event {
-        NodeEvent::PaymentReceivable { payment_hash, amount_msat, claim_deadline } => Some(LightningEvent::Held {
+        NodeEvent::PaymentReceivable {
+            payment_hash,
+            amount_msat,
+            claim_deadline,
+        } => Some(LightningEvent::Held {
             payment_hash: payment_hash.0,
             amount_msat: Msat(*amount_msat),
             claim_deadline_height: claim_deadline.unwrap_or(0),
         }),
-        NodeEvent::PaymentReceived { payment_hash, amount_msat } => {
-            Some(LightningEvent::Received { payment_hash: payment_hash.0, amount_msat: Msat(*amount_msat) })
-        }
-        NodeEvent::PaymentSent { payment_hash, preimage, fee_paid_msat, .. } => Some(LightningEvent::Sent {
+        NodeEvent::PaymentReceived {
+            payment_hash,
+            amount_msat,
+        } => Some(LightningEvent::Received {
+            payment_hash: payment_hash.0,
+            amount_msat: Msat(*amount_msat),
+        }),
+        NodeEvent::PaymentSent {
+            payment_hash,
+            preimage,
+            fee_paid_msat,
+            ..
+        } => Some(LightningEvent::Sent {
             payment_hash: payment_hash.0,
             preimage: preimage.0,
             fee_msat: Msat(*fee_paid_msat),
         }),
-        NodeEvent::PaymentFailed { payment_hash: Some(hash), reason, .. } => {
-            Some(LightningEvent::Failed { payment_hash: hash.0, reason: failure(*reason) })
+        NodeEvent::PaymentFailed {
+            payment_hash: Some(hash),
+            reason,
+            ..
+        } => Some(LightningEvent::Failed {
+            payment_hash: hash.0,
+            reason: failure(*reason),
+        }),
+        NodeEvent::PaymentFailed {
+            payment_hash: None, ..
         }
-        NodeEvent::PaymentFailed { payment_hash: None, .. }
         | NodeEvent::HoldReleased { .. }
         | NodeEvent::ChannelPending { .. }
         | NodeEvent::ChannelReady { .. }
@@ -212,7 +287,10 @@ fn for_engine(event: &NodeEvent) -> Option<LightningEvent> {
 }
 
 impl LightningNode for OperatorNode {
-    fn create_invoice(&self, order: InvoiceOrder) -> BoxFuture<'static, Result<String, LightningError>> {
+    fn create_invoice(
+        &self,
+        order: InvoiceOrder,
+    ) -> BoxFuture<'static, Result<String, LightningError>> {
         let made = self.invoice(order);
         Box::pin(std::future::ready(made))
     }
@@ -222,7 +300,10 @@ impl LightningNode for OperatorNode {
         Box::pin(std::future::ready(taken))
     }
 
-    fn claim_held(&self, order: ClaimOrder) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
+    fn claim_held(
+        &self,
+        order: ClaimOrder,
+    ) -> BoxFuture<'static, Result<ClaimTaken, LightningUnavailable>> {
         let taken = self.claim(&order);
         Box::pin(std::future::ready(taken))
     }
@@ -256,7 +337,11 @@ impl LightningNode for OperatorNode {
     }
 
     fn event_handled(&self) -> BoxFuture<'static, Result<(), LightningUnavailable>> {
-        let first = self.0.unacknowledged().into_iter().find(|notice| for_engine(&notice.event).is_some());
+        let first = self
+            .0
+            .unacknowledged()
+            .into_iter()
+            .find(|notice| for_engine(&notice.event).is_some());
         if let Some(notice) = first {
             self.0.acknowledge(notice.seq);
         }

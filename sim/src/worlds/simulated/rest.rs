@@ -1,6 +1,7 @@
 //! Owns waiting in the simulated world: for rest, and for conditions. Does not own the parts that come to rest.
 
 use super::{SimulatedWorld, virtual_now};
+use crate::vtime::simulated_instant;
 use crate::worlds::WorldError;
 use lockstep_engine::time::Span;
 use madsim::time::sleep;
@@ -25,17 +26,32 @@ impl SimulatedWorld {
         }
         for process in &self.nodes {
             if let Some(reason) = process.failure() {
-                return Err(WorldError::harness(format!("run node {}", process.name), reason));
+                return Err(WorldError::harness(
+                    format!("run node {}", process.name),
+                    reason,
+                ));
             }
-            let Some(node) = process.running() else { continue };
-            if node.best_blocks().iter().any(|(hash, height)| (*hash, *height) != (tip.hash, tip.height)) {
+            let Some(node) = process.running() else {
+                continue;
+            };
+            if node
+                .best_blocks()
+                .iter()
+                .any(|(hash, height)| (*hash, *height) != (tip.hash, tip.height))
+            {
                 waiting.push(format!("node {} to see block {}", process.name, tip.height));
             }
             if !node.quiet() || !process.has_read_all() {
                 waiting.push(format!("node {} to come to rest", process.name));
             }
         }
-        if self.gateway.gateway.lock().next_due_ms().is_some_and(|due| due <= virtual_now().0) {
+        if self
+            .gateway
+            .gateway
+            .lock()
+            .next_due_ms()
+            .is_some_and(|due| due <= virtual_now().0)
+        {
             waiting.push("the gateway to deliver a webhook".to_owned());
         }
         if let Some(service) = &self.running {
@@ -44,7 +60,9 @@ impl SimulatedWorld {
                 Some(status) => waiting.push(format!("the engine: {:?}", status.in_flight_effects)),
                 None => waiting.push("the engine to restart".to_owned()),
             }
-            if service.handle().is_ok_and(|handle| handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(tip)) {
+            if service.handle().is_ok_and(|handle| {
+                handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(tip)
+            }) {
                 waiting.push(format!("the engine to see block {}", tip.height));
             }
         }
@@ -52,15 +70,23 @@ impl SimulatedWorld {
     }
 
     /// Waits for a condition; `what` is still missing as long as it gives words.
-    pub(super) async fn wait_for(&self, limit: Duration, missing: impl Fn(&Self) -> Result<Vec<String>, WorldError>) -> Result<(), WorldError> {
-        let start = madsim::time::Instant::now();
+    pub(super) async fn wait_for(
+        &self,
+        limit: Duration,
+        missing: impl Fn(&Self) -> Result<Vec<String>, WorldError>,
+    ) -> Result<(), WorldError> {
+        let start = simulated_instant();
         loop {
             let waiting_for = missing(self)?;
             if waiting_for.is_empty() {
                 return Ok(());
             }
-            if start.elapsed() >= limit {
-                return Err(WorldError::Unsettled { waited: Span(start.elapsed().as_millis() as u64), waiting_for });
+            let waited = simulated_instant() - start;
+            if waited >= limit {
+                return Err(WorldError::Unsettled {
+                    waited: Span(waited.as_millis() as u64),
+                    waiting_for,
+                });
             }
             sleep(POLL).await;
         }
@@ -68,11 +94,11 @@ impl SimulatedWorld {
 
     /// Waits, within a limit, until everything has been at rest for a while.
     pub(super) async fn come_to_rest(&self) -> Result<(), WorldError> {
-        let start = madsim::time::Instant::now();
+        let start = simulated_instant();
         let mut at_rest_since = None;
         loop {
             let waiting_for = self.restless()?;
-            let now = madsim::time::Instant::now();
+            let now = simulated_instant();
             if waiting_for.is_empty() {
                 if now - *at_rest_since.get_or_insert(now) >= REST {
                     return Ok(());
@@ -80,7 +106,10 @@ impl SimulatedWorld {
             } else {
                 at_rest_since = None;
                 if now - start >= SETTLE_LIMIT {
-                    return Err(WorldError::Unsettled { waited: Span((now - start).as_millis() as u64), waiting_for });
+                    return Err(WorldError::Unsettled {
+                        waited: Span((now - start).as_millis() as u64),
+                        waiting_for,
+                    });
                 }
             }
             sleep(POLL).await;

@@ -21,7 +21,12 @@ pub(crate) struct LinkStream {
 impl LinkStream {
     /// Wraps one end; dropping the stream closes the connection.
     pub(crate) fn new(end: End) -> LinkStream {
-        LinkStream { incoming: Box::pin(end.incoming()), outgoing: end.outgoing(), unread: Vec::new(), _end: Box::new(end) }
+        LinkStream {
+            incoming: Box::pin(end.incoming()),
+            outgoing: end.outgoing(),
+            unread: Vec::new(),
+            _end: Box::new(end),
+        }
     }
 }
 
@@ -47,7 +52,11 @@ impl Read for LinkStream {
 }
 
 impl Write for LinkStream {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if !bytes.is_empty() {
             self.outgoing.send(bytes.to_vec());
         }

@@ -31,14 +31,24 @@ impl SimulatedTruth {
         scripts: Vec<ScriptBuf>,
     ) -> SimulatedTruth {
         let (wallet, channels) = (Mutex::new((u64::MAX, 0)), Mutex::new((0, 0, 0)));
-        SimulatedTruth { backend, operator, gateway, scripts, wallet, channels }
+        SimulatedTruth {
+            backend,
+            operator,
+            gateway,
+            scripts,
+            wallet,
+            channels,
+        }
     }
 
     fn wallet_sat(&self) -> u64 {
         let version = self.backend.version();
         let mut cached = self.wallet.lock().expect("no holder panics");
         if cached.0 != version {
-            *cached = (version, self.backend.read(|chain| unspent_sat(chain, &self.scripts)));
+            *cached = (
+                version,
+                self.backend.read(|chain| unspent_sat(chain, &self.scripts)),
+            );
         }
         cached.1
     }
@@ -48,11 +58,25 @@ impl SimulatedTruth {
 fn unspent_sat(chain: &Chain, scripts: &[ScriptBuf]) -> u64 {
     let mut coins: BTreeMap<OutPoint, u64> = BTreeMap::new();
     for script in scripts {
-        coins.extend(chain.unspent(script).into_iter().map(|(outpoint, coin)| (outpoint, coin.out.value.to_sat())));
+        coins.extend(
+            chain
+                .unspent(script)
+                .into_iter()
+                .map(|(outpoint, coin)| (outpoint, coin.out.value.to_sat())),
+        );
     }
     for entry in chain.mempool() {
-        for (vout, output) in entry.tx.output.iter().enumerate().filter(|(_, o)| scripts.contains(&o.script_pubkey)) {
-            coins.insert(OutPoint::new(entry.txid, vout as u32), output.value.to_sat());
+        for (vout, output) in entry
+            .tx
+            .output
+            .iter()
+            .enumerate()
+            .filter(|(_, o)| scripts.contains(&o.script_pubkey))
+        {
+            coins.insert(
+                OutPoint::new(entry.txid, vout as u32),
+                output.value.to_sat(),
+            );
         }
     }
     for entry in chain.mempool() {
@@ -69,10 +93,19 @@ impl TruthSource for SimulatedTruth {
         if let Some(node) = self.operator.as_ref().and_then(NodeProcess::running) {
             let views = node.channels();
             let in_htlcs = |direction: HtlcDirection| -> u64 {
-                views.iter().flat_map(|view| &view.htlcs).filter(|h| h.direction == direction).map(|h| h.amount_msat).sum()
+                views
+                    .iter()
+                    .flat_map(|view| &view.htlcs)
+                    .filter(|h| h.direction == direction)
+                    .map(|h| h.amount_msat)
+                    .sum()
             };
             let balance = views.iter().map(|view| view.local_balance_msat).sum();
-            *last = (balance, in_htlcs(HtlcDirection::Outgoing), in_htlcs(HtlcDirection::Incoming));
+            *last = (
+                balance,
+                in_htlcs(HtlcDirection::Outgoing),
+                in_htlcs(HtlcDirection::Incoming),
+            );
         }
         Truth {
             wallet_sat: self.wallet_sat(),
