@@ -332,7 +332,7 @@ impl RegtestWorld {
                         expected.push((&process.name, hash.0))
                     }
                     (PaymentDirection::Outbound, PaymentStatus::Succeeded) => {
-                        drop(sent.insert(hash.0))
+                        sent.insert(hash.0);
                     }
                     _ => {}
                 }

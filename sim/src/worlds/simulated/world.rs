@@ -1,0 +1,472 @@
+//! Owns what the `World` trait asks of the simulated world. Does not own its parts (one file each).
+
+use super::rest::SETTLE_LIMIT;
+use super::truth::SimulatedTruth;
+use super::{MadsimSpawn, SimulatedWorld, virtual_now};
+use crate::links::LinkPolicy;
+use crate::vtime::Epoch;
+use crate::worlds::service::{Service, ServiceParts, Switch};
+use crate::worlds::{
+    ChannelPlan, ChannelState, ForwardingFees, LinkTrouble, OfferedHtlc, Reorg, Route, SharedGateway, TruthSource,
+    World, WorldError, WorldKind, keys,
+};
+use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
+use lockstep_engine::rail::BlockId;
+use lockstep_engine::time::Timestamp;
+use lockstep_lightning::{ForwardingPolicy, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId};
+use madsim::time::sleep;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Gossip of a few hundred channels takes some virtual minutes.
+const GOSSIP_LIMIT: Duration = Duration::from_secs(1_800);
+
+/// An outsider's invoice is good for an hour, as `ldk-node`'s default.
+const INVOICE_EXPIRY_SECS: u32 = 3_600;
+
+/// As long as `ldk-node` tries a payment again.
+const PAYMENT_RETRY_SECS: u64 = 10;
+
+impl World for SimulatedWorld {
+    fn kind(&self) -> WorldKind {
+        WorldKind::Simulated
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn begin(&mut self) {
+        let epoch = Epoch(virtual_now());
+        self.epoch = epoch;
+        self.blueprint
+            .trace
+            .lock()
+            .use_clock(Box::new(move || epoch.offset(virtual_now())));
+    }
+
+    fn now(&self) -> Timestamp {
+        virtual_now()
+    }
+
+    fn service(&self) -> &Service {
+        self.running
+            .as_ref()
+            .expect("the runner starts the engine during warm-up")
+    }
+
+    async fn start_engine(&mut self) -> Result<(), WorldError> {
+        let parts = ServiceParts {
+            config: self.blueprint.engine.clone(),
+            ports: self.ports(),
+            open_store: self.blueprint.open_store.clone(),
+            planted: self.blueprint.planted,
+        };
+        let service = Service::start(parts, Arc::new(MadsimSpawn(self.engine_host.clone())))?;
+        *self.service.lock().expect("no holder panics") = Some(service.clone());
+        self.running = Some(service);
+        let shared = self.service.clone();
+        let current = Arc::new(move || shared.lock().expect("no holder panics").clone());
+        self.gateway
+            .host
+            .spawn(self.gateway.clone().deliver_webhooks(current));
+        Ok(())
+    }
+
+    fn gateway(&self) -> &SharedGateway {
+        &self.gateway.gateway
+    }
+
+    fn switch(&self) -> &Arc<Switch> {
+        &self.switch
+    }
+
+    fn truth_source(&self) -> Option<Arc<dyn TruthSource>> {
+        let operator = self
+            .blueprint
+            .operator
+            .as_ref()
+            .and_then(|name| self.process(name).ok())
+            .cloned();
+        let scripts = keys::wallet_scripts(&self.blueprint.engine.descriptors);
+        let gateway = self.gateway.gateway.clone();
+        Some(Arc::new(SimulatedTruth::new(
+            self.backend.clone(),
+            operator,
+            gateway,
+            scripts,
+        )))
+    }
+
+    async fn pass_until(&mut self, at: Timestamp) -> Result<(), WorldError> {
+        sleep(Duration::from_millis(at.0.saturating_sub(virtual_now().0))).await;
+        Ok(())
+    }
+
+    async fn pass_a_little(&mut self, at: Timestamp) -> Result<(), WorldError> {
+        let left = at.0.saturating_sub(virtual_now().0);
+        sleep(Duration::from_millis(left).min(Duration::from_millis(100))).await;
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), WorldError> {
+        self.come_to_rest().await
+    }
+
+    async fn tip(&mut self) -> Result<BlockId, WorldError> {
+        Ok(self.backend.tip())
+    }
+
+    async fn block(&mut self, height: u32) -> Result<Block, WorldError> {
+        let block = self.backend.read(|chain| chain.block_at(height));
+        block
+            .map(|block| (*block).clone())
+            .ok_or_else(|| WorldError::harness("read a block", format!("none at height {height}")))
+    }
+
+    async fn mempool(&mut self) -> Result<Vec<Transaction>, WorldError> {
+        Ok(self.backend.mempool())
+    }
+
+    async fn mine(&mut self, blocks: u32, payout: ScriptBuf) -> Result<(), WorldError> {
+        for _ in 0..blocks {
+            self.backend
+                .mine(payout.clone())
+                .map_err(|reason| WorldError::refused("the chain", "mine", reason))?;
+        }
+        Ok(())
+    }
+
+    async fn set_fee_floor(&mut self, sat_per_kwu: u64) -> Result<(), WorldError> {
+        self.backend.set_fee_floor(sat_per_kwu);
+        Ok(())
+    }
+
+    async fn link_fault(&mut self, trouble: LinkTrouble) -> Result<(), WorldError> {
+        let faults = self.blueprint.faults.clone();
+        let effect = |fault| faults.lock().expect("no holder panics").had_effect(fault);
+        match trouble {
+            LinkTrouble::Partition {
+                between: [a, b],
+                fault,
+            } => self.network.partition(&a, &b, fault),
+            LinkTrouble::Heal { between: [a, b] } => {
+                self.network.heal(&a, &b);
+                self.network.set_policy(&a, &b, LinkPolicy::default());
+            }
+            LinkTrouble::Disconnect {
+                between: [a, b],
+                fault,
+            } => {
+                if self.network.reset(&a, &b) > 0 {
+                    effect(fault);
+                }
+            }
+            LinkTrouble::Delay {
+                between: [a, b],
+                by_ms,
+                fault,
+            } => {
+                let usual = LinkPolicy::default();
+                let policy = LinkPolicy {
+                    latency_us_min: usual.latency_us_min + by_ms * 1_000,
+                    latency_us_max: usual.latency_us_max + by_ms * 1_000,
+                    ..usual
+                };
+                self.network.set_policy(&a, &b, policy);
+                effect(fault);
+            }
+        }
+        Ok(())
+    }
+
+    async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {
+        self.backend
+            .reorg(&reorg, &payout)
+            .map_err(|reason| WorldError::refused("the chain", "reorganise", reason))
+    }
+
+    async fn broadcast(&mut self, transaction: &Transaction) -> Result<Txid, WorldError> {
+        self.backend
+            .submit(transaction)
+            .map_err(|word| WorldError::refused("the chain", "take a transaction", word))
+    }
+
+    async fn node_address(&mut self, node: &str) -> Result<Address, WorldError> {
+        let process = self.process(node)?;
+        let address = process
+            .node()?
+            .new_address()
+            .map_err(|error| WorldError::refused(node, "give an address", error))?;
+        process.poke();
+        Ok(address)
+    }
+
+    async fn node_wallet_sat(&mut self, node: &str) -> Result<u64, WorldError> {
+        Ok(self.process(node)?.node()?.wallet_balance().total_sat)
+    }
+
+    async fn open_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError> {
+        let (opener, acceptor) = (
+            self.process(&plan.from)?.clone(),
+            self.process(&plan.to)?.clone(),
+        );
+        let peer = acceptor.node()?.node_id();
+        opener.keep_connected_to(peer, &plan.to);
+        let node = opener.node()?;
+        let connected = |_: &Self| {
+            let missing = format!("{} to connect to {}", plan.from, plan.to);
+            Ok(if node.connected_peers().contains(&peer) {
+                Vec::new()
+            } else {
+                vec![missing]
+            })
+        };
+        self.wait_for(SETTLE_LIMIT, connected).await?;
+        let user_channel_id = self.channels.len() as u128 + 1;
+        let open = OpenChannel {
+            peer,
+            capacity_sat: plan.capacity_sat,
+            push_msat: plan.push_msat,
+            announce: plan.announced,
+            forwarding: policy(plan.fees_from),
+            user_channel_id,
+        };
+        let refused = |reason: String| {
+            WorldError::refused(
+                plan.from.clone(),
+                format!("open channel {}", plan.name),
+                reason,
+            )
+        };
+        node.open_channel(open)
+            .map_err(|error| refused(error.to_string()))?;
+        opener.poke();
+        let outcome = |_: &Self| {
+            opener
+                .unacknowledged()
+                .into_iter()
+                .find_map(|notice| channel_outcome(&notice.event, user_channel_id))
+        };
+        let missing = format!("channel {} to be funded", plan.name);
+        self.wait_for(SETTLE_LIMIT, |world| {
+            Ok(if outcome(world).is_some() {
+                Vec::new()
+            } else {
+                vec![missing.clone()]
+            })
+        })
+        .await?;
+        let funding = outcome(self).expect("just waited for").map_err(refused)?;
+        let in_mempool = |world: &Self| {
+            let seen = world
+                .backend
+                .read(|chain| chain.transaction(&funding.txid).is_some());
+            Ok(if seen {
+                Vec::new()
+            } else {
+                vec![format!("the funding transaction of {}", plan.name)]
+            })
+        };
+        self.wait_for(SETTLE_LIMIT, in_mempool).await?;
+        let far = acceptor.node()?;
+        if let Some(view) = far
+            .channels()
+            .into_iter()
+            .find(|view| view.funding == Some(funding))
+        {
+            far.set_forwarding(view.user_channel_id, policy(plan.fees_to))
+                .map_err(|error| refused(error.to_string()))?;
+            acceptor.poke();
+        }
+        self.channels.push((plan.clone(), funding));
+        Ok(funding)
+    }
+
+    async fn await_gossip(&mut self, channels: usize) -> Result<(), WorldError> {
+        let missing = |world: &Self| {
+            let mut missing = Vec::new();
+            for process in &world.nodes {
+                let Some(node) = process.running() else {
+                    continue;
+                };
+                let known = node.graph().channels_both_directions;
+                if known < channels {
+                    missing.push(format!(
+                        "node {} to know {channels} channels (it knows {known})",
+                        process.name
+                    ));
+                }
+                if node.channels().iter().any(|channel| !channel.usable) {
+                    missing.push(format!(
+                        "the channels of node {} to be usable",
+                        process.name
+                    ));
+                }
+            }
+            Ok(missing)
+        };
+        self.wait_for(GOSSIP_LIMIT, missing).await
+    }
+
+    async fn node_invoice(&mut self, node: &str, amount_msat: u64) -> Result<String, WorldError> {
+        let request = InvoiceRequest {
+            amount_msat: Some(amount_msat),
+            description: String::new(),
+            expiry_secs: INVOICE_EXPIRY_SECS,
+            min_final_cltv: None,
+        };
+        let process = self.process(node)?;
+        let invoice = process.node()?.create_invoice(request);
+        process.poke();
+        invoice.map_err(|error| WorldError::refused(node, "make an invoice", error))
+    }
+
+    async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError> {
+        let process = self.process(node)?;
+        let parsed: lightning_invoice::Bolt11Invoice = invoice
+            .parse()
+            .map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
+        let pay = PayInvoice {
+            invoice,
+            payment_id: PaymentId(*parsed.payment_hash().as_ref()),
+            max_total_fee_msat: None,
+            retry_timeout_secs: PAYMENT_RETRY_SECS,
+        };
+        let taken = process.node()?.pay_invoice(pay);
+        process.poke();
+        taken
+            .map(|_| ())
+            .map_err(|error| WorldError::refused(node, "pay", error))
+    }
+
+    async fn node_pays_along(
+        &mut self,
+        node: &str,
+        invoice: &str,
+        route: &Route,
+    ) -> Result<(), WorldError> {
+        let hops = self.hops(node, route, invoice)?;
+        let parsed: lightning_invoice::Bolt11Invoice = invoice
+            .parse()
+            .map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
+        let payment_id = PaymentId(*parsed.payment_hash().as_ref());
+        let process = self.process(node)?;
+        let taken = process.node()?.pay_along(PayAlong {
+            invoice,
+            payment_id,
+            hops: &hops,
+        });
+        process.poke();
+        taken
+            .map(|_| ())
+            .map_err(|error| WorldError::refused(node, "pay", error))
+    }
+
+    async fn crash(&mut self, node: &str) -> Result<(), WorldError> {
+        if self.process(node)?.kill() {
+            return Ok(());
+        }
+        Err(WorldError::refused(node, "crash", "it is down already"))
+    }
+
+    async fn restart(&mut self, node: &str) -> Result<(), WorldError> {
+        let process = self.process(node)?.clone();
+        process.start()?;
+        for (plan, _) in self.channels.iter().filter(|(plan, _)| plan.from == node) {
+            if let Some(peer) = self.process(&plan.to)?.running() {
+                process.keep_connected_to(peer.node_id(), &plan.to);
+            }
+        }
+        let usable = |world: &Self| {
+            let up = |name: &str| {
+                world
+                    .process(name)
+                    .is_ok_and(|process| process.running().is_some())
+            };
+            let expected = world.channels.iter().filter(|(plan, _)| {
+                (plan.from == node && up(&plan.to)) || (plan.to == node && up(&plan.from))
+            });
+            let usable = process.running().map_or(0, |running| {
+                running.channels().iter().filter(|c| c.usable).count()
+            });
+            let missing = usable < expected.count();
+            Ok(if missing {
+                vec![format!("node {node} to re-establish its channels")]
+            } else {
+                Vec::new()
+            })
+        };
+        self.wait_for(SETTLE_LIMIT, usable).await
+    }
+
+    async fn forwarded_msat(&mut self, node: &str) -> Result<u64, WorldError> {
+        Ok(self.process(node)?.forwarded_msat())
+    }
+
+    async fn offered_htlcs(&mut self, channel: &str) -> Result<Vec<OfferedHtlc>, WorldError> {
+        let mut offered = Vec::new();
+        for (plan, funding) in self
+            .channels
+            .iter()
+            .filter(|(plan, _)| plan.name == channel)
+        {
+            for name in [&plan.from, &plan.to] {
+                let process = self.process(name)?;
+                let Some(node) = process.running() else {
+                    continue;
+                };
+                let view = node
+                    .channels()
+                    .into_iter()
+                    .find(|view| view.funding == Some(*funding));
+                offered.extend(
+                    view.map(|view| process.offered_over(view.user_channel_id))
+                        .unwrap_or_default(),
+                );
+            }
+        }
+        Ok(offered)
+    }
+
+    async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
+        self.channels
+            .iter()
+            .map(|(plan, funding)| self.channel_state(plan, *funding))
+            .collect()
+    }
+
+    async fn shut_down(self) -> Result<(), WorldError> {
+        if let Some(service) = &self.running
+            && let Ok(handle) = service.handle()
+        {
+            handle.stop();
+        }
+        Ok(())
+    }
+}
+
+fn policy(fees: ForwardingFees) -> ForwardingPolicy {
+    ForwardingPolicy {
+        fee_base_msat: fees.base_msat,
+        fee_proportional_millionths: fees.proportional_millionths,
+        cltv_expiry_delta: fees.cltv_expiry_delta,
+    }
+}
+
+/// Whether this event ends the opening of a channel, and how.
+fn channel_outcome(event: &NodeEvent, id: u128) -> Option<Result<OutPoint, String>> {
+    match event {
+        NodeEvent::ChannelPending {
+            user_channel_id,
+            funding,
+            ..
+        } if *user_channel_id == id => Some(Ok(*funding)),
+        NodeEvent::ChannelClosed {
+            user_channel_id,
+            reason,
+            ..
+        } if *user_channel_id == id => Some(Err(reason.clone())),
+        _ => None,
+    }
+}
