@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 impl<W: World> Runner<W> {
     /// Observes the world at rest and, with a heading, closes the interval of the canonical trace.
     pub(super) async fn observe(&mut self, heading: Option<&str>) -> Result<(), Stop> {
-        let change = self.book.refresh(&mut self.world).await?;
+        self.book.refresh(&mut self.world).await?;
+        let change = self.book.take_change();
         self.world.now();
         self.record_chain(&change);
         let channels = self.world.channels().await?;

@@ -29,6 +29,8 @@ impl<W: World> Runner<W> {
             .await?;
         self.world.settle().await?;
         self.book.refresh(&mut self.world).await?;
+        // The blocks that bring the miner's coins to maturity are nobody's business.
+        self.book.take_change();
         self.fund().await?;
         self.open_channels().await?;
         self.world.start_engine().await?;

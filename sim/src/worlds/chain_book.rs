@@ -6,14 +6,14 @@ use super::{World, WorldError};
 use bitcoin::{Block, BlockHash, OutPoint, Script, Transaction, TxOut, Txid};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What changed between two looks.
+/// What changed between two settled points.
 #[derive(Clone, Debug, Default)]
 pub struct ChainChange {
     /// Heights whose blocks were given up, descending.
     pub disconnected: Vec<u32>,
     /// New blocks of the best chain, ascending, with their height.
     pub connected: Vec<(u32, Block)>,
-    /// Transactions that entered the mempool.
+    /// Transactions that entered the mempool and are still there.
     pub entered: Vec<Transaction>,
     /// Transactions that left the mempool without being mined.
     pub left: Vec<Txid>,
@@ -25,63 +25,79 @@ pub struct ChainBook {
     blocks: BTreeMap<u32, Block>,
     mempool: BTreeMap<Txid, Transaction>,
     known: BTreeMap<Txid, Transaction>,
+    told_blocks: BTreeMap<u32, BlockHash>,
+    told_mempool: BTreeSet<Txid>,
 }
 
 impl ChainBook {
     /// Looks again.
-    pub async fn refresh(&mut self, world: &mut impl World) -> Result<ChainChange, WorldError> {
-        let mut change = ChainChange::default();
+    pub async fn refresh(&mut self, world: &mut impl World) -> Result<(), WorldError> {
         let tip = world.tip().await?;
         let mut fork = self.tip_height().unwrap_or(0).min(tip.height);
         while fork > 0 && self.hash(fork) != Some(world.block(fork).await?.block_hash()) {
             fork -= 1;
         }
-        change.disconnected = self
-            .blocks
-            .keys()
-            .rev()
-            .copied()
-            .take_while(|height| *height > fork)
-            .collect();
-        for height in &change.disconnected {
-            self.blocks.remove(height);
-        }
+        self.blocks.split_off(&(fork + 1));
         for height in fork + 1..=tip.height {
             let block = world.block(height).await?;
-            for transaction in &block.txdata {
-                self.known
-                    .insert(transaction.compute_txid(), transaction.clone());
-            }
-            self.blocks.insert(height, block.clone());
-            change.connected.push((height, block));
+            self.learn(&block.txdata);
+            self.blocks.insert(height, block);
         }
-        self.refresh_mempool(world.mempool().await?, &mut change);
-        Ok(change)
+        let mempool = world.mempool().await?;
+        self.learn(&mempool);
+        self.mempool = mempool
+            .into_iter()
+            .map(|transaction| (transaction.compute_txid(), transaction))
+            .collect();
+        Ok(())
     }
 
-    fn refresh_mempool(&mut self, transactions: Vec<Transaction>, change: &mut ChainChange) {
-        let now: BTreeMap<Txid, Transaction> = transactions
-            .into_iter()
-            .map(|tx| (tx.compute_txid(), tx))
+    fn learn(&mut self, transactions: &[Transaction]) {
+        for transaction in transactions {
+            self.known
+                .insert(transaction.compute_txid(), transaction.clone());
+        }
+    }
+
+    /// What has changed since this was last asked, whatever was looked at in between.
+    pub fn take_change(&mut self) -> ChainChange {
+        let now: BTreeMap<u32, BlockHash> = self
+            .blocks
+            .iter()
+            .map(|(height, block)| (*height, block.block_hash()))
             .collect();
-        let mined: BTreeSet<Txid> = change
-            .connected
+        let given_up = |(height, hash): &(&u32, &BlockHash)| now.get(*height) != Some(*hash);
+        let disconnected = self.told_blocks.iter().rev().filter(given_up);
+        let is_new = |height: &u32, block: &Block| {
+            self.told_blocks.get(height) != Some(&block.block_hash())
+        };
+        let connected: Vec<(u32, Block)> = self
+            .blocks
+            .iter()
+            .filter(|(height, block)| is_new(height, block))
+            .map(|(height, block)| (*height, block.clone()))
+            .collect();
+        let mined: BTreeSet<Txid> = connected
             .iter()
             .flat_map(|(_, block)| block.txdata.iter().map(Transaction::compute_txid))
             .collect();
-        change.left = self
-            .mempool
-            .keys()
-            .filter(|txid| !now.contains_key(*txid) && !mined.contains(*txid))
-            .copied()
-            .collect();
-        change.entered = now
+        let left = self
+            .told_mempool
             .iter()
-            .filter(|(txid, _)| !self.mempool.contains_key(*txid))
-            .map(|(_, tx)| tx.clone())
-            .collect();
-        self.known.extend(now.clone());
-        self.mempool = now;
+            .filter(|txid| !self.mempool.contains_key(*txid) && !mined.contains(*txid));
+        let entered = self
+            .mempool
+            .iter()
+            .filter(|(txid, _)| !self.told_mempool.contains(*txid));
+        let change = ChainChange {
+            disconnected: disconnected.map(|(height, _)| *height).collect(),
+            left: left.copied().collect(),
+            entered: entered.map(|(_, transaction)| transaction.clone()).collect(),
+            connected,
+        };
+        self.told_blocks = now;
+        self.told_mempool = self.mempool.keys().copied().collect();
+        change
     }
 
     fn hash(&self, height: u32) -> Option<BlockHash> {
