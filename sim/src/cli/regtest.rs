@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Between two looks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// As long as threads of the runtime may take to end; the process ends afterwards in any case.
+const END: Duration = Duration::from_secs(2);
+
 /// Runs in real time, on servers that are started for this run alone.
 pub(super) fn run(prepared: Prepared) -> Result<(Outcome, SharedTrace), String> {
     let runtime = regtest::runtime().map_err(|error| error.to_string())?;
@@ -24,6 +27,8 @@ pub(super) fn run(prepared: Prepared) -> Result<(Outcome, SharedTrace), String> 
         watch.abort();
         outcome
     });
+    // A call of an Electrum client can wait for ever for a server that has ended, in a thread that nobody can stop.
+    runtime.shutdown_timeout(END);
     Ok((outcome, trace))
 }
 

@@ -16,10 +16,11 @@ mod world;
 use super::gateway::{Gateway, GatewayConfig};
 use super::service::{OpenStore, Service, Spawn, Switch};
 use super::{ChannelPlan, ChannelState, HtlcState, SharedGateway, WorldError};
+use crate::entropy_shim;
 use crate::faults::Faults;
 use crate::links::Network;
 use crate::prng::RootSeed;
-use crate::trace::SharedTrace;
+use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::no_node::NoNode;
 use backend::{Backend, EngineChain};
@@ -38,6 +39,7 @@ use lockstep_lightning::HtlcDirection;
 use madsim::runtime::NodeHandle;
 use node_process::{Directory, NodeProcess, Surroundings};
 use ports::{LinkHttp, OperatorNode, SeededEntropy, VirtualClock};
+use serde_json::json;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -121,6 +123,13 @@ impl SimulatedWorld {
     /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet.
     pub fn build(blueprint: Blueprint) -> Result<SimulatedWorld, WorldError> {
         let trace = blueprint.trace.clone();
+        let probe = entropy_shim::probe()
+            .map_err(|error| WorldError::harness("draw through getrandom 0.2", error))?;
+        trace.lock().record(
+            Subsystem::Stimulus,
+            "scheduler",
+            json!({ "entropy_probe": probe }),
+        );
         let network = Network::new(
             blueprint.seed,
             host("network"),
