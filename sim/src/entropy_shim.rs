@@ -63,7 +63,10 @@ mod x86_64_linux {
 
 /// Draws through getrandom 0.2, as dependencies do. In a simulation the same seed must give the same bytes: the trace
 /// begins with them, so that a determinism check fails where the override is not in place.
-#[expect(clippy::disallowed_methods, reason = "the probe is about this very function")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the probe is about this very function"
+)]
 pub fn probe() -> Result<[u8; 8], getrandom02::Error> {
     let mut bytes = [0; 8];
     getrandom02::getrandom(&mut bytes)?;

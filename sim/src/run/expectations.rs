@@ -83,12 +83,9 @@ impl<W: World> Runner<W> {
                 wallet: None,
                 balance,
             } => {
-                let scripts = crate::worlds::keys::wallet_scripts(
-                    &crate::worlds::keys::engine_keys(self.run.options.seed).public,
-                );
                 let coins = self
                     .book
-                    .unspent(|script| scripts.iter().any(|own| own.as_script() == script));
+                    .unspent(|script| self.engine_scripts.contains(script));
                 let sat = coins
                     .values()
                     .map(|(output, _)| output.value.to_sat())

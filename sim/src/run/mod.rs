@@ -21,6 +21,7 @@ use crate::worlds::keys::{self, EngineKeys, NETWORK};
 use crate::worlds::purse::Purse;
 use crate::worlds::service::OpenStore;
 use crate::worlds::{World, WorldError, WorldKind};
+use bitcoin::ScriptBuf;
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::money::Sat;
 use lockstep_engine::planted::Bug;
@@ -30,7 +31,7 @@ use lockstep_host::ports::Observer;
 use outcome::{Outcome, Stop, Verdict};
 use owners::Owners;
 use recorder::Recorder;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 /// What a run is started with.
@@ -224,6 +225,8 @@ struct Runner<W: World> {
     book: ChainBook,
     miner: Purse,
     purses: BTreeMap<String, Purse>,
+    /// By which the engine's coins are recognised; derived once, as 240 keys take a while.
+    engine_scripts: BTreeSet<ScriptBuf>,
     owners: Owners,
     alarms: BTreeMap<(Timestamp, u32), Alarm>,
     alarms_set: u32,
@@ -252,8 +255,9 @@ impl<W: World> Runner<W> {
         for (name, purse) in &purses {
             owners.give(purse.script(), name.clone());
         }
-        for script in keys::wallet_scripts(&keys::engine_keys(seed).public) {
-            owners.give(script, "engine");
+        let engine_scripts = keys::wallet_scripts(&keys::engine_keys(seed).public);
+        for script in &engine_scripts {
+            owners.give(script.clone(), "engine");
         }
         Runner {
             run,
@@ -261,6 +265,7 @@ impl<W: World> Runner<W> {
             book: ChainBook::default(),
             miner,
             purses,
+            engine_scripts: engine_scripts.into_iter().collect(),
             owners,
             alarms: BTreeMap::new(),
             alarms_set: 0,

@@ -12,7 +12,7 @@ use crate::worlds::{ChannelState, Truth, World};
 use bitcoin::Transaction;
 use lockstep_host::Handle;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl<W: World> Runner<W> {
     /// Observes the world at rest and, with a heading, closes the interval of the canonical trace.
@@ -101,12 +101,9 @@ impl<W: World> Runner<W> {
 
     /// What the outside holds of the operator's money, read from the outside itself.
     fn truth(&self, channels: &[ChannelState]) -> Truth {
-        let scripts: BTreeSet<_> = crate::worlds::keys::wallet_scripts(
-            &crate::worlds::keys::engine_keys(self.run.options.seed).public,
-        )
-        .into_iter()
-        .collect();
-        let coins = self.book.unspent(|script| scripts.contains(script));
+        let coins = self
+            .book
+            .unspent(|script| self.engine_scripts.contains(script));
         let operator = self
             .run
             .scenario

@@ -68,9 +68,8 @@ impl ChainBook {
             .collect();
         let given_up = |(height, hash): &(&u32, &BlockHash)| now.get(*height) != Some(*hash);
         let disconnected = self.told_blocks.iter().rev().filter(given_up);
-        let is_new = |height: &u32, block: &Block| {
-            self.told_blocks.get(height) != Some(&block.block_hash())
-        };
+        let is_new =
+            |height: &u32, block: &Block| self.told_blocks.get(height) != Some(&block.block_hash());
         let connected: Vec<(u32, Block)> = self
             .blocks
             .iter()
@@ -92,7 +91,9 @@ impl ChainBook {
         let change = ChainChange {
             disconnected: disconnected.map(|(height, _)| *height).collect(),
             left: left.copied().collect(),
-            entered: entered.map(|(_, transaction)| transaction.clone()).collect(),
+            entered: entered
+                .map(|(_, transaction)| transaction.clone())
+                .collect(),
             connected,
         };
         self.told_blocks = now;

@@ -2,6 +2,7 @@
 //! They guard nothing but regtest coins. Does not own signing.
 
 use crate::prng::RootSeed;
+use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
 use bitcoin::bip32::Xpriv;
 use bitcoin::{Network, ScriptBuf};
 use lockstep_engine::onchain::Descriptors;
@@ -41,22 +42,24 @@ pub fn engine_keys(seed: RootSeed) -> EngineKeys {
 
 /// The first scripts of both descriptors, by which the worlds recognise the engine's coins without asking it.
 pub fn wallet_scripts(descriptors: &Descriptors) -> Vec<ScriptBuf> {
-    use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
-    let parse = |text: &str| -> Descriptor<DescriptorPublicKey> {
-        text.parse().expect("made by engine_keys")
-    };
     [&descriptors.external, &descriptors.internal]
         .into_iter()
         .map(|text| parse(text))
         .flat_map(|descriptor| {
-            (0..WATCHED_PER_DESCRIPTOR).map(move |index| {
-                descriptor
-                    .at_derivation_index(index)
-                    .expect("a plain wildcard")
-                    .script_pubkey()
-            })
+            (0..WATCHED_PER_DESCRIPTOR).map(move |index| script_at(&descriptor, index))
         })
         .collect()
+}
+
+fn parse(text: &str) -> Descriptor<DescriptorPublicKey> {
+    text.parse().expect("made by engine_keys")
+}
+
+fn script_at(descriptor: &Descriptor<DescriptorPublicKey>, index: u32) -> ScriptBuf {
+    descriptor
+        .at_derivation_index(index)
+        .expect("a plain wildcard")
+        .script_pubkey()
 }
 
 /// More addresses than any scenario asks for; the engine itself looks 25 ahead.
@@ -78,5 +81,5 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The first script of the internal descriptor: opening funds come here, so that no charge is ever given their address.
 pub fn opening_script(descriptors: &Descriptors) -> ScriptBuf {
-    wallet_scripts(descriptors).swap_remove(WATCHED_PER_DESCRIPTOR as usize)
+    script_at(&parse(&descriptors.internal), 0)
 }

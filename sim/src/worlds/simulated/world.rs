@@ -7,13 +7,15 @@ use crate::links::LinkPolicy;
 use crate::vtime::Epoch;
 use crate::worlds::service::{Service, ServiceParts, Switch};
 use crate::worlds::{
-    ChannelPlan, ChannelState, ForwardingFees, LinkTrouble, OfferedHtlc, Reorg, Route, SharedGateway, TruthSource,
-    World, WorldError, WorldKind, keys,
+    ChannelPlan, ChannelState, ForwardingFees, LinkTrouble, OfferedHtlc, Reorg, Route,
+    SharedGateway, TruthSource, World, WorldError, WorldKind, keys,
 };
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::Timestamp;
-use lockstep_lightning::{ForwardingPolicy, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId};
+use lockstep_lightning::{
+    ForwardingPolicy, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId,
+};
 use madsim::time::sleep;
 use std::sync::Arc;
 use std::time::Duration;
