@@ -81,6 +81,7 @@ struct State {
     default_policy: LinkPolicy,
     down: BTreeSet<String>,
     partitions: BTreeMap<(String, String), FaultId>,
+    delays: BTreeMap<(String, String), (FaultId, Duration)>,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     on_the_way: u64,
@@ -136,6 +137,7 @@ impl Network {
             default_policy: LinkPolicy::default(),
             down: BTreeSet::new(),
             partitions: BTreeMap::new(),
+            delays: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: 0,
             on_the_way: 0,
@@ -247,7 +249,16 @@ impl Network {
             .or_insert_with(|| seed.stream(&name));
         let latency = draws.between(policy.latency_us_min, policy.latency_us_max);
         let lost = policy.loss_per_million > 0 && draws.chance(policy.loss_per_million);
-        (!lost).then(|| simulated_instant() + Duration::from_micros(latency))
+        let mut latency = Duration::from_micros(latency);
+        if let Some((fault, by)) = state.delays.get(&pair(from, to)).copied() {
+            latency += by;
+            state
+                .faults
+                .lock()
+                .expect("no holder panics")
+                .had_effect(fault);
+        }
+        (!lost).then(|| simulated_instant() + latency)
     }
 
     /// One-way latency between two endpoints that exchange no byte stream (a local backend's notifications).
@@ -278,9 +289,21 @@ impl Network {
         self.state().partitions.insert(pair(a, b), fault);
     }
 
-    /// Ends a partition.
-    pub fn heal(&self, a: &str, b: &str) {
-        self.state().partitions.remove(&pair(a, b));
+    /// Ends what this fault did to the link, if no later fault has taken its place.
+    pub fn heal(&self, a: &str, b: &str, fault: FaultId) {
+        let mut state = self.state();
+        let link = pair(a, b);
+        if state.partitions.get(&link) == Some(&fault) {
+            state.partitions.remove(&link);
+        }
+        if state.delays.get(&link).is_some_and(|(of, _)| *of == fault) {
+            state.delays.remove(&link);
+        }
+    }
+
+    /// Bytes between the two take this much longer, until `heal`.
+    pub fn delay(&self, a: &str, b: &str, fault: FaultId, by: Duration) {
+        self.state().delays.insert(pair(a, b), (fault, by));
     }
 
     /// Takes an endpoint down: its connections are reset and nobody can connect to it.

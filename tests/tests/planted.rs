@@ -179,7 +179,6 @@ fn channel_conservation() -> Result<(), Failed> {
             balance_msat,
             in_flight_msat: [100, 0],
             funding: Default::default(),
-            htlcs: None,
         };
         at_rest("channel-conservation", &[channel], &BTreeMap::new())
     };

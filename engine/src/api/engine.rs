@@ -107,18 +107,44 @@ impl Engine {
         match input {
             Input::Command { id, command, .. } => self.admit_command(now, id, command),
             Input::Fact { fact, .. } => {
-                self.outstanding
-                    .check_answer(fact)
-                    .map_err(|key| Refusal::NotOutstanding { key })?;
+                self.check_answer(fact)?;
                 Ok(self.payments.check_fact(now, fact)?)
             }
         }
+    }
+
+    /// As `admit`, for an input from the journal: the sender and age of a webhook were checked when it was admitted.
+    fn admit_recorded(&self, at: Timestamp, input: &Input) -> Result<(), Refusal> {
+        match input {
+            Input::Command { id, command, .. } => self.admit_command(at, id, command),
+            Input::Fact { fact, .. } => {
+                self.check_answer(fact)?;
+                Ok(self.payments.check_recorded_fact(fact)?)
+            }
+        }
+    }
+
+    fn check_answer(&self, fact: &Fact) -> Result<(), Refusal> {
+        let answers = self.outstanding.check_answer(fact);
+        answers.map_err(|key| Refusal::NotOutstanding { key })
     }
 
     /// Takes one input: checks it, changes the state, and tells what happened and what must be done. A refused input
     /// changes nothing. A command that is told again gets its first events again and no instructions.
     pub fn step(&mut self, now: Timestamp, input: &Input) -> Result<Output, Refusal> {
         self.admit(now, input)?;
+        Ok(self.take(now, input))
+    }
+
+    /// Takes one input again that was accepted `at` an earlier time and journaled. Everything is checked again, but not
+    /// the signature and age of webhooks: the journal vouches for them, and their secrets may have been replaced since.
+    pub fn step_recorded(&mut self, at: Timestamp, input: &Input) -> Result<Output, Refusal> {
+        self.admit_recorded(at, input)?;
+        Ok(self.take(at, input))
+    }
+
+    /// Decides, applies, emits.
+    fn take(&mut self, now: Timestamp, input: &Input) -> Output {
         let consequences = match input {
             Input::Command {
                 id,
@@ -126,10 +152,10 @@ impl Engine {
                 command,
             } => match self.commands.get(id) {
                 Some(answered) => {
-                    return Ok(Output {
+                    return Output {
                         events: answered.events.clone(),
                         instructions: Vec::new(),
-                    });
+                    };
                 }
                 None => self.on_command(now, id, *entropy, command),
             },
@@ -141,10 +167,10 @@ impl Engine {
         for instruction in &consequences.instructions {
             self.outstanding.add(instruction.clone());
         }
-        Ok(Output {
+        Output {
             events: consequences.events,
             instructions: consequences.instructions,
-        })
+        }
     }
 
     /// SHA-256 over the whole state in a canonical form (JSON, ordered).

@@ -16,7 +16,8 @@ pub use transfer::{
     transfer_request,
 };
 pub use webhook::{
-    SIGNATURE_HEADER, WebhookEvent, WebhookKind, WebhookRefused, sign_webhook, verify_webhook,
+    SIGNATURE_HEADER, WebhookEvent, WebhookKind, WebhookRefused, parse_webhook_body, sign_webhook,
+    verify_webhook, verify_webhook_sender,
 };
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ struct Envelope {
     data: serde_json::Value,
 }
 
-/// Checks a webhook against every valid secret. `tolerance` counts both ways.
+/// Checks a webhook against every valid secret, then reads it. `tolerance` counts both ways.
 pub fn verify_webhook(
     secrets: &[String],
     tolerance: Span,
@@ -92,6 +92,18 @@ pub fn verify_webhook(
     header: &str,
     body: &str,
 ) -> Result<WebhookEvent, WebhookRefused> {
+    verify_webhook_sender(secrets, tolerance, now, header, body)?;
+    parse_webhook_body(body)
+}
+
+/// The first half of `verify_webhook`: signature and age, whatever the body says.
+pub fn verify_webhook_sender(
+    secrets: &[String],
+    tolerance: Span,
+    now: Timestamp,
+    header: &str,
+    body: &str,
+) -> Result<(), WebhookRefused> {
     let (signed_secs, signatures) = parse_header(header)?;
     if signatures.is_empty() {
         return Err(WebhookRefused::NoSignature);
@@ -109,8 +121,7 @@ pub fn verify_webhook(
     if !genuine {
         return Err(WebhookRefused::WrongSignature);
     }
-    check_age(tolerance, now, Timestamp(signed_secs.saturating_mul(1_000)))?;
-    parse_body(body)
+    check_age(tolerance, now, Timestamp(signed_secs.saturating_mul(1_000)))
 }
 
 /// The header value that the holder of `secret` puts on `body` at `now`.
@@ -177,7 +188,8 @@ fn check_age(tolerance: Span, now: Timestamp, signed: Timestamp) -> Result<(), W
     Ok(())
 }
 
-fn parse_body(body: &str) -> Result<WebhookEvent, WebhookRefused> {
+/// The second half of `verify_webhook`: reads the body of a webhook whose sender was verified.
+pub fn parse_webhook_body(body: &str) -> Result<WebhookEvent, WebhookRefused> {
     let malformed = |cause: String| WebhookRefused::MalformedBody { cause };
     let envelope: Envelope =
         serde_json::from_str(body).map_err(|error| malformed(error.to_string()))?;

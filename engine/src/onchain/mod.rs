@@ -210,6 +210,11 @@ impl Onchain {
             .collect()
     }
 
+    /// Whether the script is one that the wallet recognises as its own.
+    pub(crate) fn is_ours(&self, script: &ScriptBuf) -> bool {
+        self.wallet.is_mine(script.clone())
+    }
+
     /// Whether `apply_view` would accept this view.
     pub fn check_view(&self, view: &ChainView) -> Result<(), ViewRefused> {
         view::check(self, view).map(|_| ())

@@ -10,22 +10,31 @@ use crate::fiat::{self, WebhookEvent, WebhookRefused};
 use crate::id::PaymentId;
 use crate::ledger::{Account, Posting};
 use crate::lightning;
-use crate::money::{Msat, Rail};
+use crate::money::{Msat, Rail, Sat};
 use crate::rail::{ChainView, Effect, Entropy, Fact, HttpFailure, Instruction, LightningFailure};
 use crate::time::Timestamp;
-use bitcoin::{Amount, TxOut};
+use bitcoin::Amount;
 
 impl Payments {
     /// Whether a fact would be accepted. That facts with a key answer an outstanding instruction is checked by the caller.
     pub fn check_fact(&self, now: Timestamp, fact: &Fact) -> Result<(), FactRefused> {
+        if let Fact::Webhook { signature, body } = fact {
+            let (secrets, tolerance) = (&self.webhook_secrets, self.policy.webhook_tolerance);
+            fiat::verify_webhook_sender(secrets, tolerance, now, signature, body)
+                .map_err(|cause| FactRefused::Webhook { cause })?;
+        }
+        self.check_recorded_fact(fact)
+    }
+
+    /// As `check_fact`, for a fact that was admitted and journaled. Who sent a webhook, and when, was checked then, with
+    /// the secrets of that time; they may have been replaced since.
+    pub fn check_recorded_fact(&self, fact: &Fact) -> Result<(), FactRefused> {
         match fact {
             Fact::Chain(view) => {
                 self.onchain.check_view(view)?;
-                check_amounts(view)
+                self.check_amounts(view)
             }
-            Fact::Webhook { signature, body } => {
-                self.checked_webhook(now, signature, body).map(|_| ())
-            }
+            Fact::Webhook { body, .. } => read_webhook(body).map(|_| ()),
             Fact::LightningSent {
                 payment_hash,
                 preimage,
@@ -73,31 +82,27 @@ impl Payments {
         }
     }
 
-    /// `None`: genuine, of a kind that is not known here.
-    fn checked_webhook(
-        &self,
-        now: Timestamp,
-        signature: &str,
-        body: &str,
-    ) -> Result<Option<WebhookEvent>, FactRefused> {
-        match fiat::verify_webhook(
-            &self.webhook_secrets,
-            self.policy.webhook_tolerance,
-            now,
-            signature,
-            body,
-        ) {
-            Ok(event) => Ok(Some(event)),
-            Err(WebhookRefused::UnknownKind { .. }) => Ok(None),
-            Err(
-                cause @ (WebhookRefused::MalformedHeader { .. }
-                | WebhookRefused::NoSignature
-                | WebhookRefused::WrongSignature
-                | WebhookRefused::TooOld { .. }
-                | WebhookRefused::TooNew { .. }
-                | WebhookRefused::MalformedBody { .. }),
-            ) => Err(FactRefused::Webhook { cause }),
+    /// No output may hold more than there is, nor may all outputs of ours together exceed what is booked in msat (an
+    /// address may be paid and emptied again and again, so their sum is not bounded by the supply).
+    fn check_amounts(&self, view: &ChainView) -> Result<(), FactRefused> {
+        let mut ours_sat: u64 = 0;
+        for transaction in view.transactions.iter().map(|seen| &seen.transaction) {
+            let impossible = || FactRefused::ImpossibleAmount {
+                txid: transaction.compute_txid(),
+            };
+            for output in &transaction.output {
+                if output.value > Amount::MAX_MONEY {
+                    return Err(impossible());
+                }
+                if self.onchain.is_ours(&output.script_pubkey) {
+                    ours_sat = ours_sat.saturating_add(output.value.to_sat());
+                }
+            }
+            if Sat(ours_sat).to_msat().is_none() {
+                return Err(impossible());
+            }
         }
+        Ok(())
     }
 
     /// Acts on a fact that was checked.
@@ -156,10 +161,23 @@ impl Payments {
             Fact::HttpFailed { key, failure } => {
                 self.on_http_failed(now, entropy, &key.0, *failure)
             }
-            Fact::Webhook { signature, body } => self.on_webhook(now, entropy, signature, body),
+            Fact::Webhook { body, .. } => self.on_webhook(now, entropy, body),
             Fact::TimerFired { key } => self.on_timer(now, entropy, &key.0),
-            Fact::LightningBalance { .. } | Fact::Unavailable { .. } => Consequences::default(),
+            Fact::Unavailable { key, .. } => self.on_unavailable(now, entropy, &key.0),
+            Fact::LightningBalance { .. } => Consequences::default(),
         }
+    }
+
+    /// An attempt did not end as far as the host knows; it will try again. Money that the attempt may have moved must
+    /// not be freed by what a later attempt says.
+    fn on_unavailable(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
+        self.by_key(now, entropy, key, |payment, _, what| match payment {
+            Payment::SepaPayout(payout) => payout.on_unavailable(what),
+            Payment::OnchainPayout(payout) => payout.on_unavailable(what),
+            Payment::LightningCharge(_)
+            | Payment::OnchainCharge(_)
+            | Payment::LightningPayout(_) => {}
+        })
     }
 
     /// Lets the payment act that the key names; keys are `<payment>/<what>`.
@@ -331,13 +349,7 @@ impl Payments {
         })
     }
 
-    fn on_webhook(
-        &mut self,
-        now: Timestamp,
-        entropy: Entropy,
-        signature: &str,
-        body: &str,
-    ) -> Consequences {
+    fn on_webhook(&mut self, now: Timestamp, entropy: Entropy, body: &str) -> Consequences {
         let ignored = |reason: &str| {
             let event = Event::WebhookIgnored {
                 reason: reason.to_owned(),
@@ -347,9 +359,7 @@ impl Payments {
                 ..Consequences::default()
             }
         };
-        let checked = self
-            .checked_webhook(now, signature, body)
-            .expect("the webhook was checked on admission");
+        let checked = read_webhook(body).expect("the webhook was checked on admission");
         let Some(event) = checked else {
             return ignored("of a kind that is not known");
         };
@@ -412,14 +422,19 @@ impl Payments {
     }
 }
 
-fn check_amounts(view: &ChainView) -> Result<(), FactRefused> {
-    let impossible = |output: &TxOut| output.value > Amount::MAX_MONEY;
-    let mut transactions = view.transactions.iter().map(|seen| &seen.transaction);
-    match transactions.find(|transaction| transaction.output.iter().any(impossible)) {
-        Some(transaction) => Err(FactRefused::ImpossibleAmount {
-            txid: transaction.compute_txid(),
-        }),
-        None => Ok(()),
+/// `None`: of a kind that is not known here.
+fn read_webhook(body: &str) -> Result<Option<WebhookEvent>, FactRefused> {
+    match fiat::parse_webhook_body(body) {
+        Ok(event) => Ok(Some(event)),
+        Err(WebhookRefused::UnknownKind { .. }) => Ok(None),
+        Err(
+            cause @ (WebhookRefused::MalformedHeader { .. }
+            | WebhookRefused::NoSignature
+            | WebhookRefused::WrongSignature
+            | WebhookRefused::TooOld { .. }
+            | WebhookRefused::TooNew { .. }
+            | WebhookRefused::MalformedBody { .. }),
+        ) => Err(FactRefused::Webhook { cause }),
     }
 }
 

@@ -71,8 +71,10 @@ pub struct Sent {
     pub txid: Txid,
     /// Its fee.
     pub fee: Sat,
-    /// Some node took it.
+    /// Some node took it, or may have: a refusal frees nothing any more.
     accepted: bool,
+    /// A broadcast is on its way; the host repeats it until it is answered.
+    in_flight: bool,
     /// How often it was handed out.
     broadcasts: u32,
     /// The tip when it was last handed out.
@@ -213,6 +215,7 @@ impl OnchainPayout {
                     txid,
                     fee,
                     accepted: false,
+                    in_flight: false,
                     broadcasts: 0,
                     broadcast_at_height: 0,
                     booking: Booking::Held,
@@ -236,6 +239,7 @@ impl OnchainPayout {
         let State::Sent(sent) = &mut self.state else {
             return;
         };
+        sent.in_flight = false;
         match result {
             Ok(_) => sent.accepted = true,
             Err(word) if !sent.accepted && sent.booking == Booking::Held => {
@@ -243,6 +247,13 @@ impl OnchainPayout {
                 self.give_up(desk, txid, FailureReason::BroadcastRefused(word.clone()));
             }
             Err(_) => {}
+        }
+    }
+
+    /// An effect was not performed to its end as far as the host knows: the transaction may be out all the same.
+    pub(super) fn on_unavailable(&mut self, what: &str) {
+        if let (State::Sent(sent), true) = (&mut self.state, what.starts_with("broadcast")) {
+            sent.accepted = true;
         }
     }
 
@@ -297,8 +308,8 @@ impl OnchainPayout {
         }
     }
 
-    /// The transaction is not (or no longer) known. It is handed out again, once per new tip and a limited number of
-    /// times: it can still confirm, so its money is not given back.
+    /// The transaction is not (or no longer) known. It is handed out again, once per new tip and without end: it can
+    /// still confirm, so its money is not given back.
     fn on_absent(&mut self, desk: &mut Desk<'_>) {
         let State::Sent(sent) = &mut self.state else {
             return;
@@ -319,7 +330,7 @@ impl OnchainPayout {
             desk.post(&self.id, "payout left the chain", lines);
         }
         let new_tip = desk.onchain.tip().height != sent.broadcast_at_height;
-        if sent.accepted && new_tip && sent.broadcasts < desk.policy.retry.max_attempts {
+        if sent.accepted && new_tip && !sent.in_flight {
             self.broadcast(desk);
         }
     }
@@ -329,6 +340,7 @@ impl OnchainPayout {
             return;
         };
         sent.broadcasts = sent.broadcasts.saturating_add(1);
+        sent.in_flight = true;
         sent.broadcast_at_height = desk.onchain.tip().height;
         let what = if sent.broadcasts == 1 {
             "broadcast".to_owned()

@@ -56,6 +56,8 @@ pub struct SepaPayout {
     in_flight: bool,
     /// Some attempt may have reached the gateway.
     maybe_seen: bool,
+    /// How often in a row, overdue and with nothing on its way, the gateway said that it has no such transfer.
+    not_there: u32,
     /// The newest that the gateway told.
     pub transfer: Option<Transfer>,
     /// Where it stands.
@@ -80,6 +82,9 @@ pub enum SepaPayoutState {
 }
 
 use SepaPayoutState as State;
+
+/// Answers "no such transfer", one question apart, after which an overdue order counts as never taken.
+const ANSWERS_TO_GIVE_UP: u32 = 2;
 
 /// How news of a transfer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +155,7 @@ impl SepaPayout {
             polling: false,
             in_flight: false,
             maybe_seen: false,
+            not_there: 0,
             transfer: None,
             state: State::Ordering,
         };
@@ -195,7 +201,11 @@ impl SepaPayout {
             match fiat::parse_status_response(&self.id, status, body) {
                 StatusAnswer::Known(transfer) => self.on_news(desk, Via::Answer, transfer),
                 StatusAnswer::Unknown => self.on_not_there(desk),
-                StatusAnswer::Several { .. } | StatusAnswer::Unclear { .. } => self.plan_poll(desk),
+                StatusAnswer::Several { .. } => {
+                    self.not_there = 0;
+                    self.plan_poll(desk);
+                }
+                StatusAnswer::Unclear { .. } => self.plan_poll(desk),
             }
         }
     }
@@ -217,10 +227,21 @@ impl SepaPayout {
         }
     }
 
-    /// A timer of this payout: `retry-n` or `poll-n`.
+    /// An effect was not performed to its end as far as the host knows: an order may have left all the same.
+    pub(super) fn on_unavailable(&mut self, what: &str) {
+        if what.starts_with("transfer") {
+            self.maybe_seen = true;
+        }
+    }
+
+    /// A timer of this payout: `retry-n` or `poll-n`. When it is overdue the gateway is only asked any more.
     pub(super) fn on_timer(&mut self, desk: &mut Desk<'_>, what: &str) {
         if what.starts_with("retry") && self.state == State::Ordering && !self.in_flight {
-            self.send(desk);
+            if self.overdue {
+                self.plan_poll(desk);
+            } else {
+                self.send(desk);
+            }
         } else if what.starts_with("poll")
             && matches!(self.state, State::Ordering | State::Accepted)
         {
@@ -258,10 +279,19 @@ impl SepaPayout {
         }
     }
 
-    /// Asked, the gateway does not know the transfer: the order is sent again under its key while there is time.
+    /// Asked, the gateway does not know the transfer: the order is sent again under its key while there is time. Later,
+    /// told so twice with the time between two questions, it is given up: nothing is on its way any more.
     fn on_not_there(&mut self, desk: &mut Desk<'_>) {
         match self.state {
             State::Ordering if !self.overdue && !self.in_flight => self.send(desk),
+            State::Ordering if !self.in_flight => {
+                self.not_there = self.not_there.saturating_add(1);
+                if self.not_there >= ANSWERS_TO_GIVE_UP {
+                    self.give_up(desk, FailureReason::Expired);
+                } else {
+                    self.plan_poll(desk);
+                }
+            }
             State::Ordering | State::Accepted => self.plan_poll(desk),
             State::Settled | State::Failed { .. } => {}
         }

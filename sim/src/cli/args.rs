@@ -47,7 +47,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum)]
     pub(super) world: Option<WorldChoice>,
     /// Root of all random draws [default: the scenario's own]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
     pub(super) seed: Option<u64>,
     /// Many seeds: A..B leaves B out, A..=B has it
     #[arg(long, value_name = "A..B", value_parser = seed_range, conflicts_with = "seed")]
@@ -108,6 +108,9 @@ impl WorldChoice {
     }
 }
 
+/// Outcomes of all seeds are kept in memory until the end.
+const MAX_SEEDS: u64 = 100_000;
+
 fn seed_range(text: &str) -> Result<Range<u64>, String> {
     const SHAPE: &str = "a range of seeds is written as 0..100, or 1..=100 with its last one";
     let (low, high) = text.split_once("..").ok_or(SHAPE)?;
@@ -116,6 +119,11 @@ fn seed_range(text: &str) -> Result<Range<u64>, String> {
         Some(last) => number(low)?..number(last)?.checked_add(1).ok_or(SHAPE)?,
         None => number(low)?..number(high)?,
     };
+    if range.end.saturating_sub(range.start) > MAX_SEEDS {
+        return Err(format!(
+            "{text} has more than {MAX_SEEDS} seeds in it; ask for fewer at a time"
+        ));
+    }
     match range.is_empty() {
         true => Err(format!("{text} has no seed in it; {SHAPE}")),
         false => Ok(range),

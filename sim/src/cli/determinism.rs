@@ -31,6 +31,9 @@ pub(super) fn judge(job: &Job, setting: &Setting, first: &mut Outcome, second: &
         return;
     }
     let Some(mut what) = difference(first, second) else {
+        if first.verdict == Verdict::Pass {
+            first.verdict = second.verdict.clone();
+        }
         return;
     };
     if job.world == WorldKind::Simulated {

@@ -50,6 +50,8 @@ impl Draft {
     /// Begins a file that is to be at `target`.
     pub(super) fn begin(target: &Path) -> Result<Draft, WriteFailed> {
         let failed = |cause| WriteFailed::new(target, cause);
+        // A link is followed, not replaced.
+        let target = &target.canonicalize().unwrap_or_else(|_| target.to_owned());
         if target.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }

@@ -20,6 +20,7 @@ use crate::run::outcome::{Outcome, Verdict};
 use crate::scenario::{Scenario, World};
 use crate::worlds::WorldKind;
 use std::ops::Range;
+use std::path::Path;
 
 /// A scenario in a world, with all its seeds.
 struct Planned<'a> {
@@ -161,6 +162,21 @@ fn begin_trace(
         );
         return Err(Failure::new(BAD_USAGE, text));
     }
+    let is_own = |own: &Path| {
+        path.canonicalize()
+            .is_ok_and(|path| own.canonicalize().is_ok_and(|own| own == path))
+    };
+    let precious = |plan: &Planned<'_>| {
+        let scenario = Path::new(&plan.source.file);
+        is_own(scenario) || is_own(&scenario.with_extension("trace"))
+    };
+    if planned.iter().any(precious) {
+        let text = format!(
+            "--trace would overwrite {}\nRemedy: name another file.",
+            path.display()
+        );
+        return Err(Failure::new(BAD_USAGE, text));
+    }
     Draft::begin(path)
         .map(Some)
         .map_err(|error| Failure::new(BAD_USAGE, error.to_string()))
@@ -228,7 +244,11 @@ fn finish_trace(trace: Option<Draft>, outcomes: &mut [Outcome]) {
     let (Some(draft), [outcome]) = (trace, outcomes) else {
         return;
     };
-    if outcome.records == 0 || outcome.verdict == Verdict::Interrupted {
+    let whole = !matches!(
+        outcome.verdict,
+        Verdict::Interrupted | Verdict::Harness { .. }
+    );
+    if outcome.records == 0 || !whole {
         return;
     }
     if let Err(error) = draft.finish() {
@@ -334,7 +354,10 @@ fn tell(
     )?;
     let shown = outcomes
         .iter()
-        .filter(|outcome| !many || outcome.verdict != Verdict::Pass)
+        .filter(|outcome| {
+            let inert = outcome.faults.iter().any(|fault| fault.effects == 0);
+            !many || inert || outcome.verdict != Verdict::Pass
+        })
         .take(MANY_FAILURES);
     for text in shown.map(failure::render).filter(|text| !text.is_empty()) {
         output.say("")?;

@@ -10,7 +10,7 @@ mod steps;
 mod warm_up;
 mod words;
 
-use crate::faults::Faults;
+use crate::faults::{FaultId, Faults};
 use crate::invariants;
 use crate::prng::RootSeed;
 use crate::scenario::{Pace, Scenario};
@@ -215,7 +215,7 @@ enum Alarm {
     /// Start a node again.
     Restart(String),
     /// End what troubles a link.
-    Heal([String; 2]),
+    Heal([String; 2], FaultId),
 }
 
 /// A run under way.
@@ -233,8 +233,7 @@ struct Runner<W: World> {
     commands: u32,
     fee_floor_sat_per_kwu: u64,
     last_balances: BTreeMap<String, serde_json::Value>,
-    gateway_faults: Vec<(crate::faults::FaultId, usize)>,
-    engine_kills: Vec<crate::faults::FaultId>,
+    gateway_faults: Vec<(FaultId, usize)>,
     step: Option<(usize, String)>,
 }
 
@@ -273,7 +272,6 @@ impl<W: World> Runner<W> {
             fee_floor_sat_per_kwu: 0,
             last_balances: BTreeMap::new(),
             gateway_faults: Vec::new(),
-            engine_kills: Vec::new(),
             step: None,
         }
     }
@@ -345,9 +343,9 @@ impl<W: World> Runner<W> {
         };
         match alarm {
             Alarm::Restart(node) => self.world.restart(&node).await?,
-            Alarm::Heal(between) => {
+            Alarm::Heal(between, fault) => {
                 self.world
-                    .link_fault(crate::worlds::LinkTrouble::Heal { between })
+                    .link_fault(crate::worlds::LinkTrouble::Heal { between, fault })
                     .await?
             }
         }
@@ -378,9 +376,10 @@ impl<W: World> Runner<W> {
             self.set_off().await?;
         }
         self.world.settle().await?;
-        self.observe(Some("end")).await?;
         self.check_recorder()?;
         self.await_terminal().await?;
+        self.observe(Some("end")).await?;
+        self.check_recorder()?;
         self.count_fault_effects();
         let live = self.world.service().with_engine(|engine| engine.digest())?;
         let store = open_audit(open_store)?;
@@ -419,9 +418,8 @@ impl<W: World> Runner<W> {
                 .map_or(0, |armed| armed.effects);
             faults.set_effects(*id, u64::from(effects));
         }
-        let kills = self.world.switch().kills() as usize;
-        for (position, id) in self.engine_kills.iter().enumerate() {
-            faults.set_effects(*id, u64::from(position < kills));
+        for id in self.world.switch().fired() {
+            faults.set_effects(id, 1);
         }
     }
 

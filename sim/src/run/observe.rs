@@ -6,10 +6,10 @@ use super::owners::name_of;
 use super::{Runner, Stop};
 use crate::invariants::Settled;
 use crate::trace::Subsystem;
-use crate::worlds::chain_book::ChainChange;
+use crate::worlds::chain_book::{ChainBook, ChainChange};
 use crate::worlds::gateway::Gateway;
-use crate::worlds::{ChannelState, Truth, World};
-use bitcoin::Transaction;
+use crate::worlds::{ChannelState, Truth, World, WorldError};
+use bitcoin::{Transaction, Txid};
 use lockstep_host::Handle;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -25,9 +25,12 @@ impl<W: World> Runner<W> {
         let truth = self.truth(&channels);
         let mut balances = self.balances(&channels, &truth)?;
         for node in self.run.scenario.nodes.clone() {
-            if let Ok(sat) = self.world.node_wallet_sat(node.name.as_str()).await {
-                balances.insert(format!("node/{}/wallet", node.name), json!({ "sat": sat }));
-            }
+            let wallet = match self.world.node_wallet_sat(node.name.as_str()).await {
+                Ok(sat) => json!({ "sat": sat }),
+                Err(WorldError::Refused { .. }) => json!("down"),
+                Err(error) => return Err(error.into()),
+            };
+            balances.insert(format!("node/{}/wallet", node.name), wallet);
         }
         self.record_balances(balances);
         if let Some(heading) = heading {
@@ -50,7 +53,7 @@ impl<W: World> Runner<W> {
             .iter()
             .flat_map(|(_, block)| &block.txdata)
             .collect();
-        let fresh: Vec<Transaction> = change
+        let mut fresh: Vec<Transaction> = change
             .entered
             .iter()
             .chain(mined)
@@ -63,6 +66,7 @@ impl<W: World> Runner<W> {
             })
             .cloned()
             .collect();
+        put_parents_first(&mut fresh, &self.book);
         let mut described: BTreeMap<String, Value> = BTreeMap::new();
         for transaction in &fresh {
             let description = self
@@ -201,6 +205,36 @@ impl<W: World> Runner<W> {
             .map(|handle: Handle| handle.with_engine(check))?;
         self.check_recorder()
     }
+}
+
+/// Orders transactions by something that both worlds share: how many of these they follow from, then amounts and fee.
+fn put_parents_first(transactions: &mut [Transaction], book: &ChainBook) {
+    let among: BTreeMap<Txid, Transaction> = transactions
+        .iter()
+        .map(|transaction| (transaction.compute_txid(), transaction.clone()))
+        .collect();
+    let generation = |transaction: &Transaction| {
+        let (mut depth, mut above) = (0, vec![transaction.clone()]);
+        loop {
+            let parents = above.iter().flat_map(|tx| &tx.input);
+            above = parents
+                .filter_map(|input| among.get(&input.previous_output.txid).cloned())
+                .collect();
+            if above.is_empty() {
+                return depth;
+            }
+            depth += 1;
+        }
+    };
+    transactions.sort_by_cached_key(|transaction| {
+        let mut amounts: Vec<u64> = transaction
+            .output
+            .iter()
+            .map(|output| output.value.to_sat())
+            .collect();
+        amounts.sort_unstable();
+        (generation(transaction), amounts, book.fee_sat(transaction))
+    });
 }
 
 /// How often the gateway took each reference.

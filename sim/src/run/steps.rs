@@ -28,6 +28,13 @@ impl<W: World> Runner<W> {
     pub(super) async fn take(&mut self, step: &Step, heading: &str) -> Result<(), Stop> {
         if let Some(at) = step.at {
             let at = self.world.epoch().at(crate::vtime::Offset(at.get()));
+            let late = self.world.now().since(at);
+            if self.is_lock_step() && late.0 > 0 {
+                let remedy = "give it a later `at`, or use `pace = \"free\"`";
+                let what =
+                    format!("the step is due {late} before the last one came to rest; {remedy}");
+                return Err(Stop::Expectation(what));
+            }
             self.pass_until(at).await?;
         }
         self.world.now();
@@ -78,10 +85,10 @@ impl<W: World> Runner<W> {
             }
             Action::RestartNode { node } => Ok(self.world.restart(node.as_str()).await?),
             Action::CrashEngine { point, on } => {
-                self.engine_kills.push(self.plan_fault("crash", "engine"));
+                let fault = self.plan_fault("crash", "engine");
                 self.world
                     .switch()
-                    .arm(words::point(*point), payment(on.as_str()));
+                    .arm(words::point(*point), payment(on.as_str()), fault);
                 Ok(())
             }
             Action::Link(fault) => self.trouble_link(fault).await,
@@ -406,42 +413,40 @@ impl<W: World> Runner<W> {
     async fn trouble_link(&mut self, fault: &LinkFault) -> Result<(), Stop> {
         let between = [fault.between.0.to_string(), fault.between.1.to_string()];
         let scope = between.join("-");
+        let name = match fault.kind {
+            LinkFaultKind::Partition { .. } => "partition",
+            LinkFaultKind::Disconnect => "disconnect",
+            LinkFaultKind::Delay { .. } => "delay",
+        };
+        let id = self.plan_fault(name, &scope);
+        let ends = between.clone();
         let (trouble, lasts) = match fault.kind {
-            LinkFaultKind::Partition { lasts } => {
-                let fault = self.plan_fault("partition", &scope);
-                (
-                    LinkTrouble::Partition {
-                        between: between.clone(),
-                        fault,
-                    },
-                    Some(lasts),
-                )
-            }
-            LinkFaultKind::Disconnect => {
-                let fault = self.plan_fault("disconnect", &scope);
-                (
-                    LinkTrouble::Disconnect {
-                        between: between.clone(),
-                        fault,
-                    },
-                    None,
-                )
-            }
-            LinkFaultKind::Delay { by, lasts } => {
-                let fault = self.plan_fault("delay", &scope);
-                (
-                    LinkTrouble::Delay {
-                        between: between.clone(),
-                        by_ms: by.get(),
-                        fault,
-                    },
-                    Some(lasts),
-                )
-            }
+            LinkFaultKind::Partition { lasts } => (
+                LinkTrouble::Partition {
+                    between: ends,
+                    fault: id,
+                },
+                Some(lasts),
+            ),
+            LinkFaultKind::Disconnect => (
+                LinkTrouble::Disconnect {
+                    between: ends,
+                    fault: id,
+                },
+                None,
+            ),
+            LinkFaultKind::Delay { by, lasts } => (
+                LinkTrouble::Delay {
+                    between: ends,
+                    by_ms: by.get(),
+                    fault: id,
+                },
+                Some(lasts),
+            ),
         };
         self.world.link_fault(trouble).await?;
         if let Some(lasts) = lasts {
-            self.set_alarm(Span(lasts.get()), Alarm::Heal(between));
+            self.set_alarm(Span(lasts.get()), Alarm::Heal(between, id));
         }
         Ok(())
     }

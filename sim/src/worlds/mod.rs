@@ -149,10 +149,12 @@ pub enum LinkTrouble {
         /// Counts its effects.
         fault: FaultId,
     },
-    /// What a partition or a delay did ends.
+    /// What a partition or a delay did ends; another one on the same link goes on.
     Heal {
         /// The two.
         between: [String; 2],
+        /// Which one ends.
+        fault: FaultId,
     },
     /// Their connections are lost once.
     Disconnect {
@@ -170,17 +172,6 @@ pub enum LinkTrouble {
         /// Counts its effects.
         fault: FaultId,
     },
-}
-
-/// An HTLC in a channel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HtlcState {
-    /// The end that offered it.
-    pub offered_by: String,
-    /// Amount.
-    pub amount_msat: u64,
-    /// Absolute expiry height.
-    pub cltv_expiry: u32,
 }
 
 /// An HTLC at the moment it was offered.
@@ -207,8 +198,6 @@ pub struct ChannelState {
     pub in_flight_msat: [u64; 2],
     /// Funding output.
     pub funding: OutPoint,
-    /// Where known, each HTLC (the simulated world).
-    pub htlcs: Option<Vec<HtlcState>>,
 }
 
 /// Blocks to be replaced.

@@ -3,6 +3,7 @@
 //! own) nor what the engine is asked (`run`).
 
 use super::WorldError;
+use crate::faults::FaultId;
 use futures_util::future::BoxFuture;
 use lockstep_engine::api::{Command, Engine, EngineConfig, Input, Output};
 use lockstep_engine::id::{CommandId, PaymentId};
@@ -157,22 +158,23 @@ impl Service {
     }
 }
 
-/// Kills the process once, at an armed point of the input that concerns an armed payment.
+/// Kills the process at armed points of the inputs that concern armed payments, once for each.
 #[derive(Default)]
 pub struct Switch {
-    armed: Mutex<Option<(Point, PaymentId)>>,
-    kills: Mutex<u64>,
+    armed: Mutex<Vec<(Point, PaymentId, FaultId)>>,
+    fired: Mutex<Vec<FaultId>>,
 }
 
 impl Switch {
-    /// Arms it.
-    pub fn arm(&self, point: Point, payment: PaymentId) {
-        *self.armed.lock().expect("no holder panics") = Some((point, payment));
+    /// Arms it once more.
+    pub fn arm(&self, point: Point, payment: PaymentId, fault: FaultId) {
+        let mut armed = self.armed.lock().expect("no holder panics");
+        armed.push((point, payment, fault));
     }
 
-    /// How often it has killed.
-    pub fn kills(&self) -> u64 {
-        *self.kills.lock().expect("no holder panics")
+    /// The faults that have killed.
+    pub fn fired(&self) -> Vec<FaultId> {
+        self.fired.lock().expect("no holder panics").clone()
     }
 }
 
@@ -180,13 +182,13 @@ impl Interruption for Switch {
     fn at(&self, point: Point, input: &Input) -> Flow {
         let mut armed = self.armed.lock().expect("no holder panics");
         let hit = armed
-            .as_ref()
-            .is_some_and(|(at, payment)| *at == point && concerns(input, payment));
-        if !hit {
+            .iter()
+            .position(|(at, payment, _)| *at == point && concerns(input, payment));
+        let Some(hit) = hit else {
             return Flow::Continue;
-        }
-        *armed = None;
-        *self.kills.lock().expect("no holder panics") += 1;
+        };
+        let (_, _, fault) = armed.remove(hit);
+        self.fired.lock().expect("no holder panics").push(fault);
         Flow::Stop
     }
 }

@@ -100,7 +100,6 @@ impl OpenChannel {
             balance_msat,
             in_flight_msat,
             funding,
-            htlcs: None,
         })
     }
 

@@ -91,11 +91,15 @@ impl RegtestWorld {
                 return Ok(());
             }
             last = Some(motion);
-            if !restless.waiting_for.is_empty() && start.elapsed() >= SETTLE_LIMIT {
+            if start.elapsed() >= SETTLE_LIMIT {
                 let waited = Span(start.elapsed().as_millis() as u64);
+                let mut waiting_for = restless.waiting_for;
+                if waiting_for.is_empty() {
+                    waiting_for.push("balances and inputs to stand still".to_owned());
+                }
                 return Err(WorldError::Unsettled {
                     waited,
-                    waiting_for: restless.waiting_for,
+                    waiting_for,
                 });
             }
             let pause = Instant::now();

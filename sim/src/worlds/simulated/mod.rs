@@ -15,7 +15,7 @@ mod world;
 
 use super::gateway::{Gateway, GatewayConfig};
 use super::service::{OpenStore, Service, Spawn, Switch};
-use super::{ChannelPlan, ChannelState, HtlcState, SharedGateway, WorldError};
+use super::{ChannelPlan, ChannelState, SharedGateway, WorldError};
 use crate::entropy_shim;
 use crate::faults::Faults;
 use crate::links::Network;
@@ -35,7 +35,7 @@ use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_host::ports::{LightningNode, Observer, Ports, Store};
 use lockstep_host::store::JournalStore;
-use lockstep_lightning::HtlcDirection;
+use lockstep_lightning::{ChannelView, HtlcDirection};
 use madsim::runtime::NodeHandle;
 use node_process::{Directory, NodeProcess, Surroundings};
 use ports::{LinkHttp, OperatorNode, SeededEntropy, VirtualClock};
@@ -229,52 +229,32 @@ impl SimulatedWorld {
         plan: &ChannelPlan,
         funding: OutPoint,
     ) -> Result<ChannelState, WorldError> {
-        for (end, name) in [&plan.from, &plan.to].into_iter().enumerate() {
-            let Some(node) = self.process(name)?.running() else {
-                continue;
-            };
-            let Some(view) = node
-                .channels()
-                .into_iter()
-                .find(|view| view.funding == Some(funding))
-            else {
-                continue;
-            };
-            let other = 1 - end;
-            let (mut balance_msat, mut in_flight_msat) = ([0; 2], [0; 2]);
-            (balance_msat[end], balance_msat[other]) =
-                (view.local_balance_msat, view.remote_balance_msat);
-            let ends = [plan.from.clone(), plan.to.clone()];
-            let mut htlcs = Vec::new();
-            for htlc in &view.htlcs {
-                let offerer = if htlc.direction == HtlcDirection::Outgoing {
-                    end
-                } else {
-                    other
-                };
-                in_flight_msat[offerer] += htlc.amount_msat;
-                let (amount_msat, cltv_expiry) = (htlc.amount_msat, htlc.cltv_expiry);
-                htlcs.push(HtlcState {
-                    offered_by: ends[offerer].clone(),
-                    amount_msat,
-                    cltv_expiry,
-                });
-            }
-            let (name, capacity_sat) = (plan.name.clone(), plan.capacity_sat);
-            return Ok(ChannelState {
-                name,
-                ends,
-                capacity_sat,
-                balance_msat,
-                in_flight_msat,
-                funding,
-                htlcs: Some(htlcs),
-            });
+        let ends = [plan.from.clone(), plan.to.clone()];
+        let mut views = Vec::new();
+        for name in &ends {
+            let of_channel = |view: &ChannelView| view.funding == Some(funding);
+            views.push(self.process(name)?.channels().into_iter().find(of_channel));
         }
-        Err(WorldError::harness(
-            format!("read channel {}", plan.name),
-            "both ends are down or have closed it",
-        ))
+        let (Some(near), Some(far)) = (&views[0], &views[1]) else {
+            let doing = format!("read channel {}", plan.name);
+            return Err(WorldError::harness(doing, "an end has closed it"));
+        };
+        // Each end speaks for itself: its own balance, and the HTLCs that it has offered.
+        let offered = |view: &ChannelView| -> u64 {
+            let htlcs = view.htlcs.iter();
+            htlcs
+                .filter(|htlc| htlc.direction == HtlcDirection::Outgoing)
+                .map(|htlc| htlc.amount_msat)
+                .sum()
+        };
+        Ok(ChannelState {
+            name: plan.name.clone(),
+            capacity_sat: plan.capacity_sat,
+            balance_msat: [near.local_balance_msat, far.local_balance_msat],
+            in_flight_msat: [offered(near), offered(far)],
+            funding,
+            ends,
+        })
     }
 }
 

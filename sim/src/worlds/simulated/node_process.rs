@@ -15,7 +15,9 @@ use async_channel::{Receiver, Sender};
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{BlockHash, Transaction, Txid};
 use futures_util::{FutureExt, select_biased};
-use lockstep_lightning::{Effect, LinkId, MemoryDisk, Node, NodeConfig, NodeEvent, Notice};
+use lockstep_lightning::{
+    ChannelView, Effect, LinkId, MemoryDisk, Node, NodeConfig, NodeEvent, Notice,
+};
 use madsim::runtime::NodeHandle;
 use madsim::time::sleep_until;
 use serde_json::json;
@@ -56,6 +58,8 @@ struct State {
     forwarded_msat: u64,
     offered: BTreeMap<(u128, [u8; 32], u64), OfferedHtlc>,
     failure: Option<String>,
+    /// As they were when the process was killed: they hold the same money while it is down.
+    last_channels: Vec<ChannelView>,
 }
 
 /// A Lightning node of the world.
@@ -174,6 +178,9 @@ impl NodeProcess {
         let (host, was_running) = {
             let mut state = self.state();
             state.inbox = None;
+            if let Some(node) = &state.node {
+                state.last_channels = node.channels();
+            }
             (state.host.take(), state.node.take().is_some())
         };
         self.world.network.take_down(&self.name);
@@ -181,6 +188,14 @@ impl NodeProcess {
             madsim::runtime::Handle::current().kill(host.id());
         }
         was_running
+    }
+
+    /// Its channels; those of a dead process as they were.
+    pub fn channels(&self) -> Vec<ChannelView> {
+        match self.running() {
+            Some(node) => node.channels(),
+            None => self.state().last_channels.clone(),
+        }
     }
 
     /// The running node.

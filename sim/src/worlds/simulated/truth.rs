@@ -18,8 +18,6 @@ pub(crate) struct SimulatedTruth {
     scripts: Vec<ScriptBuf>,
     /// The chain's version and the wallet's total at it.
     wallet: Mutex<(u64, u64)>,
-    /// As last seen, for while the node is down.
-    channels: Mutex<(u64, u64, u64)>,
 }
 
 impl SimulatedTruth {
@@ -30,14 +28,13 @@ impl SimulatedTruth {
         gateway: SharedGateway,
         scripts: Vec<ScriptBuf>,
     ) -> SimulatedTruth {
-        let (wallet, channels) = (Mutex::new((u64::MAX, 0)), Mutex::new((0, 0, 0)));
+        let wallet = Mutex::new((u64::MAX, 0));
         SimulatedTruth {
             backend,
             operator,
             gateway,
             scripts,
             wallet,
-            channels,
         }
     }
 
@@ -89,29 +86,20 @@ fn unspent_sat(chain: &Chain, scripts: &[ScriptBuf]) -> u64 {
 
 impl TruthSource for SimulatedTruth {
     fn truth(&self) -> Truth {
-        let mut last = self.channels.lock().expect("no holder panics");
-        if let Some(node) = self.operator.as_ref().and_then(NodeProcess::running) {
-            let views = node.channels();
-            let in_htlcs = |direction: HtlcDirection| -> u64 {
-                views
-                    .iter()
-                    .flat_map(|view| &view.htlcs)
-                    .filter(|h| h.direction == direction)
-                    .map(|h| h.amount_msat)
-                    .sum()
-            };
-            let balance = views.iter().map(|view| view.local_balance_msat).sum();
-            *last = (
-                balance,
-                in_htlcs(HtlcDirection::Outgoing),
-                in_htlcs(HtlcDirection::Incoming),
-            );
-        }
+        let operator = self.operator.as_ref();
+        let views = operator.map(NodeProcess::channels).unwrap_or_default();
+        let in_htlcs = |direction: HtlcDirection| -> u64 {
+            let htlcs = views.iter().flat_map(|view| &view.htlcs);
+            htlcs
+                .filter(|htlc| htlc.direction == direction)
+                .map(|htlc| htlc.amount_msat)
+                .sum()
+        };
         Truth {
             wallet_sat: self.wallet_sat(),
-            channels_msat: last.0,
-            outgoing_msat: last.1,
-            incoming_msat: last.2,
+            channels_msat: views.iter().map(|view| view.local_balance_msat).sum(),
+            outgoing_msat: in_htlcs(HtlcDirection::Outgoing),
+            incoming_msat: in_htlcs(HtlcDirection::Incoming),
             gateway_cents: self.gateway.lock().balance_cents(),
         }
     }

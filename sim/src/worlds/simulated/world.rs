@@ -3,7 +3,6 @@
 use super::rest::SETTLE_LIMIT;
 use super::truth::SimulatedTruth;
 use super::{MadsimSpawn, SimulatedWorld, virtual_now};
-use crate::links::LinkPolicy;
 use crate::vtime::Epoch;
 use crate::worlds::service::{Service, ServiceParts, Switch};
 use crate::worlds::{
@@ -152,10 +151,10 @@ impl World for SimulatedWorld {
                 between: [a, b],
                 fault,
             } => self.network.partition(&a, &b, fault),
-            LinkTrouble::Heal { between: [a, b] } => {
-                self.network.heal(&a, &b);
-                self.network.set_policy(&a, &b, LinkPolicy::default());
-            }
+            LinkTrouble::Heal {
+                between: [a, b],
+                fault,
+            } => self.network.heal(&a, &b, fault),
             LinkTrouble::Disconnect {
                 between: [a, b],
                 fault,
@@ -168,16 +167,9 @@ impl World for SimulatedWorld {
                 between: [a, b],
                 by_ms,
                 fault,
-            } => {
-                let usual = LinkPolicy::default();
-                let policy = LinkPolicy {
-                    latency_us_min: usual.latency_us_min + by_ms * 1_000,
-                    latency_us_max: usual.latency_us_max + by_ms * 1_000,
-                    ..usual
-                };
-                self.network.set_policy(&a, &b, policy);
-                effect(fault);
-            }
+            } => self
+                .network
+                .delay(&a, &b, fault, Duration::from_millis(by_ms)),
         }
         Ok(())
     }
