@@ -1,6 +1,6 @@
 //! Owns the checking of webhooks: signature, age, and shape. Does not own what they change.
 //!
-//! Header `Lockstep-Signature: t=<seconds>,v1=<hex>[,v1=<hex>..]`, where each v1 is HMAC-SHA256(secret, "<t>.<body>")
+//! Header `Lockstep-Signature: t=<seconds>,v1=<hex>[,v1=<hex>..]`, where each v1 is HMAC-SHA256(secret, `"<t>.<body>"`)
 //! over the body's bytes as sent. Several secrets are valid while they are rotated; other schemes than v1 are ignored.
 
 use super::transfer::{Transfer, TransferStatus};

@@ -26,7 +26,7 @@ pub struct LightningCharge {
     pub party: PartyId,
     /// What is asked.
     pub amount: Msat,
-    /// Unpaid then, it fails. A held payment is bounded by its claim deadline instead.
+    /// Unpaid then, it fails; not before its invoice does. A held payment is bounded by its claim deadline instead.
     pub expires_at: Timestamp,
     /// Of a hold invoice.
     preimage: Option<[u8; 32]>,
@@ -132,6 +132,7 @@ impl LightningCharge {
         match checked {
             Ok((text, invoice)) => {
                 self.payment_hash = Some(invoice.payment_hash);
+                self.extend(desk, invoice.expires_at);
                 self.state = State::Issued {
                     invoice: text.clone(),
                 };
@@ -141,6 +142,14 @@ impl LightningCharge {
                 });
             }
             Err(cause) => self.fail(desk, FailureReason::InvoiceNotCreated(cause)),
+        }
+    }
+
+    /// The node counts the invoice's time from when it made it: the charge must not end before its invoice.
+    fn extend(&mut self, desk: &mut Desk<'_>, invoice_expires_at: Timestamp) {
+        if invoice_expires_at > self.expires_at {
+            self.expires_at = invoice_expires_at;
+            desk.wake(&self.id, "expiry", invoice_expires_at);
         }
     }
 
@@ -271,6 +280,10 @@ impl LightningCharge {
 
     pub(super) fn on_expiry(&mut self, desk: &mut Desk<'_>) {
         match self.state {
+            // An alarm from before the charge was extended.
+            State::Issued { .. } if desk.now < self.expires_at => {
+                desk.wake(&self.id, "expiry", self.expires_at);
+            }
             State::Requested | State::Issued { .. } => {
                 desk.answered(&self.id, "invoice");
                 self.fail(desk, FailureReason::Expired);

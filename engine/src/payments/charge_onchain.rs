@@ -36,6 +36,8 @@ pub struct OnchainCharge {
     pub expires_at: Timestamp,
     /// Whether that time is over.
     expired: bool,
+    /// Settled at some time: after a reorganisation it waits for its money without end.
+    was_settled: bool,
     /// All that lay on the address at the last look.
     pub seen: Sat,
     /// What is booked for it.
@@ -105,6 +107,7 @@ impl OnchainCharge {
             script,
             expires_at,
             expired: false,
+            was_settled: false,
             seen: Sat(0),
             booked: Booked::default(),
             state: State::Open,
@@ -127,11 +130,12 @@ impl OnchainCharge {
                 .filter(|o| o.confirmations >= depth)
                 .map(|o| o.outpoint)
                 .collect();
+            self.was_settled = true;
             self.state = State::Settled {
                 credited,
                 amount: deep,
             };
-        } else if self.expired && self.state == State::Open && self.seen < self.amount {
+        } else if self.expired && self.unpaid() {
             self.fail(desk);
         }
         self.book(desk, &received, depth);
@@ -236,11 +240,17 @@ impl OnchainCharge {
 
     pub(super) fn on_expiry(&mut self, desk: &mut Desk<'_>) {
         self.expired = true;
-        if self.state == State::Open && self.seen < self.amount {
+        if self.unpaid() {
             self.fail(desk);
             let received = desk.onchain.received_on(&self.script);
             self.book(desk, &received, desk.policy.depth_for(self.amount));
         }
+    }
+
+    /// Whether it fails when its time is over. What settled once and was undone does not: its transaction may confirm
+    /// again, and the credit must then come back to its party.
+    fn unpaid(&self) -> bool {
+        self.state == State::Open && self.seen < self.amount && !self.was_settled
     }
 
     fn fail(&mut self, desk: &mut Desk<'_>) {

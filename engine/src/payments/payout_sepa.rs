@@ -318,6 +318,7 @@ impl SepaPayout {
 
     /// The gateway told where the transfer stands. Only what fits and is newer than what is known counts.
     pub(super) fn on_news(&mut self, desk: &mut Desk<'_>, via: Via, transfer: Transfer) {
+        self.not_there = 0;
         let ignored = match (
             transfer.check_matches(&self.id, self.amount),
             &self.transfer,

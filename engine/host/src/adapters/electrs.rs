@@ -275,7 +275,13 @@ fn place(
     Some(seen.collect())
 }
 
-/// electrs passes Bitcoin Core's error on as `{"code":.., "message":"sendrawtransaction RPC error: {..}"}`.
+/// Bitcoin Core's error codes (`src/rpc/protocol.h`) for a transaction that it looked at and does not take:
+/// RPC_VERIFY_ERROR, RPC_VERIFY_REJECTED, RPC_VERIFY_ALREADY_IN_UTXO_SET.
+const VERDICTS: [i64; 3] = [-25, -26, -27];
+
+/// electrs passes Bitcoin Core's error on as `{"code":.., "message":"sendrawtransaction RPC error: {..}"}`. Only a verdict
+/// of Bitcoin Core's counts as a refusal; after anything else (it is starting, the server has no connection to it) the
+/// transaction may be out or not.
 fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, BroadcastError> {
     let ElectrumError::Protocol(answer) = error else {
         return Err(BroadcastError::Unavailable {
@@ -298,14 +304,27 @@ fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, Broadca
     if KNOWN.iter().any(|known| word.contains(known)) {
         return Ok(txid);
     }
-    Err(BroadcastError::Refused { word })
+    let inner = inner_error(&text);
+    let code = inner.as_ref().unwrap_or(answer).get("code");
+    let verdict = code
+        .and_then(serde_json::Value::as_i64)
+        .is_some_and(|code| VERDICTS.contains(&code));
+    if verdict {
+        Err(BroadcastError::Refused { word })
+    } else {
+        Err(BroadcastError::Unavailable { reason: text })
+    }
+}
+
+/// Bitcoin Core's error object inside the server's message.
+fn inner_error(text: &str) -> Option<serde_json::Value> {
+    let start = text.find('{')?;
+    serde_json::from_str(text.get(start..)?).ok()
 }
 
 /// Bitcoin Core's own words out of the server's wrapping.
 fn reject_word(text: &str) -> String {
-    let inner = text
-        .find('{')
-        .and_then(|start| serde_json::from_str::<serde_json::Value>(&text[start..]).ok());
+    let inner = inner_error(text);
     let inner = inner
         .as_ref()
         .and_then(|value| value.get("message"))
@@ -405,11 +424,20 @@ mod tests {
             Err(BroadcastError::Refused { word })
         );
         let plain = protocol("sendrawtransaction RPC error: bad-txns-inputs-missingorspent");
-        let word = "bad-txns-inputs-missingorspent".to_owned();
-        assert_eq!(
-            on_broadcast_error(txid, &plain),
-            Err(BroadcastError::Refused { word })
+        assert!(
+            matches!(
+                on_broadcast_error(txid, &plain),
+                Err(BroadcastError::Unavailable { .. })
+            ),
+            "no verdict of Bitcoin Core's can be read"
         );
+        let starting = protocol(
+            "sendrawtransaction RPC error: {\"code\":-28,\"message\":\"Verifying blocks...\"}",
+        );
+        assert!(matches!(
+            on_broadcast_error(txid, &starting),
+            Err(BroadcastError::Unavailable { .. })
+        ));
         let known = protocol(
             "sendrawtransaction RPC error: {\"code\":-27,\"message\":\"Transaction outputs already in utxo set\"}",
         );

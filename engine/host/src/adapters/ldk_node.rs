@@ -4,7 +4,7 @@
 //! LDK's channel manager refuses as a duplicate. Events stay with the node until acknowledged, across restarts.
 //!
 //! Balances: ldk-node shows no channel's balance itself, only capacities (LDK: balance less reserve, pending HTLCs left
-//! out). [`local_balance`] undoes that. Not exact: a side below its reserve (its capacity is cut off at zero) while
+//! out). `local_balance` undoes that. Not exact: a side below its reserve (its capacity is cut off at zero) while
 //! HTLCs are pending.
 
 use crate::adapters::blocking::blocking;

@@ -12,7 +12,7 @@ use crate::ports::{
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lockstep_engine::id::IdempotencyKey;
-use lockstep_engine::rail::{Effect, Fact, HttpRequest, Instruction};
+use lockstep_engine::rail::{Effect, Fact, HttpRequest, Instruction, Method};
 
 /// How an attempt ended.
 pub(super) enum Outcome {
@@ -50,6 +50,24 @@ pub(super) fn name(effect: &Effect) -> &'static str {
         Effect::ReadChain => "read chain",
         Effect::CallGateway { .. } => "call gateway",
         Effect::WakeAt { .. } => "timer",
+    }
+}
+
+/// Whether an attempt that nobody knows the end of may have moved money, in a way that a failed repetition would hide. The
+/// Lightning node and the signer remember or repeat theirs; reading moves nothing.
+pub(super) fn moves_money_unasked(effect: &Effect) -> bool {
+    match effect {
+        Effect::Broadcast { .. } => true,
+        Effect::CallGateway { request } => request.method == Method::Post,
+        Effect::WatchScript { .. }
+        | Effect::SignPsbt { .. }
+        | Effect::CreateInvoice { .. }
+        | Effect::PayInvoice { .. }
+        | Effect::ClaimHeld { .. }
+        | Effect::FailHeld { .. }
+        | Effect::ReadLightningBalance
+        | Effect::ReadChain
+        | Effect::WakeAt { .. } => false,
     }
 }
 

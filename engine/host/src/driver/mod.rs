@@ -24,7 +24,7 @@ use handle::{Answer, Inbox, Request, Shared};
 use lockstep_engine::api::{EngineConfig, Input, Output, Refusal};
 use lockstep_engine::id::IdempotencyKey;
 use lockstep_engine::journal::Journal;
-use lockstep_engine::rail::{ChainView, Fact, Instruction};
+use lockstep_engine::rail::{ChainView, Effect, Fact, Instruction};
 use lockstep_engine::time::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -176,6 +176,7 @@ impl Driver {
     async fn serve(&mut self) -> Result<Infallible, Ended> {
         let outstanding: Vec<Instruction> = self.shared.engine().outstanding().cloned().collect();
         for instruction in outstanding {
+            self.tell_earlier_attempt(&instruction);
             self.perform(instruction);
         }
         self.look();
@@ -191,6 +192,16 @@ impl Driver {
             }
             let woken = self.wake().await;
             self.on_woken(woken).await?;
+        }
+    }
+
+    /// An effect that moves money may have left before the process stopped. The engine is told before any answer to the
+    /// repetition: that one did not get through says nothing about the first.
+    fn tell_earlier_attempt(&mut self, instruction: &Instruction) {
+        if effects::moves_money_unasked(&instruction.effect) {
+            let reason = "restarted: an earlier attempt may have left".to_owned();
+            let key = instruction.key.clone();
+            self.enqueue(Fact::Unavailable { key, reason }, Then::Nothing);
         }
     }
 
@@ -437,8 +448,11 @@ impl Driver {
         while let Some(wake) = self.timers.pop_due(now) {
             match wake {
                 Wake::Timer(key) => {
-                    // One that is no longer outstanding was withdrawn.
-                    if self.outstanding(&key).is_some() {
+                    // One that is no longer outstanding was withdrawn; one that is later now was put off.
+                    let due = self.outstanding(&key).is_some_and(|instruction| {
+                        matches!(instruction.effect, Effect::WakeAt { at } if at <= now)
+                    });
+                    if due {
                         self.enqueue(Fact::TimerFired { key }, Then::Nothing);
                     }
                 }

@@ -51,7 +51,7 @@ pub(super) fn recover(
     for record in records {
         let output =
             engine
-                .step(record.at, &record.input)
+                .step_recorded(record.at, &record.input)
                 .map_err(|refusal| StartError::Replay {
                     seq: record.seq,
                     refusal,
