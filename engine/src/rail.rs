@@ -2,7 +2,7 @@
 //! out to it (`Instruction`). Does not own what a rail makes of them (`onchain`, `lightning`, `fiat`).
 
 use crate::id::IdempotencyKey;
-use crate::money::{Msat, Sat};
+use crate::money::Msat;
 use crate::time::Timestamp;
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
 use serde::{Deserialize, Serialize};
@@ -287,18 +287,12 @@ pub enum Fact {
         /// Of the `WakeAt`.
         key: IdempotencyKey,
     },
-    /// An effect could not be tried now (backend down); the host tries again later under the same key.
+    /// An effect could not be tried now (backend down), or the host was restarted and does not know how an earlier
+    /// attempt ended; it tries again under the same key.
     Unavailable {
         /// Of the instruction.
         key: IdempotencyKey,
         /// In words, for the log.
         reason: String,
     },
-}
-
-/// A watched amount on chain, for reconciliation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WalletTotal {
-    /// Confirmed and unconfirmed together.
-    pub total_sat: Sat,
 }

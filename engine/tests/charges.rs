@@ -416,3 +416,86 @@ fn an_impossible_output_is_not_believed() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn a_history_that_cannot_be_booked_is_refused_and_a_long_foreign_one_is_not() {
+    let mut o = Outside::new();
+    let script = watched(&o.ok(Command::CreateCharge(charge(
+        "p1",
+        Rail::Onchain,
+        50_000_000,
+    ))));
+    let most = bitcoin::Amount::MAX_MONEY.to_sat();
+    let history = |script: &bitcoin::ScriptBuf| -> Vec<_> {
+        (0..9)
+            .map(|n| in_mempool(&pays(script, most, &format!("coin {n}"))))
+            .collect()
+    };
+    let refused = o.fact(look(branch("a", 0..=1), history(&script)));
+    assert!(
+        matches!(
+            refused,
+            Err(Refusal::Fact {
+                cause: FactRefused::ImpossibleAmount { .. }
+            })
+        ),
+        "{refused:?}"
+    );
+    let foreign = bitcoin::ScriptBuf::new_op_return([7; 4]);
+    o.tell(look(branch("a", 0..=1), history(&foreign)));
+    let mut eight = history(&script);
+    eight.pop();
+    o.tell(look(branch("a", 0..=2), eight));
+    o.check();
+}
+
+#[test]
+fn a_charge_does_not_end_before_its_invoice() {
+    let mut o = Outside::new();
+    o.ok(Command::CreateCharge(charge("p1", Rail::Lightning, 5_000)));
+    let asked = o.now.plus(lockstep_engine::time::Span::secs(3_600));
+    o.later(10);
+    // The invoice is valid for an hour from now.
+    o.issue("p1", HASH, 5_000);
+    let at = asked.plus(lockstep_engine::time::Span::secs(10));
+    let alarm = |o: &Outside| o.outstanding("p1/expiry").map(|i| i.effect);
+    assert_eq!(alarm(&o), Some(Effect::WakeAt { at }));
+    o.now = asked;
+    assert!(names(&o.fire("p1/expiry")).is_empty(), "too early");
+    assert_eq!(alarm(&o), Some(Effect::WakeAt { at }));
+    o.later(9);
+    assert_eq!(names(&o.tell(received(5_000))), ["payment_settled"]);
+    assert_eq!(o.balance(&suspense(Rail::Lightning)), 0);
+    o.check();
+}
+
+#[test]
+fn a_credit_undone_after_its_expiry_comes_back_to_its_party() {
+    let mut o = Outside::new();
+    let script = watched(&o.ok(Command::CreateCharge(charge(
+        "p1",
+        Rail::Onchain,
+        50_000_000,
+    ))));
+    let tx = pays(&script, 50_000, "coin");
+    let deep = |name: &str, height: u32| {
+        look(
+            branch(name, 0..=height),
+            vec![confirmed(&tx, branch(name, height..=height)[0])],
+        )
+    };
+    o.tell(deep("a", 2));
+    o.later(3_600);
+    assert!(names(&o.fire("p1/expiry")).is_empty());
+    let gone = look(branch("b", 0..=3), vec![]);
+    assert_eq!(names(&o.tell(gone)), ["payment_undone", "payment_vanished"]);
+    assert_eq!(
+        names(&o.tell(deep("c", 4))),
+        ["payment_seen", "payment_settled"]
+    );
+    assert_eq!(
+        (o.owed(Asset::Btc), o.balance(&suspense(Rail::Onchain))),
+        (50_000_000, 0)
+    );
+    o.check();
+}

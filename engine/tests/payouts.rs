@@ -383,3 +383,142 @@ fn a_rejected_or_unseen_transfer_gives_the_money_back() {
     assert_eq!(o.available(), 1_000_000_000);
     o.check();
 }
+
+/// As the host tells after a restart.
+fn may_have_left(o: &mut Outside, text: &str) {
+    let out = o.tell(Fact::Unavailable {
+        key: key(text),
+        reason: "restarted: an earlier attempt may have left".to_owned(),
+    });
+    assert_eq!(out, Default::default(), "nothing is told or done");
+    assert!(o.outstanding(text).is_some());
+}
+
+#[test]
+fn an_order_that_may_have_left_keeps_its_hold_past_the_deadline() {
+    let mut o = Outside::funded();
+    o.ok(Command::CreatePayout(sepa("p1", 1_250)));
+    let held = o.available();
+    may_have_left(&mut o, "p1/transfer");
+    o.tell(Fact::HttpFailed {
+        key: key("p1/transfer"),
+        failure: HttpFailure::NotConnected,
+    });
+    o.later(3_600);
+    assert_eq!(names(&o.fire("p1/deadline")), ["outcome_unknown"]);
+    assert_eq!((o.status("p1"), o.available()), (Status::Unknown, held));
+    let settled = o.webhook(&transfer("p1", 1_250, "settled", 2));
+    assert_eq!(
+        names(&o.tell(settled)),
+        ["transfer_accepted", "converted", "payment_settled"]
+    );
+    assert_eq!(o.balance(&suspense(Rail::Sepa)), 0);
+    o.check();
+}
+
+#[test]
+fn an_overdue_order_that_the_gateway_never_got_is_given_up() {
+    let mut o = Outside::funded();
+    o.ok(Command::CreatePayout(sepa("p1", 1_250)));
+    o.tell(Fact::HttpFailed {
+        key: key("p1/transfer"),
+        failure: HttpFailure::TimedOut,
+    });
+    o.later(3_600);
+    o.fire("p1/deadline");
+    o.fire("p1/retry-1");
+    assert!(
+        o.outstanding("p1/transfer").is_none(),
+        "overdue: not sent again"
+    );
+    let nothing = r#"{"data":[]}"#;
+    for question in 1..=3 {
+        o.fire(&format!("p1/poll-{question}"));
+        // The second answer tells nothing: it does not count.
+        let (status, body) = if question == 2 {
+            (503, "")
+        } else {
+            (200, nothing)
+        };
+        let out = o.responds(&format!("p1/status-{question}"), status, body);
+        let ended: &[&str] = if question == 3 {
+            &["payment_failed"]
+        } else {
+            &[]
+        };
+        assert_eq!(names(&out), ended, "question {question}");
+    }
+    assert_eq!(
+        (o.status("p1"), o.available()),
+        (Status::Failed, 1_000_000_000)
+    );
+    o.check();
+}
+
+#[test]
+fn a_refusal_frees_nothing_of_a_transaction_that_may_be_out() {
+    let (mut o, funding, tx) = payout_on_chain();
+    let held = o.available();
+    may_have_left(&mut o, "p1/broadcast");
+    let out = o.tell(Fact::Broadcast {
+        key: key("p1/broadcast"),
+        result: Err("bad-txns-inputs-missingorspent".to_owned()),
+    });
+    assert_eq!((names(&out), o.available()), (vec![], held));
+    let block = |height| branch("a", height..=height)[0];
+    let paid = vec![confirmed(&funding, block(1)), confirmed(&tx, block(2))];
+    assert_eq!(
+        names(&o.tell(look(branch("a", 1..=2), paid))),
+        ["payment_settled"]
+    );
+    o.check();
+}
+
+#[test]
+fn a_vanished_transaction_is_handed_out_at_every_new_tip_one_at_a_time() {
+    let (mut o, funding, tx) = payout_on_chain();
+    let taken = |n: u32| Fact::Broadcast {
+        key: key(&match n {
+            1 => "p1/broadcast".to_owned(),
+            _ => format!("p1/broadcast-{n}"),
+        }),
+        result: Ok(tx.compute_txid()),
+    };
+    o.tell(taken(1));
+    let first = branch("a", 1..=1)[0];
+    for height in 2..=21 {
+        let view = || {
+            look(
+                branch("a", height - 1..=height),
+                vec![confirmed(&funding, first)],
+            )
+        };
+        assert_eq!(o.tell(view()).instructions.len(), 1, "at height {height}");
+        assert_eq!(o.tell(view()).instructions, [], "the same tip");
+        if height == 21 {
+            let next = look(branch("a", 21..=22), vec![confirmed(&funding, first)]);
+            assert_eq!(o.tell(next).instructions, [], "one is on its way");
+        }
+        o.tell(taken(height));
+    }
+    o.check();
+}
+
+#[test]
+fn a_journal_is_folded_without_the_secrets_of_its_time() {
+    let mut o = Outside::funded();
+    o.ok(Command::CreatePayout(sepa("p1", 1_250)));
+    let settled = o.webhook(&transfer("p1", 1_250, "settled", 2));
+    o.tell(settled.clone());
+    let mut rotated = config();
+    rotated.webhook_secrets = vec!["whsec_next".to_owned()];
+    let mut folded = lockstep_engine::api::Engine::new(rotated).expect("a usable configuration");
+    for (at, input) in &o.accepted {
+        if matches!(input, lockstep_engine::api::Input::Fact { fact, .. } if *fact == settled) {
+            let refused = folded.step(*at, input);
+            assert!(matches!(refused, Err(Refusal::Fact { .. })), "{refused:?}");
+        }
+        folded.step_recorded(*at, input).expect("accepted before");
+    }
+    assert_eq!(folded.digest(), o.engine.digest());
+}

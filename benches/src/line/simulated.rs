@@ -13,12 +13,13 @@ use lockstep::invariants;
 use lockstep::prng::RootSeed;
 use lockstep::run::recorder::Recorder;
 use lockstep::trace::{SharedTrace, Trace};
+use lockstep::worlds::Blueprint;
 use lockstep::worlds::chain_book::ChainBook;
 use lockstep::worlds::gateway::GatewayConfig;
 use lockstep::worlds::keys::{self, NETWORK};
 use lockstep::worlds::purse::Purse;
 use lockstep::worlds::simulated::journal_disk::JournalDisk;
-use lockstep::worlds::simulated::{Blueprint, SimulatedWorld, open_memory_store};
+use lockstep::worlds::simulated::{SimulatedWorld, open_memory_store};
 use lockstep::worlds::{ChannelPlan, ForwardingFees, World};
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::policy::Policy;
@@ -75,8 +76,11 @@ impl Line {
     async fn build(form: Form) -> Line {
         let trace = SharedTrace::new(Trace::new(false));
         let recorder = Arc::new(Recorder::new(trace.clone(), invariants::all()));
-        let mut world =
-            SimulatedWorld::build(blueprint(form, trace, recorder.clone())).expect("a plain world");
+        let mut world = SimulatedWorld::build(
+            blueprint(form, trace, recorder.clone()),
+            open_memory_store(JournalDisk::default()),
+        )
+        .expect("a plain world");
         let miner = Purse::new(SEED, "the miner");
         world
             .mine(BLOCKS_TO_MATURITY, miner.script())
@@ -170,7 +174,6 @@ fn blueprint(form: Form, trace: SharedTrace, recorder: Arc<Recorder>) -> Bluepri
         signer: SoftwareSigner::new(&private.external, &private.internal, NETWORK)
             .expect("usable keys"),
         observer: recorder,
-        open_store: open_memory_store(JournalDisk::default()),
         trace,
         faults: Arc::new(Mutex::new(Faults::default())),
         watch_htlcs: false,

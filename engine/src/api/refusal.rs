@@ -1,7 +1,7 @@
 //! Owns why the engine refuses an input. The state is then byte for byte what it was.
 //!
-//! Precedence: the reasons stand in the order in which they are looked for; within one operation, in the order of that
-//! operation's own enum.
+//! Precedence: the first reason that is found is given, and the checks run in a fixed order. It is mostly the order of the
+//! enums, but not always: a view's and a webhook's reasons are grouped by what they are about.
 
 use crate::id::{CommandId, IdempotencyKey};
 use crate::ledger::PartyExists;

@@ -34,7 +34,7 @@ pub struct WebhookEvent {
     pub transfer: Transfer,
 }
 
-/// Why a webhook is not believed, in the order in which it is checked.
+/// Why a webhook is not believed: header, signature and age are checked before the body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookRefused {
     /// No or several `t`, or it is no number, or a part is not `name=value`.

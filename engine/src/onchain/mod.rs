@@ -104,7 +104,6 @@ impl Received {
 #[derive(Debug)]
 pub struct Onchain {
     wallet: Wallet,
-    network: Network,
     /// Views applied; bdk's time (see the header).
     views_applied: u64,
     /// Height in the best chain (`None`: mempool) of every transaction of the latest view.
@@ -137,7 +136,6 @@ impl Onchain {
             .create_wallet_no_persist()?;
         Ok(Self {
             wallet,
-            network,
             views_applied: 0,
             positions: BTreeMap::new(),
             received: BTreeMap::new(),
@@ -150,11 +148,6 @@ impl Onchain {
     pub fn reveal_address(&mut self) -> (String, ScriptBuf) {
         let next = self.wallet.reveal_next_address(KeychainKind::External);
         (next.address.to_string(), next.address.script_pubkey())
-    }
-
-    /// The script of an address as typed, if it is one of this wallet's network.
-    pub fn script_of(&self, address: &str) -> Result<ScriptBuf, AddressRefused> {
-        check_address(address, self.network)
     }
 
     /// What the latest view pays to `script`; empty if nothing does.

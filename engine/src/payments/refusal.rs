@@ -1,5 +1,6 @@
 //! Owns why an order or a fact is not accepted by payments. Nothing has changed then. Where several reasons apply, the
-//! one that stands first in its enum is given.
+//! one that is looked for first is given, always the same for the same input; that is mostly, but not everywhere (views,
+//! webhooks), the order of the enum.
 
 use crate::fiat::{IbanRefused, NameRefused, WebhookRefused};
 use crate::fx::ConvertError;
@@ -238,10 +239,11 @@ pub enum FactRefused {
         #[from]
         cause: ViewRefused,
     },
-    /// More than 21 million bitcoin in one output (consensus: `MAX_MONEY`).
+    /// More than 21 million bitcoin in one output (consensus: `MAX_MONEY`), or more on our scripts together than can be
+    /// booked in msat (64 bits).
     #[error("transaction {txid} of the chain view has an impossible output")]
     ImpossibleAmount {
-        /// Which.
+        /// Which, or with which the sum is too much.
         txid: Txid,
     },
     /// No payment of ours has that hash (in that direction).

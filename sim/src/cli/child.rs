@@ -8,14 +8,13 @@ use super::{interrupt, regtest, sources};
 use crate::prng::RootSeed;
 use crate::run::outcome::{Outcome, Verdict};
 use crate::run::{Options, Run};
-use crate::scenario::{Action, Expectation, Scenario};
+use crate::scenario::Scenario;
 use crate::trace::{SharedTrace, Subsystem};
+use crate::worlds::WorldKind;
 use crate::worlds::service::OpenStore;
 use crate::worlds::simulated::journal_disk::JournalDisk;
 use crate::worlds::simulated::{self, SimulatedWorld};
-use crate::worlds::{WorldError, WorldKind};
 use lockstep_engine::planted::Bug;
-use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_host::ports::Store;
 use lockstep_host::store::JournalStore;
 use serde::{Deserialize, Serialize};
@@ -243,7 +242,11 @@ async fn simulated(prepared: Prepared) -> (Outcome, SharedTrace) {
     let run = begin(prepared);
     let trace = run.trace().clone();
     let disk = JournalDisk::default();
-    let outcome = match simulated_world(&run, disk.clone()) {
+    let open_store = simulated::open_memory_store(disk.clone());
+    let world = run
+        .blueprint()
+        .and_then(|blueprint| SimulatedWorld::build(blueprint, open_store));
+    let outcome = match world {
         Ok(world) => run.in_world(world, audit(disk)).await,
         Err(error) => run.failed(WorldKind::Simulated, error),
     };
@@ -253,37 +256,4 @@ async fn simulated(prepared: Prepared) -> (Outcome, SharedTrace) {
 /// The audit reads a copy: the engine still has the disk.
 fn audit(disk: JournalDisk) -> OpenStore {
     Arc::new(move || JournalStore::open(disk.copy()).map(|store| Box::new(store) as Box<dyn Store>))
-}
-
-pub(super) fn signer(external: &str, internal: &str) -> Result<SoftwareSigner, WorldError> {
-    SoftwareSigner::new(external, internal, crate::worlds::keys::NETWORK)
-        .map_err(|error| WorldError::harness("make the signer", error))
-}
-
-fn simulated_world(run: &Run, disk: JournalDisk) -> Result<SimulatedWorld, WorldError> {
-    let equipment = run.equipment();
-    let scenario = run.scenario();
-    let htlcs_matter = |action: &Action| matches!(action, Action::Expect(Expectation::Htlc { .. }));
-    SimulatedWorld::build(simulated::Blueprint {
-        seed: run.options.seed,
-        nodes: scenario
-            .nodes
-            .iter()
-            .map(|node| node.name.to_string())
-            .collect(),
-        operator: scenario.operator.node.as_ref().map(ToString::to_string),
-        gateway: equipment.gateway,
-        gateway_token: equipment.gateway_token,
-        engine: equipment.engine,
-        signer: signer(
-            &equipment.keys.private.external,
-            &equipment.keys.private.internal,
-        )?,
-        observer: equipment.observer,
-        open_store: simulated::open_memory_store(disk),
-        planted: equipment.planted,
-        trace: equipment.trace,
-        faults: equipment.faults,
-        watch_htlcs: scenario.steps.iter().any(|step| htlcs_matter(&step.action)),
-    })
 }

@@ -1,12 +1,12 @@
 //! Owns putting the regtest world together in a child, and passing Ctrl-C on to it. Does not own the world.
 
-use super::child::{Prepared, begin, signer};
+use super::child::{Prepared, begin};
 use super::interrupt;
 use crate::run::Run;
 use crate::run::outcome::Outcome;
 use crate::trace::SharedTrace;
-use crate::worlds::regtest::{self, Blueprint, Cancel, RegtestWorld};
-use crate::worlds::{WorldError, WorldKind};
+use crate::worlds::WorldKind;
+use crate::worlds::regtest::{self, Cancel, RegtestWorld};
 use std::time::Duration;
 
 /// Between two looks for Ctrl-C.
@@ -40,8 +40,8 @@ async fn pass_on(cancel: Cancel) {
 }
 
 async fn in_world(run: Run, cancel: Cancel) -> Outcome {
-    let world = match blueprint(&run, cancel) {
-        Ok(blueprint) => RegtestWorld::build(blueprint).await,
+    let world = match run.blueprint() {
+        Ok(blueprint) => RegtestWorld::build(blueprint, cancel).await,
         Err(error) => Err(error),
     };
     let world = match world {
@@ -52,30 +52,4 @@ async fn in_world(run: Run, cancel: Cancel) -> Outcome {
     let mut outcome = run.in_world(world, audit).await;
     outcome.waits_ms = waits.in_ms();
     outcome
-}
-
-fn blueprint(run: &Run, cancel: Cancel) -> Result<Blueprint, WorldError> {
-    let equipment = run.equipment();
-    let scenario = run.scenario();
-    Ok(Blueprint {
-        seed: run.options.seed,
-        nodes: scenario
-            .nodes
-            .iter()
-            .map(|node| node.name.to_string())
-            .collect(),
-        operator: scenario.operator.node.as_ref().map(ToString::to_string),
-        gateway: equipment.gateway,
-        gateway_token: equipment.gateway_token,
-        engine: equipment.engine,
-        planted: equipment.planted,
-        signer: signer(
-            &equipment.keys.private.external,
-            &equipment.keys.private.internal,
-        )?,
-        observer: equipment.observer,
-        trace: equipment.trace,
-        faults: equipment.faults,
-        cancel,
-    })
 }

@@ -30,7 +30,7 @@ pub fn audit_journal(
     };
     let mut engine = Engine::new(config).map_err(|error| unreadable(error.to_string()))?;
     for record in &verified {
-        if let Err(refusal) = engine.step(record.at, &record.input) {
+        if let Err(refusal) = engine.step_recorded(record.at, &record.input) {
             let what = format!(
                 "record {} was journaled but is refused when folded: {refusal}",
                 record.seq

@@ -13,21 +13,21 @@ mod words;
 use crate::faults::{FaultId, Faults};
 use crate::invariants;
 use crate::prng::RootSeed;
-use crate::scenario::{Pace, Scenario};
+use crate::scenario::{Action, Expectation, Pace, Scenario, Step};
 use crate::trace::{SharedTrace, Trace};
 use crate::worlds::chain_book::ChainBook;
 use crate::worlds::gateway::GatewayConfig;
-use crate::worlds::keys::{self, EngineKeys, NETWORK};
+use crate::worlds::keys::{self, NETWORK};
 use crate::worlds::purse::Purse;
 use crate::worlds::service::OpenStore;
-use crate::worlds::{World, WorldError, WorldKind};
+use crate::worlds::{Blueprint, World, WorldError, WorldKind};
 use bitcoin::ScriptBuf;
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::money::Sat;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::policy::{DepthStep, Policy, Rate};
 use lockstep_engine::time::{Span, Timestamp};
-use lockstep_host::ports::Observer;
+use lockstep_host::adapters::software_signer::SoftwareSigner;
 use outcome::{Outcome, Stop, Verdict};
 use owners::Owners;
 use recorder::Recorder;
@@ -44,26 +44,6 @@ pub struct Options {
     /// Whether the trace's lines are kept for a file.
     pub keep_lines: bool,
     /// A bug planted in the engine, to show that it is caught. Tests only.
-    pub planted: Option<Bug>,
-}
-
-/// What every world needs from the run.
-pub struct Equipment {
-    /// Trace.
-    pub trace: SharedTrace,
-    /// Faults.
-    pub faults: Arc<Mutex<Faults>>,
-    /// Watches the engine.
-    pub observer: Arc<dyn Observer>,
-    /// The engine.
-    pub engine: EngineConfig,
-    /// Its wallet's keys.
-    pub keys: EngineKeys,
-    /// The gateway.
-    pub gateway: GatewayConfig,
-    /// Bearer token for it.
-    pub gateway_token: String,
-    /// A bug planted in the engine.
     pub planted: Option<Bug>,
 }
 
@@ -91,31 +71,43 @@ impl Run {
         }
     }
 
-    /// What the world is to be built with.
-    pub fn equipment(&self) -> Equipment {
-        let seed = self.options.seed;
+    /// What the world is to be built from.
+    pub fn blueprint(&self) -> Result<Blueprint, WorldError> {
+        let (seed, scenario) = (self.options.seed, &self.scenario);
         let keys = keys::engine_keys(seed);
-        let secret = keys::webhook_secret(seed);
-        let token = keys::gateway_token(seed);
-        let engine = EngineConfig {
-            network: NETWORK,
-            descriptors: keys.public.clone(),
-            policy: policy(&self.scenario),
-            webhook_secrets: vec![secret.clone()],
-        };
-        Equipment {
+        let (token, secret) = (keys::gateway_token(seed), keys::webhook_secret(seed));
+        let signer = SoftwareSigner::new(&keys.private.external, &keys.private.internal, NETWORK)
+            .map_err(|error| WorldError::harness("make the signer", error))?;
+        let gateway = GatewayConfig::new(&token, &secret, scenario.operator.gateway.get() as i64);
+        let htlcs_matter =
+            |step: &Step| matches!(step.action, Action::Expect(Expectation::Htlc { .. }));
+        Ok(Blueprint {
+            seed,
+            nodes: scenario
+                .nodes
+                .iter()
+                .map(|node| node.name.to_string())
+                .collect(),
+            operator: scenario.operator.node.as_ref().map(ToString::to_string),
+            gateway,
+            gateway_token: token,
+            engine: self.engine_config(),
+            signer,
+            observer: self.recorder.clone(),
             trace: self.trace.clone(),
             faults: self.faults.clone(),
-            observer: self.recorder.clone(),
-            engine,
-            keys,
-            gateway: GatewayConfig::new(
-                &token,
-                &secret,
-                self.scenario.operator.gateway.get() as i64,
-            ),
-            gateway_token: token,
+            watch_htlcs: scenario.steps.iter().any(htlcs_matter),
             planted: self.options.planted,
+        })
+    }
+
+    fn engine_config(&self) -> EngineConfig {
+        let seed = self.options.seed;
+        EngineConfig {
+            network: NETWORK,
+            descriptors: keys::engine_keys(seed).public,
+            policy: policy(&self.scenario),
+            webhook_secrets: vec![keys::webhook_secret(seed)],
         }
     }
 
@@ -131,7 +123,7 @@ impl Run {
 
     /// Runs the scenario in `world` to its end. `open_store` gives the journal for the audit.
     pub async fn in_world(self, world: impl World, open_store: OpenStore) -> Outcome {
-        let config = self.equipment().engine;
+        let config = self.engine_config();
         let mut runner = Runner::new(self, world);
         let verdict = runner.go(&open_store, config).await;
         runner.finish(verdict).await

@@ -12,11 +12,17 @@ pub mod regtest;
 pub mod service;
 pub mod simulated;
 
-use crate::faults::FaultId;
+use crate::faults::{FaultId, Faults};
+use crate::prng::RootSeed;
+use crate::trace::SharedTrace;
 use crate::vtime::Epoch;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
+use lockstep_engine::api::EngineConfig;
+use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::{Span, Timestamp};
+use lockstep_host::adapters::software_signer::SoftwareSigner;
+use lockstep_host::ports::Observer;
 use serde::{Deserialize, Serialize};
 use service::{Service, Switch};
 use std::fmt;
@@ -247,6 +253,34 @@ impl SharedGateway {
     pub fn lock(&self) -> MutexGuard<'_, gateway::Gateway> {
         self.0.lock().expect("no holder of the gateway panics")
     }
+}
+
+/// What every world is made from; how much of it a world can do differs.
+pub struct Blueprint {
+    /// Root of all draws.
+    pub seed: RootSeed,
+    /// Lightning nodes.
+    pub nodes: Vec<String>,
+    /// The one that the engine operates.
+    pub operator: Option<String>,
+    /// The gateway.
+    pub gateway: gateway::GatewayConfig,
+    /// Bearer token that the engine shows to the gateway.
+    pub gateway_token: String,
+    /// The engine.
+    pub engine: EngineConfig,
+    /// Its wallet's keys.
+    pub signer: SoftwareSigner,
+    /// Watches the engine.
+    pub observer: Arc<dyn Observer>,
+    /// Trace.
+    pub trace: SharedTrace,
+    /// Faults.
+    pub faults: Arc<Mutex<Faults>>,
+    /// Whether to write down every HTLC that is offered (the simulated world).
+    pub watch_htlcs: bool,
+    /// A bug planted in the engine, to show that it is caught. Tests only.
+    pub planted: Option<Bug>,
 }
 
 /// Where a scenario happens. All waiting is done by the world, in its own kind of time.

@@ -279,9 +279,40 @@ fn place(
 /// RPC_VERIFY_ERROR, RPC_VERIFY_REJECTED, RPC_VERIFY_ALREADY_IN_UTXO_SET.
 const VERDICTS: [i64; 3] = [-25, -26, -27];
 
-/// electrs passes Bitcoin Core's error on as `{"code":.., "message":"sendrawtransaction RPC error: {..}"}`. Only a verdict
-/// of Bitcoin Core's counts as a refusal; after anything else (it is starting, the server has no connection to it) the
-/// transaction may be out or not.
+/// How Bitcoin Core's reasons for those codes begin (`src/validation.cpp`, `src/policy`, `src/node/transaction.cpp`).
+const REASONS: [&str; 26] = [
+    "Fee exceeds maximum configured",
+    "TX rejected",
+    "Unspendable output exceeds maximum configured",
+    "absurdly-high-fee",
+    "bad-",
+    "bare-multisig",
+    "block-script-verify-flag-failed",
+    "coinbase",
+    "datacarrier",
+    "dust",
+    "insufficient fee",
+    "mandatory-script-verify-flag-failed",
+    "max-fee-exceeded",
+    "mempool full",
+    "mempool min fee not met",
+    "mempool-script-verify-flag-failed",
+    "min relay fee not met",
+    "multi-op-return",
+    "non-",
+    "replacement-",
+    "scriptpubkey",
+    "scriptsig-",
+    "too-long-mempool-chain",
+    "too many",
+    "tx-size",
+    "txn-mempool-conflict",
+];
+
+/// Servers pass Bitcoin Core's error on in two ways: electrs its bare message, under a code of its own; others the whole
+/// error object after `sendrawtransaction RPC error: `. Only a verdict of Bitcoin Core's counts as a refusal, told by its
+/// code or, without one, by its reason; after anything else (it is starting, the server has lost it) the transaction may
+/// be out or not.
 fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, BroadcastError> {
     let ElectrumError::Protocol(answer) = error else {
         return Err(BroadcastError::Unavailable {
@@ -308,7 +339,8 @@ fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, Broadca
     let code = inner.as_ref().unwrap_or(answer).get("code");
     let verdict = code
         .and_then(serde_json::Value::as_i64)
-        .is_some_and(|code| VERDICTS.contains(&code));
+        .is_some_and(|code| VERDICTS.contains(&code))
+        || inner.is_none() && REASONS.iter().any(|reason| word.starts_with(reason));
     if verdict {
         Err(BroadcastError::Refused { word })
     } else {
@@ -410,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn reject_words_are_unwrapped_and_known_transactions_are_successes() {
+    fn only_a_verdict_refuses_and_a_known_transaction_is_a_success() {
         let txid = transaction(1).compute_txid();
         let protocol = |message: &str| {
             ElectrumError::Protocol(serde_json::json!({ "code": 1, "message": message }))
@@ -424,24 +456,35 @@ mod tests {
             Err(BroadcastError::Refused { word })
         );
         let plain = protocol("sendrawtransaction RPC error: bad-txns-inputs-missingorspent");
-        assert!(
-            matches!(
-                on_broadcast_error(txid, &plain),
-                Err(BroadcastError::Unavailable { .. })
-            ),
-            "no verdict of Bitcoin Core's can be read"
+        let word = "bad-txns-inputs-missingorspent".to_owned();
+        assert_eq!(
+            on_broadcast_error(txid, &plain),
+            Err(BroadcastError::Refused { word })
         );
-        let starting = protocol(
-            "sendrawtransaction RPC error: {\"code\":-28,\"message\":\"Verifying blocks...\"}",
-        );
-        assert!(matches!(
-            on_broadcast_error(txid, &starting),
-            Err(BroadcastError::Unavailable { .. })
-        ));
         let known = protocol(
             "sendrawtransaction RPC error: {\"code\":-27,\"message\":\"Transaction outputs already in utxo set\"}",
         );
         assert_eq!(on_broadcast_error(txid, &known), Ok(txid));
+        let passed_on = ElectrumError::Protocol(
+            serde_json::json!({ "code": 2, "message": "min relay fee not met, 100 < 200" }),
+        );
+        let word = "min relay fee not met, 100 < 200".to_owned();
+        assert_eq!(
+            on_broadcast_error(txid, &passed_on),
+            Err(BroadcastError::Refused { word })
+        );
+        for unclear in [
+            "sendrawtransaction RPC error: {\"code\":-28,\"message\":\"Verifying blocks...\"}",
+            "Verifying blocks...",
+            "bad request: failed to broadcast transaction",
+            "the server is busy",
+        ] {
+            let answer = on_broadcast_error(txid, &protocol(unclear));
+            assert!(
+                matches!(answer, Err(BroadcastError::Unavailable { .. })),
+                "{unclear}: {answer:?}"
+            );
+        }
         let lost = ElectrumError::Message("connection reset".to_owned());
         assert!(matches!(
             on_broadcast_error(txid, &lost),

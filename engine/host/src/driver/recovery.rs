@@ -49,13 +49,12 @@ pub(super) fn recover(
     let mut engine = Engine::new(config).map_err(StartError::Config)?;
     let mut last_at = Timestamp::default();
     for record in records {
-        let output =
-            engine
-                .step_recorded(record.at, &record.input)
-                .map_err(|refusal| StartError::Replay {
-                    seq: record.seq,
-                    refusal,
-                })?;
+        let output = engine
+            .step_recorded(record.at, &record.input)
+            .map_err(|refusal| StartError::Replay {
+                seq: record.seq,
+                refusal,
+            })?;
         observer.on_replayed(record.seq, record.at, &record.input, &output, &engine);
         last_at = record.at;
     }

@@ -2,6 +2,7 @@
 //! and effect, nothing journaled of what is refused, the same state after a kill at any point, each effect once.
 //! Does not own what the engine decides.
 
+mod restarts;
 mod webhooks;
 mod world;
 

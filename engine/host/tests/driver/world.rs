@@ -77,6 +77,8 @@ pub(crate) struct Gateway {
     pub(crate) executed: BTreeMap<String, (String, HttpResponse)>,
     /// Answers to lose after acting.
     pub(crate) lose: usize,
+    /// Nobody can connect.
+    pub(crate) unreachable: bool,
     pub(crate) calls: usize,
 }
 
@@ -369,6 +371,9 @@ impl HttpTransport for World {
             let mut outside = this.outside();
             outside.log.push(format!("call {}", call.key));
             outside.gateway.calls += 1;
+            if outside.gateway.unreachable {
+                return Err(HttpFailure::NotConnected);
+            }
             if call.request.method == Method::Get {
                 return Ok(HttpResponse {
                     status: 404,

@@ -22,30 +22,26 @@ mod waits;
 
 pub use waits::{Cancel, Waits};
 
-use super::gateway::{Gateway, GatewayConfig};
+use super::Blueprint;
+use super::gateway::Gateway;
 use super::no_node::NoNode;
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
     ChannelPlan, ChannelState, LinkTrouble, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
     WorldError, WorldKind,
 };
-use crate::faults::Faults;
-use crate::prng::{RootSeed, Stream};
-use crate::trace::SharedTrace;
+use crate::prng::Stream;
 use crate::vtime::{Epoch, Offset};
 use balances::OpenChannel;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use clock::LockStepClock;
 use futures_util::future::BoxFuture;
 use gateway_server::{CurrentService, GatewayServer};
-use lockstep_engine::api::EngineConfig;
-use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::{BlockId, Entropy};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::electrs::ElectrsChain;
 use lockstep_host::adapters::http_client::HttpClient;
-use lockstep_host::adapters::software_signer::SoftwareSigner;
-use lockstep_host::ports::{EntropySource, LightningNode, Observer, Ports, Store, StoreError};
+use lockstep_host::ports::{EntropySource, LightningNode, Ports, Store, StoreError};
 use lockstep_host::store::JournalStore;
 use nodes::NodeProcess;
 use operator::OperatorNode;
@@ -71,34 +67,6 @@ pub fn runtime() -> Result<Runtime, WorldError> {
         .enable_all()
         .build();
     runtime.map_err(|error| WorldError::harness("start the regtest world's runtime", error))
-}
-
-/// What a regtest world is made from.
-pub struct Blueprint {
-    /// Root of all draws.
-    pub seed: RootSeed,
-    /// Lightning nodes.
-    pub nodes: Vec<String>,
-    /// The one that the engine operates.
-    pub operator: Option<String>,
-    /// The gateway.
-    pub gateway: GatewayConfig,
-    /// Bearer token that the engine shows to the gateway.
-    pub gateway_token: String,
-    /// The engine.
-    pub engine: EngineConfig,
-    /// Its wallet's keys.
-    pub signer: SoftwareSigner,
-    /// Watches the engine.
-    pub observer: Arc<dyn Observer>,
-    /// A bug planted in the engine.
-    pub planted: Option<Bug>,
-    /// Trace.
-    pub trace: SharedTrace,
-    /// Faults.
-    pub faults: Arc<Mutex<Faults>>,
-    /// Set by Ctrl-C.
-    pub cancel: Cancel,
 }
 
 /// The regtest world.
@@ -162,9 +130,9 @@ fn machine_time() -> Timestamp {
 
 impl RegtestWorld {
     /// Starts the servers and the Lightning nodes; the engine does not run yet. Must be called within [`runtime`].
-    pub async fn build(blueprint: Blueprint) -> Result<RegtestWorld, WorldError> {
+    pub async fn build(blueprint: Blueprint, cancel: Cancel) -> Result<RegtestWorld, WorldError> {
         let executables = Executables::find()?;
-        let (cancel, waits) = (blueprint.cancel.clone(), Waits::default());
+        let waits = Waits::default();
         let failed = |error: std::io::Error| WorldError::harness("make the run's directory", error);
         let dir = tempfile::Builder::new()
             .prefix("lockstep-regtest-")

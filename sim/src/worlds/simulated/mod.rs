@@ -13,14 +13,12 @@ mod stream;
 mod truth;
 mod world;
 
-use super::gateway::{Gateway, GatewayConfig};
+use super::gateway::Gateway;
 use super::service::{OpenStore, Service, Spawn, Switch};
-use super::{ChannelPlan, ChannelState, SharedGateway, WorldError};
+use super::{Blueprint, ChannelPlan, ChannelState, SharedGateway, WorldError};
 use crate::entropy_shim;
-use crate::faults::Faults;
 use crate::links::Network;
-use crate::prng::RootSeed;
-use crate::trace::{SharedTrace, Subsystem};
+use crate::trace::Subsystem;
 use crate::vtime::Epoch;
 use crate::worlds::no_node::NoNode;
 use backend::{Backend, EngineChain};
@@ -29,11 +27,8 @@ use chain::Chain;
 use futures_util::future::BoxFuture;
 use gateway_process::GatewayProcess;
 pub(crate) use gateway_process::webhook_request;
-use lockstep_engine::api::EngineConfig;
-use lockstep_engine::planted::Bug;
 use lockstep_engine::time::Timestamp;
-use lockstep_host::adapters::software_signer::SoftwareSigner;
-use lockstep_host::ports::{LightningNode, Observer, Ports, Store};
+use lockstep_host::ports::{LightningNode, Ports, Store};
 use lockstep_host::store::JournalStore;
 use lockstep_lightning::{ChannelView, HtlcDirection};
 use madsim::runtime::NodeHandle;
@@ -59,39 +54,10 @@ pub fn virtual_now() -> Timestamp {
     Timestamp(virtual_unix_time().as_millis() as u64)
 }
 
-/// What a simulated world is made from.
-pub struct Blueprint {
-    /// Root of all draws.
-    pub seed: RootSeed,
-    /// Lightning nodes.
-    pub nodes: Vec<String>,
-    /// The one that the engine operates.
-    pub operator: Option<String>,
-    /// The gateway.
-    pub gateway: GatewayConfig,
-    /// Bearer token that the engine shows to the gateway.
-    pub gateway_token: String,
-    /// The engine.
-    pub engine: EngineConfig,
-    /// Its wallet's keys.
-    pub signer: SoftwareSigner,
-    /// Watches the engine.
-    pub observer: Arc<dyn Observer>,
-    /// Opens the journal's store; called for every life of the engine's process.
-    pub open_store: OpenStore,
-    /// Trace.
-    pub trace: SharedTrace,
-    /// Faults.
-    pub faults: Arc<Mutex<Faults>>,
-    /// Whether to write down every HTLC that is offered.
-    pub watch_htlcs: bool,
-    /// A bug planted in the engine.
-    pub planted: Option<Bug>,
-}
-
 /// The simulated world.
 pub struct SimulatedWorld {
     blueprint: Blueprint,
+    open_store: OpenStore,
     epoch: Epoch,
     network: Network,
     backend: Backend,
@@ -120,8 +86,12 @@ fn host(name: &str) -> NodeHandle {
 }
 
 impl SimulatedWorld {
-    /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet.
-    pub fn build(blueprint: Blueprint) -> Result<SimulatedWorld, WorldError> {
+    /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet. `open_store` opens the
+    /// journal for every life of the engine's process.
+    pub fn build(
+        blueprint: Blueprint,
+        open_store: OpenStore,
+    ) -> Result<SimulatedWorld, WorldError> {
         let trace = blueprint.trace.clone();
         let probe = entropy_shim::probe()
             .map_err(|error| WorldError::harness("draw through getrandom 0.2", error))?;
@@ -163,6 +133,7 @@ impl SimulatedWorld {
         }
         Ok(SimulatedWorld {
             blueprint,
+            open_store,
             epoch: Epoch(virtual_now()),
             network,
             backend,

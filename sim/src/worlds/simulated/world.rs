@@ -60,7 +60,7 @@ impl World for SimulatedWorld {
         let parts = ServiceParts {
             config: self.blueprint.engine.clone(),
             ports: self.ports(),
-            open_store: self.blueprint.open_store.clone(),
+            open_store: self.open_store.clone(),
             planted: self.blueprint.planted,
         };
         let service = Service::start(parts, Arc::new(MadsimSpawn(self.engine_host.clone())))?;
