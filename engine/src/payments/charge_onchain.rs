@@ -36,7 +36,7 @@ pub struct OnchainCharge {
     pub expires_at: Timestamp,
     /// Whether that time is over.
     expired: bool,
-    /// Settled at some time: after a reorganisation it waits for its money without end.
+    /// Settled at some time: if a reorganisation undid that, its money may still come back.
     was_settled: bool,
     /// All that lay on the address at the last look.
     pub seen: Sat,
@@ -121,8 +121,7 @@ impl OnchainCharge {
         self.note_seen(desk, received.at_depth(0));
         let depth = desk.policy.depth_for(self.amount);
         let deep = received.at_depth(depth);
-        let settles =
-            self.state == State::Open && deep >= self.amount && !desk.has_bug(Bug::NeverSettle);
+        let settles = self.may_settle() && deep >= self.amount && !desk.has_bug(Bug::NeverSettle);
         if settles {
             let credited = received
                 .outputs
@@ -247,10 +246,19 @@ impl OnchainCharge {
         }
     }
 
-    /// Whether it fails when its time is over. What settled once and was undone does not: its transaction may confirm
-    /// again, and the credit must then come back to its party.
+    /// Whether it fails when its time is over.
     fn unpaid(&self) -> bool {
-        self.state == State::Open && self.seen < self.amount && !self.was_settled
+        self.state == State::Open && self.seen < self.amount
+    }
+
+    /// A charge that was settled, undone and then expired settles again if its money comes back: that is the same credit,
+    /// not a late payment.
+    fn may_settle(&self) -> bool {
+        match self.state {
+            State::Open => true,
+            State::Failed { .. } => self.was_settled,
+            State::Settled { .. } => false,
+        }
     }
 
     fn fail(&mut self, desk: &mut Desk<'_>) {
