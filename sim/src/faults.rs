@@ -56,13 +56,4 @@ impl Faults {
     pub fn all(&self) -> Vec<Fault> {
         self.0.values().cloned().collect()
     }
-
-    /// Those that did nothing.
-    pub fn inert(&self) -> Vec<Fault> {
-        self.0
-            .values()
-            .filter(|fault| fault.effects == 0)
-            .cloned()
-            .collect()
-    }
 }

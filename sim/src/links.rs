@@ -28,27 +28,11 @@ const RESET_AFTER_HELD: Duration = Duration::from_secs(60);
 /// How often a held connection looks whether the partition has healed.
 const HEAL_POLL: Duration = Duration::from_millis(50);
 
-/// The quality of a link.
-#[derive(Clone, Copy, Debug)]
-pub struct LinkPolicy {
-    /// Lowest one-way latency, microseconds.
-    pub latency_us_min: u64,
-    /// Highest one-way latency, microseconds.
-    pub latency_us_max: u64,
-    /// Chunks in a million whose loss resets the connection.
-    pub loss_per_million: u32,
-}
+/// One-way latency, microseconds: of a bad home line within a continent.
+const LATENCY_US: (u64, u64) = (5_000, 50_000);
 
-impl Default for LinkPolicy {
-    /// 5 to 50 ms one way, no loss.
-    fn default() -> Self {
-        LinkPolicy {
-            latency_us_min: 5_000,
-            latency_us_max: 50_000,
-            loss_per_million: 0,
-        }
-    }
-}
+/// Chunks in a million that a lossy link loses.
+const LOSS_PER_MILLION: u32 = 500_000;
 
 /// Why no connection came about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,11 +61,10 @@ struct Connection {
 struct State {
     seed: RootSeed,
     draws: BTreeMap<String, Stream>,
-    policies: BTreeMap<(String, String), LinkPolicy>,
-    default_policy: LinkPolicy,
     down: BTreeSet<String>,
     partitions: BTreeMap<(String, String), FaultId>,
     delays: BTreeMap<(String, String), (FaultId, Duration)>,
+    losses: BTreeMap<(String, String), FaultId>,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     on_the_way: u64,
@@ -133,11 +116,10 @@ impl Network {
         let state = State {
             seed,
             draws: BTreeMap::new(),
-            policies: BTreeMap::new(),
-            default_policy: LinkPolicy::default(),
             down: BTreeSet::new(),
             partitions: BTreeMap::new(),
             delays: BTreeMap::new(),
+            losses: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: 0,
             on_the_way: 0,
@@ -154,11 +136,6 @@ impl Network {
         self.state
             .lock()
             .expect("no holder of the network's state panics")
-    }
-
-    /// Sets the quality of the link between two endpoints.
-    pub fn set_policy(&self, a: &str, b: &str, policy: LinkPolicy) {
-        self.state().policies.insert(pair(a, b), policy);
     }
 
     /// Connects `from` to `to`; both ends are returned, the caller hands the second one to the other side.
@@ -237,28 +214,28 @@ impl Network {
     /// Draws when a chunk sent now arrives; `None` if it is lost.
     fn arrival(&self, from: &str, to: &str) -> Option<Instant> {
         let mut state = self.state();
-        let policy = *state
-            .policies
-            .get(&pair(from, to))
-            .unwrap_or(&state.default_policy);
         let name = format!("link/{from}>{to}");
         let seed = state.seed;
+        let (losing, delay) = (
+            state.losses.get(&pair(from, to)).copied(),
+            state.delays.get(&pair(from, to)).copied(),
+        );
         let draws = state
             .draws
             .entry(name.clone())
             .or_insert_with(|| seed.stream(&name));
-        let latency = draws.between(policy.latency_us_min, policy.latency_us_max);
-        let lost = policy.loss_per_million > 0 && draws.chance(policy.loss_per_million);
-        let mut latency = Duration::from_micros(latency);
-        if let Some((fault, by)) = state.delays.get(&pair(from, to)).copied() {
-            latency += by;
-            state
-                .faults
-                .lock()
-                .expect("no holder panics")
-                .had_effect(fault);
+        let latency = Duration::from_micros(draws.between(LATENCY_US.0, LATENCY_US.1));
+        let lost = losing.filter(|_| draws.chance(LOSS_PER_MILLION));
+        let mut faults = state.faults.lock().expect("no holder panics");
+        if let Some(fault) = lost {
+            faults.had_effect(fault);
+            return None;
         }
-        (!lost).then(|| simulated_instant() + latency)
+        let Some((fault, by)) = delay else {
+            return Some(simulated_instant() + latency);
+        };
+        faults.had_effect(fault);
+        Some(simulated_instant() + latency + by)
     }
 
     /// One-way latency between two endpoints that exchange no byte stream (a local backend's notifications).
@@ -296,9 +273,17 @@ impl Network {
         if state.partitions.get(&link) == Some(&fault) {
             state.partitions.remove(&link);
         }
+        if state.losses.get(&link) == Some(&fault) {
+            state.losses.remove(&link);
+        }
         if state.delays.get(&link).is_some_and(|(of, _)| *of == fault) {
             state.delays.remove(&link);
         }
+    }
+
+    /// Chunks between the two are lost by halves, until `heal`.
+    pub fn lose(&self, a: &str, b: &str, fault: FaultId) {
+        self.state().losses.insert(pair(a, b), fault);
     }
 
     /// Bytes between the two take this much longer, until `heal`.

@@ -417,6 +417,7 @@ impl<W: World> Runner<W> {
             LinkFaultKind::Partition { .. } => "partition",
             LinkFaultKind::Disconnect => "disconnect",
             LinkFaultKind::Delay { .. } => "delay",
+            LinkFaultKind::Loss { .. } => "loss",
         };
         let id = self.plan_fault(name, &scope);
         let ends = between.clone();
@@ -434,6 +435,13 @@ impl<W: World> Runner<W> {
                     fault: id,
                 },
                 None,
+            ),
+            LinkFaultKind::Loss { lasts } => (
+                LinkTrouble::Loss {
+                    between: ends,
+                    fault: id,
+                },
+                Some(lasts),
             ),
             LinkFaultKind::Delay { by, lasts } => (
                 LinkTrouble::Delay {

@@ -115,6 +115,8 @@ word!(
         "disconnect" Disconnect,
         /// Every message takes longer for a while.
         "delay" Delay,
+        /// Half of the messages are lost, and each loss resets the connection.
+        "loss" Loss,
     }
 );
 word!(

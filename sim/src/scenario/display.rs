@@ -153,6 +153,7 @@ impl Display for LinkFault {
                 write!(f, "partition {one} <-> {other} for {lasts}")
             }
             LinkFaultKind::Disconnect => write!(f, "disconnect {one} <-> {other}"),
+            LinkFaultKind::Loss { lasts } => write!(f, "loss {one} <-> {other} for {lasts}"),
             LinkFaultKind::Delay { by, lasts } => {
                 write!(f, "delay {one} <-> {other} by {by} for {lasts}")
             }

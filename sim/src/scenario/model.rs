@@ -411,6 +411,11 @@ pub enum LinkFaultKind {
         /// How long.
         lasts: Millis,
     },
+    /// Half of the messages are lost, and each loss resets the connection.
+    Loss {
+        /// How long.
+        lasts: Millis,
+    },
 }
 
 /// Trouble with the gateway about one payout.

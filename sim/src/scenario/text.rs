@@ -303,7 +303,7 @@ table!(
         "between" between: Required<Vec<At<String>>>,
         /// What happens.
         "fault" fault: Required<LinkFaultKind>,
-        /// How long; for "partition" and "delay".
+        /// How long; for "partition", "delay" and "loss".
         "for" span: Optional<Duration>,
         /// How much later each message arrives; for "delay".
         "by" by: Optional<Duration>,

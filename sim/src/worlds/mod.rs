@@ -169,6 +169,13 @@ pub enum LinkTrouble {
         /// Counts its effects.
         fault: FaultId,
     },
+    /// Half of the messages are lost from now on, and each loss resets the connection.
+    Loss {
+        /// The two.
+        between: [String; 2],
+        /// Counts its effects.
+        fault: FaultId,
+    },
     /// Bytes take longer from now on.
     Delay {
         /// The two.

@@ -228,6 +228,12 @@ impl StepChecker<'_> {
                 self.refuse_parameter(&typed.by, "by", "a disconnection", "nothing is delayed");
                 Some(LinkFaultKind::Disconnect)
             }
+            choice::LinkFaultKind::Loss => {
+                self.refuse_parameter(&typed.by, "by", "loss", "what is lost is not delayed");
+                Some(LinkFaultKind::Loss {
+                    lasts: self.needed_span(&typed.span, "for", "loss", span)?,
+                })
+            }
             choice::LinkFaultKind::Delay => {
                 let lasts = self.needed_span(&typed.span, "for", "a delay", span);
                 let by = self.needed_span(&typed.by, "by", "a delay", span);

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 struct Contents {
     written: Vec<u8>,
     synced: Vec<u8>,
-    capacity: Option<usize>,
 }
 
 /// The disk; clones share it.
@@ -17,15 +16,6 @@ struct Contents {
 pub struct JournalDisk(Arc<Mutex<Contents>>);
 
 impl JournalDisk {
-    /// A disk that refuses to grow beyond `bytes`.
-    pub fn with_capacity(bytes: usize) -> JournalDisk {
-        let contents = Contents {
-            capacity: Some(bytes),
-            ..Contents::default()
-        };
-        JournalDisk(Arc::new(Mutex::new(contents)))
-    }
-
     /// What a kill does: unsynced writes are gone.
     pub fn lose_unsynced(&self) {
         let mut contents = self.contents();
@@ -38,7 +28,6 @@ impl JournalDisk {
         JournalDisk(Arc::new(Mutex::new(Contents {
             written: synced.clone(),
             synced,
-            capacity: None,
         })))
     }
 
@@ -64,14 +53,7 @@ impl redb::StorageBackend for JournalDisk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut contents = self.contents();
-        if contents
-            .capacity
-            .is_some_and(|capacity| len as usize > capacity)
-        {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        contents.written.resize(len as usize, 0);
+        self.contents().written.resize(len as usize, 0);
         Ok(())
     }
 

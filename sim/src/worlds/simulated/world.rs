@@ -163,6 +163,10 @@ impl World for SimulatedWorld {
                     effect(fault);
                 }
             }
+            LinkTrouble::Loss {
+                between: [a, b],
+                fault,
+            } => self.network.lose(&a, &b, fault),
             LinkTrouble::Delay {
                 between: [a, b],
                 by_ms,
