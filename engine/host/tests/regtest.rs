@@ -29,7 +29,8 @@ fn start(executable: &str, directory: &Path, port: u16, p2p: u16) -> Process {
         .arg(format!("-datadir={}", directory.display()))
         .arg(format!("-rpcport={port}"))
         .arg(format!("-bind=127.0.0.1:{p2p}"))
-        .args(["-txindex=1", "-dnsseed=0"])
+        // The clock leaps: without the last one bitcoind takes electrs for silent, hangs up, and electrs ends.
+        .args(["-txindex=1", "-dnsseed=0", "-peertimeout=2000000000"])
         .stdout(Stdio::null())
         .spawn()
         .expect("bitcoind starts");

@@ -10,6 +10,7 @@ use electrsd::electrum_client::ElectrumApi;
 use lockstep_engine::rail::BlockId;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 
 /// How often a reorg's first block is tried with another time, if it turns out equal to one that was given up.
 const REORG_ATTEMPTS: u64 = 5;
@@ -29,6 +30,20 @@ struct Waiting {
     weight: u64,
     ancestors: u64,
     depends: Vec<Txid>,
+}
+
+/// Why electrs told nothing.
+enum NoAnswer {
+    /// It did not answer within its client's patience.
+    Slow,
+    /// It cannot be asked.
+    Failed(WorldError),
+}
+
+impl From<WorldError> for NoAnswer {
+    fn from(error: WorldError) -> NoAnswer {
+        NoAnswer::Failed(error)
+    }
 }
 
 impl Servers {
@@ -203,13 +218,36 @@ impl Servers {
         }
     }
 
-    /// What electrs does not show yet of what bitcoind has; asks it to look.
+    /// What electrs does not show yet of what bitcoind has; asks it to look. One that is slow to answer is asked again.
     pub(super) fn electrs_lacks(
         &self,
         sight: &Sight,
         known: &mut BTreeSet<Txid>,
     ) -> Result<Vec<String>, WorldError> {
-        let failed = |error: electrsd::electrum_client::Error| self.electrs_failed(error);
+        match self.electrs_shows(sight, known) {
+            Ok(lacks) => Ok(lacks),
+            Err(NoAnswer::Slow) => Ok(vec!["electrs to answer".to_owned()]),
+            Err(NoAnswer::Failed(error)) => Err(error),
+        }
+    }
+
+    fn no_answer(&self, error: electrsd::electrum_client::Error) -> NoAnswer {
+        match &error {
+            electrsd::electrum_client::Error::IOError(cause)
+                if matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
+                NoAnswer::Slow
+            }
+            _ => NoAnswer::Failed(self.electrs_failed(error)),
+        }
+    }
+
+    fn electrs_shows(
+        &self,
+        sight: &Sight,
+        known: &mut BTreeSet<Txid>,
+    ) -> Result<Vec<String>, NoAnswer> {
+        let failed = |error| self.no_answer(error);
         let client = &self.electrs.client;
         while client.block_headers_pop().map_err(failed)?.is_some() {}
         let tip = client.block_headers_subscribe().map_err(failed)?;
@@ -230,8 +268,8 @@ impl Servers {
     }
 
     /// The same total size, and every transaction in the history of one of its outputs.
-    fn same_mempool(&self, sight: &Sight, known: &mut BTreeSet<Txid>) -> Result<bool, WorldError> {
-        let failed = |error: electrsd::electrum_client::Error| self.electrs_failed(error);
+    fn same_mempool(&self, sight: &Sight, known: &mut BTreeSet<Txid>) -> Result<bool, NoAnswer> {
+        let failed = |error| self.no_answer(error);
         let info = self.ask("getmempoolinfo", &[])?;
         let histogram = self
             .electrs
