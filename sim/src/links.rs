@@ -266,18 +266,20 @@ impl Network {
         self.state().partitions.insert(pair(a, b), fault);
     }
 
-    /// Ends what this fault did to the link, if no later fault has taken its place.
-    pub fn heal(&self, a: &str, b: &str, fault: FaultId) {
+    /// Ends what this fault did, if no later fault has taken its place.
+    pub fn heal(&self, fault: FaultId) {
         let mut state = self.state();
-        let link = pair(a, b);
-        if state.partitions.get(&link) == Some(&fault) {
-            state.partitions.remove(&link);
-        }
-        if state.losses.get(&link) == Some(&fault) {
-            state.losses.remove(&link);
-        }
-        if state.delays.get(&link).is_some_and(|(of, _)| *of == fault) {
-            state.delays.remove(&link);
+        state.partitions.retain(|_, of| *of != fault);
+        state.losses.retain(|_, of| *of != fault);
+        state.delays.retain(|_, (of, _)| *of != fault);
+    }
+
+    /// Resets every connection between the two.
+    pub fn disconnect(&self, a: &str, b: &str, fault: FaultId) {
+        if self.reset(a, b) > 0 {
+            let state = self.state();
+            let mut faults = state.faults.lock().expect("no holder panics");
+            faults.had_effect(fault);
         }
     }
 
@@ -303,7 +305,7 @@ impl Network {
     }
 
     /// Resets every connection between the two; returns how many there were.
-    pub fn reset(&self, a: &str, b: &str) -> usize {
+    fn reset(&self, a: &str, b: &str) -> usize {
         let ends = pair(a, b);
         self.reset_where(|connection| pair(&connection.ends[0], &connection.ends[1]) == ends)
     }

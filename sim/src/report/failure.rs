@@ -129,11 +129,13 @@ pub(super) mod tests {
             what,
         });
         failed.faults.push(Fault {
+            family: "process".to_owned(),
             name: "crash".to_owned(),
             scope: "hub1".to_owned(),
             effects: 0,
         });
         failed.faults.push(Fault {
+            family: "process".to_owned(),
             name: "reorg".to_owned(),
             scope: "chain".to_owned(),
             effects: 1,
@@ -150,6 +152,7 @@ pub(super) mod tests {
         let mut passed = outcome(Verdict::Pass);
         assert_eq!(render(&passed), "");
         passed.faults.push(Fault {
+            family: "http".to_owned(),
             name: "crash".to_owned(),
             scope: "hub1".to_owned(),
             effects: 0,

@@ -60,7 +60,7 @@ fn is_fault(action: &Action) -> bool {
         Action::Reorg(_)
             | Action::CrashNode { .. }
             | Action::CrashEngine { .. }
-            | Action::Link(_)
+            | Action::Trouble(_)
             | Action::Gateway(_)
     )
 }

@@ -206,8 +206,8 @@ fn outcome(run: &Run, world: WorldKind, verdict: Verdict, virtual_ms: u64) -> Ou
 enum Alarm {
     /// Start a node again.
     Restart(String),
-    /// End what troubles a link.
-    Heal([String; 2], FaultId),
+    /// End a fault.
+    End(FaultId),
 }
 
 /// A run under way.
@@ -335,10 +335,9 @@ impl<W: World> Runner<W> {
         };
         match alarm {
             Alarm::Restart(node) => self.world.restart(&node).await?,
-            Alarm::Heal(between, fault) => {
-                self.world
-                    .link_fault(crate::worlds::LinkTrouble::Heal { between, fault })
-                    .await?
+            Alarm::End(fault) => {
+                self.world.end_trouble(fault).await?;
+                self.record_end_of(fault);
             }
         }
         if self.is_lock_step() {

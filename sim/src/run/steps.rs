@@ -1,12 +1,13 @@
 //! Owns what each step of a scenario does to the world. Does not own what it should lead to (`expectations`).
 
 use super::{Alarm, Runner, Stop, words};
+use crate::faults::FaultId;
 use crate::scenario::{
-    Action, Asset as PaidIn, Charge, GatewayFault, GatewayFaultKind, LinkFault, LinkFaultKind, Pay,
-    Payee, Payer, Payout, Reorg, Request, Step,
+    Action, Asset as PaidIn, Charge, Family, GatewayFault, GatewayFaultKind, Pay, Payee, Payer,
+    Payout, Reorg, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
-use crate::worlds::{self, LinkTrouble, World, WorldError};
+use crate::worlds::{self, World, WorldError};
 use bitcoin::{Address, Amount, Transaction, TxOut};
 use lockstep_engine::api::{self, Command, Destination};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
@@ -85,13 +86,13 @@ impl<W: World> Runner<W> {
             }
             Action::RestartNode { node } => Ok(self.world.restart(node.as_str()).await?),
             Action::CrashEngine { point, on } => {
-                let fault = self.plan_fault("crash", "engine");
+                let fault = self.plan_fault(Family::Process, "crash", "engine");
                 self.world
                     .switch()
                     .arm(words::point(*point), payment(on.as_str()), fault);
                 Ok(())
             }
-            Action::Link(fault) => self.trouble_link(fault).await,
+            Action::Trouble(trouble) => self.trouble(trouble).await,
             Action::Gateway(fault) => self.trouble_gateway(fault),
             Action::Fee { feerate } => {
                 self.fee_floor_sat_per_kwu = feerate.get();
@@ -369,92 +370,58 @@ impl<W: World> Runner<W> {
                 include.push(transaction);
             }
         }
-        let fault = self.plan_fault("reorg", "chain");
+        let fault = self.plan_fault(Family::Chain, "reorg", "chain");
         let order = worlds::Reorg {
             depth,
             blocks: reorg.then.get() as u32,
             include,
         };
         self.world.reorg(order, self.miner.script()).await?;
-        self.run
-            .faults
-            .lock()
-            .expect("no holder panics")
-            .had_effect(fault);
+        self.faults().had_effect(fault);
         Ok(())
     }
 
     async fn crash(&mut self, node: &str, down_for: Option<u64>) -> Result<(), Stop> {
-        let fault = self.plan_fault("crash", node);
+        let fault = self.plan_fault(Family::Process, "crash", node);
         self.world.crash(node).await?;
-        self.run
-            .faults
-            .lock()
-            .expect("no holder panics")
-            .had_effect(fault);
+        self.faults().had_effect(fault);
         if let Some(span) = down_for {
             self.set_alarm(Span(span), Alarm::Restart(node.to_owned()));
         }
         Ok(())
     }
 
-    fn plan_fault(&self, name: &str, scope: &str) -> crate::faults::FaultId {
+    fn plan_fault(&self, family: Family, name: &str, scope: &str) -> FaultId {
+        let fault = self.faults().plan(family.as_str(), name, scope);
+        self.record_fault(fault, name, scope, "begin");
+        fault
+    }
+
+    fn record_fault(&self, fault: FaultId, name: &str, scope: &str, phase: &str) {
+        let event = json!({ "fault": name, "id": fault.number(), "phase": phase });
         self.run
             .trace
             .lock()
-            .record(Subsystem::Faults, scope, json!({ "fault": name }));
-        self.run
-            .faults
-            .lock()
-            .expect("no holder panics")
-            .plan(name, scope)
+            .record(Subsystem::Faults, scope, event);
     }
 
-    async fn trouble_link(&mut self, fault: &LinkFault) -> Result<(), Stop> {
-        let between = [fault.between.0.to_string(), fault.between.1.to_string()];
-        let scope = between.join("-");
-        let name = match fault.kind {
-            LinkFaultKind::Partition { .. } => "partition",
-            LinkFaultKind::Disconnect => "disconnect",
-            LinkFaultKind::Delay { .. } => "delay",
-            LinkFaultKind::Loss { .. } => "loss",
-        };
-        let id = self.plan_fault(name, &scope);
-        let ends = between.clone();
-        let (trouble, lasts) = match fault.kind {
-            LinkFaultKind::Partition { lasts } => (
-                LinkTrouble::Partition {
-                    between: ends,
-                    fault: id,
-                },
-                Some(lasts),
-            ),
-            LinkFaultKind::Disconnect => (
-                LinkTrouble::Disconnect {
-                    between: ends,
-                    fault: id,
-                },
-                None,
-            ),
-            LinkFaultKind::Loss { lasts } => (
-                LinkTrouble::Loss {
-                    between: ends,
-                    fault: id,
-                },
-                Some(lasts),
-            ),
-            LinkFaultKind::Delay { by, lasts } => (
-                LinkTrouble::Delay {
-                    between: ends,
-                    by_ms: by.get(),
-                    fault: id,
-                },
-                Some(lasts),
-            ),
-        };
-        self.world.link_fault(trouble).await?;
-        if let Some(lasts) = lasts {
-            self.set_alarm(Span(lasts.get()), Alarm::Heal(between, id));
+    /// Writes down that a fault is over.
+    pub(super) fn record_end_of(&self, fault: FaultId) {
+        let ended = self.faults().get(fault).cloned();
+        if let Some(ended) = ended {
+            self.record_fault(fault, &ended.name, &ended.scope, "end");
+        }
+    }
+
+    pub(super) fn faults(&self) -> std::sync::MutexGuard<'_, crate::faults::Faults> {
+        self.run.faults.lock().expect("no holder panics")
+    }
+
+    async fn trouble(&mut self, trouble: &Trouble) -> Result<(), Stop> {
+        let fault = self.plan_fault(trouble.family(), trouble.name(), &trouble.scope());
+        self.world.begin_trouble(trouble, fault).await?;
+        if let Some(lasts) = trouble.lasts() {
+            self.set_alarm(Span(lasts.get()), Alarm::End(fault));
         }
         Ok(())
     }
@@ -467,7 +434,7 @@ impl<W: World> Runner<W> {
             _ => 1,
         };
         for _ in 0..times {
-            let id = self.plan_fault(name, fault.on.as_str());
+            let id = self.plan_fault(Family::Http, name, fault.on.as_str());
             let mut gateway = self.world.gateway().lock();
             self.gateway_faults.push((id, gateway.faults().len()));
             gateway.arm(order.clone());

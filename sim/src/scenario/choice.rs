@@ -107,16 +107,105 @@ word!(
     }
 );
 word!(
-    /// What happens to the link between two nodes.
-    pub(super) LinkFaultKind {
-        /// No byte passes in either direction for a while.
+    /// What happens to the link between two endpoints.
+    pub(super) LinkFault {
+        /// No byte passes in either direction for a while; what is held for long is reset.
         "partition" Partition,
+        /// As a partition, from the first to the second only.
+        "one-way" OneWay,
+        /// Bytes are held for a while and then all arrive at once; nothing is reset.
+        "clog" Clog,
+        /// The first end loses its connections; the second does not notice for a while.
+        "half-open" HalfOpen,
         /// The connection is lost once and may be made anew at once.
         "disconnect" Disconnect,
         /// Every message takes longer for a while.
         "delay" Delay,
+        /// Some messages take much longer for a while.
+        "spikes" Spikes,
+        /// Messages that are not part of a byte stream (notices of the chain, broadcasts) overtake each other.
+        "reorder" Reorder,
+        /// Messages that are not part of a byte stream arrive twice.
+        "duplicate" Duplicate,
         /// Half of the messages are lost, and each loss resets the connection.
         "loss" Loss,
+    }
+);
+word!(
+    /// What happens to a process.
+    pub(super) ProcessFault {
+        /// It dies wherever it stands, and is started again after `for`.
+        "kill" Kill,
+        /// It dies right after its `write`th write from now, and is started again after `for`.
+        "kill-at-write" KillAtWrite,
+        /// It stands still for a while; its connections stay.
+        "pause" Pause,
+        /// It dies, and is started again after `for` from what its disk held `by` before.
+        "stale-restart" StaleRestart,
+        /// It dies, is started again at once, and answers nobody for a while.
+        "slow-start" SlowStart,
+    }
+);
+word!(
+    /// What happens to a disk.
+    pub(super) DiskFault {
+        /// The process dies at its next write, of which a part is on the disk; it is started again after `for`.
+        "torn" Torn,
+        /// The process dies before its next sync; what was written since the last one is lost. Started again after `for`.
+        "lost" Lost,
+        /// Each sync takes `by` longer.
+        "slow" Slow,
+        /// Syncs fail.
+        "failed-sync" FailedSync,
+        /// Writes fail: no space is left.
+        "full" Full,
+        /// Reads fail; the process is started anew, so that it reads.
+        "read-error" ReadError,
+        /// One bit of what is kept is turned, and the process is started anew; afterwards the disk is put in order.
+        "bit-flip" BitFlip,
+    }
+);
+word!(
+    /// What happens to a clock.
+    pub(super) ClockFault {
+        /// It is wrong by `by` for a while.
+        "skew" Skew,
+        /// It jumps by `by`, and stays wrong until the run heals.
+        "step" Step,
+        /// It runs too fast by `ppm` millionths for a while.
+        "drift" Drift,
+    }
+);
+word!(
+    /// What happens to the chain.
+    pub(super) ChainFault {
+        /// Blocks that would be mined are found only at the end, all at once.
+        "late-blocks" LateBlocks,
+        /// Blocks hold nothing but their coinbase.
+        "empty-blocks" EmptyBlocks,
+        /// A transaction needs `feerate` to be mined.
+        "fee-spike" FeeSpike,
+        /// The unconfirmed transaction of the payment `on` is dropped from mempools.
+        "evict" Evict,
+        /// The payer replaces the unconfirmed transaction of the charge `on` by one to itself (BIP 125).
+        "replace" Replace,
+        /// The backend shows the chain as it was `blocks` before.
+        "lag" Lag,
+        /// The backend answers nobody.
+        "stop" Stop,
+        /// The backend denies transactions that it knows.
+        "lie" Lie,
+    }
+);
+word!(
+    /// What a peer does against the protocol.
+    pub(super) PeerFault {
+        /// It neither forwards, claims nor fails the HTLCs that it gets.
+        "withhold-htlc" WithholdHtlc,
+        /// It stays connected and says nothing.
+        "silent" Silent,
+        /// It broadcasts a revoked commitment transaction of `channel` (BOLT 5).
+        "revoked" Revoked,
     }
 );
 word!(

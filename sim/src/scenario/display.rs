@@ -2,8 +2,8 @@
 //! agree on it to the byte. Does not own the text of single amounts (`units`).
 
 use super::model::{
-    Action, Charge, Expectation, GatewayFault, GatewayFaultKind, LinkFault, LinkFaultKind, Pay,
-    Payee, Payer, Payout, Reorg, Request, Step,
+    Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Pay, Payee, Payer, Payout, Reorg,
+    Request, Step,
 };
 use std::fmt::{self, Display, Formatter};
 
@@ -40,7 +40,7 @@ impl Display for Action {
             }
             Self::RestartNode { node } => write!(f, "restart node {node}"),
             Self::CrashEngine { point, on } => write!(f, "crash engine {point} on {on}"),
-            Self::Link(fault) => write!(f, "link {fault}"),
+            Self::Trouble(trouble) => write!(f, "{trouble}"),
             Self::Gateway(fault) => write!(f, "gateway {fault}"),
             Self::Fee { feerate } => write!(f, "fee {feerate}"),
             Self::Wait { span } => write!(f, "wait {span}"),
@@ -142,22 +142,6 @@ impl Display for Reorg {
             write!(f, "{}{payment}", if index == 0 { " drop " } else { ", " })?;
         }
         f.write_str(if self.keep { " keep" } else { "" })
-    }
-}
-
-impl Display for LinkFault {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (one, other) = &self.between;
-        match &self.kind {
-            LinkFaultKind::Partition { lasts } => {
-                write!(f, "partition {one} <-> {other} for {lasts}")
-            }
-            LinkFaultKind::Disconnect => write!(f, "disconnect {one} <-> {other}"),
-            LinkFaultKind::Loss { lasts } => write!(f, "loss {one} <-> {other} for {lasts}"),
-            LinkFaultKind::Delay { by, lasts } => {
-                write!(f, "delay {one} <-> {other} by {by} for {lasts}")
-            }
-        }
     }
 }
 

@@ -27,6 +27,7 @@ mod problem;
 mod read;
 mod schema;
 mod text;
+mod trouble;
 mod units;
 mod verb;
 

@@ -4,6 +4,10 @@
 pub use super::choice::{
     Asset, CrashPoint, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
 };
+pub use super::trouble::{
+    ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, LinkFaultKind, PeerFaultKind,
+    ProcessFaultKind, Trouble,
+};
 pub use super::units::{Balance, Blocks, Cents, CentsPerBtc, Feerate, Millis, Msat, Sat};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -235,8 +239,8 @@ pub enum Action {
         /// Of any step: faults may be armed before the payment is made.
         on: PaymentName,
     },
-    /// Trouble between two nodes.
-    Link(LinkFault),
+    /// Something breaks.
+    Trouble(Trouble),
     /// Trouble with the gateway.
     Gateway(GatewayFault),
     /// The feerate that a transaction needs from now on to be mined.
@@ -383,39 +387,6 @@ pub struct Reorg {
     pub drop: Vec<PaymentName>,
     /// Whether the others are mined again at once.
     pub keep: bool,
-}
-
-/// Trouble on a link (simulated world only).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkFault {
-    /// Two different nodes.
-    pub between: (NodeName, NodeName),
-    /// What happens.
-    pub kind: LinkFaultKind,
-}
-
-/// What happens to a link; spans above zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkFaultKind {
-    /// No byte passes.
-    Partition {
-        /// How long.
-        lasts: Millis,
-    },
-    /// The connection is lost once.
-    Disconnect,
-    /// Messages take longer.
-    Delay {
-        /// How much longer.
-        by: Millis,
-        /// How long.
-        lasts: Millis,
-    },
-    /// Half of the messages are lost, and each loss resets the connection.
-    Loss {
-        /// How long.
-        lasts: Millis,
-    },
 }
 
 /// Trouble with the gateway about one payout.
@@ -575,7 +546,8 @@ impl Action {
     /// The only world that can do this; `None` if every world can.
     pub fn bound_to(&self) -> Option<World> {
         match self {
-            Self::Link(_) | Self::Expect(Expectation::Htlc { .. }) => Some(World::Simulated),
+            Self::Trouble(trouble) if trouble.is_possible_in(World::Regtest) => None,
+            Self::Trouble(_) | Self::Expect(Expectation::Htlc { .. }) => Some(World::Simulated),
             Self::Pay(Pay {
                 payer: Payer::Node { route: Some(_), .. },
                 ..

@@ -109,6 +109,39 @@ steps = [
   { link = { between = ["buyer", "B"], fault = "partition", for = "20 s" }, only = "simulated" },
   { link = { between = ["buyer", "B"], fault = "disconnect" } },
   { link = { between = ["buyer", "B"], fault = "delay", by = "500 ms", for = "20 s" } },
+  { link = { between = ["engine", "gateway"], fault = "one-way", for = "20 s" } },
+  { link = { between = ["B", "chain"], fault = "clog", for = "20 s" } },
+  { link = { between = ["buyer", "B"], fault = "half-open", for = "20 s" } },
+  { link = { between = ["buyer", "B"], fault = "spikes", by = "2 s", for = "20 s" } },
+  { link = { between = ["chain", "B"], fault = "reorder", by = "2 s", for = "20 s" } },
+  { link = { between = ["chain", "engine"], fault = "duplicate", for = "20 s" } },
+  { link = { between = ["buyer", "B"], fault = "loss", for = "20 s" } },
+  { process = { of = "engine", fault = "kill", for = "5 s" } },
+  { process = { of = "B", fault = "kill-at-write", write = 3, for = "5 s" } },
+  { process = { of = "gateway", fault = "pause", for = "5 s" } },
+  { process = { of = "B", fault = "stale-restart", by = "1 min", for = "5 s" } },
+  { process = { of = "B", fault = "slow-start", for = "5 s" } },
+  { disk = { of = "engine", fault = "torn", for = "5 s" } },
+  { disk = { of = "engine", fault = "lost", for = "5 s" } },
+  { disk = { of = "B", fault = "slow", by = "300 ms", for = "5 s" } },
+  { disk = { of = "engine", fault = "failed-sync", for = "5 s" } },
+  { disk = { of = "B", fault = "full", for = "5 s" } },
+  { disk = { of = "engine", fault = "read-error", for = "5 s" } },
+  { disk = { of = "engine", fault = "bit-flip", for = "5 s" } },
+  { clock = { of = "engine", fault = "skew", by = "90 s", for = "1 h" } },
+  { clock = { of = "chain", fault = "step", by = "10 min", behind = true } },
+  { clock = { of = "B", fault = "drift", ppm = 50_000, for = "1 h" } },
+  { chain = { fault = "late-blocks", for = "1 h" } },
+  { chain = { fault = "empty-blocks", for = "1 h" } },
+  { chain = { fault = "fee-spike", feerate = "40 sat/vB", for = "1 h" } },
+  { chain = { fault = "evict", on = "o3" } },
+  { chain = { fault = "replace", on = "p2" } },
+  { chain = { fault = "lag", blocks = 2, for = "1 h" } },
+  { chain = { fault = "stop", for = "1 h" } },
+  { chain = { fault = "lie", for = "1 h" } },
+  { peer = { of = "B", fault = "withhold-htlc", for = "1 min" } },
+  { peer = { of = "B", fault = "silent", for = "1 min" } },
+  { peer = { of = "B", fault = "revoked", channel = "buyer-B" } },
   { wait = "2 min" },
   { reconcile = { id = "r1" } },
   { expect = { party = "merchant", btc = "-5_000_000 sat", eur = "0.00 EUR" } },
@@ -157,6 +190,39 @@ payout o3: merchant -> alice 100000 sat over onchain within 3600 s
 link partition buyer <-> B for 20 s only in simulated
 link disconnect buyer <-> B
 link delay buyer <-> B by 0.5 s for 20 s
+link one-way engine <-> gateway for 20 s
+link clog B <-> chain for 20 s
+link half-open buyer <-> B for 20 s
+link spikes buyer <-> B by 2 s for 20 s
+link reorder chain <-> B by 2 s for 20 s
+link duplicate chain <-> engine for 20 s
+link loss buyer <-> B for 20 s
+process kill engine for 5 s
+process kill-at-write B 3 for 5 s
+process pause gateway for 5 s
+process stale-restart B by 60 s for 5 s
+process slow-start B for 5 s
+disk torn engine for 5 s
+disk lost engine for 5 s
+disk slow B by 0.3 s for 5 s
+disk failed-sync engine for 5 s
+disk full B for 5 s
+disk read-error engine for 5 s
+disk bit-flip engine for 5 s
+clock skew engine by 90 s for 3600 s
+clock step chain by 600 s behind
+clock drift B by 50000 ppm for 3600 s
+chain late-blocks for 3600 s
+chain empty-blocks for 3600 s
+chain fee-spike 40 sat/vB for 3600 s
+chain evict o3
+chain replace p2
+chain lag by 2 blocks for 3600 s
+chain stop for 3600 s
+chain lie for 3600 s
+peer withhold-htlc B for 60 s
+peer silent B for 60 s
+peer revoked B buyer-B
 wait 120 s
 reconcile r1
 expect party merchant btc -5000000 sat eur 0.00 EUR
@@ -295,7 +361,7 @@ fn steps_know_their_line_and_their_content() {
             .expect(needle)
     };
     assert_eq!(scenario.steps[0].line, line_of("charge = { id = \"c1\""));
-    assert_eq!(scenario.steps[42].line, line_of("executed = \"o1\""));
+    assert_eq!(scenario.steps[75].line, line_of("executed = \"o1\""));
     let Action::Pay(pay) = &scenario.steps[7].action else {
         panic!("{:?}", scenario.steps[7])
     };
@@ -386,6 +452,11 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         Crash,
         Restart,
         Link,
+        Process,
+        Disk,
+        Clock,
+        Chain,
+        Peer,
         Gateway,
         Reconcile,
         ExpectPayment,

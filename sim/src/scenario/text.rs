@@ -3,8 +3,8 @@
 //! dispatch of steps and expectations by their verb (`verb`).
 
 use super::choice::{
-    Asset, CrashPoint, FailureReason, GatewayFaultKind, LinkFaultKind, Pace, PaymentState, Rail,
-    RejectCode, World,
+    Asset, ChainFault, ClockFault, CrashPoint, DiskFault, FailureReason, GatewayFaultKind,
+    LinkFault, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
 };
 use super::problem::Problems;
 use super::read::{At, Named, Node, Optional, Read, Required, table};
@@ -297,16 +297,89 @@ table!(
     }
 );
 table!(
-    /// Trouble on the link between two nodes (simulated world only).
+    /// Trouble on the link between two endpoints.
     Link {
-        /// The two nodes.
+        /// The two: nodes, "engine", "gateway" or "chain". A fault with a direction goes from the first to the second.
         "between" between: Required<Vec<At<String>>>,
         /// What happens.
-        "fault" fault: Required<LinkFaultKind>,
-        /// How long; for "partition", "delay" and "loss".
+        "fault" fault: Required<LinkFault>,
+        /// How long; for all but "disconnect".
         "for" span: Optional<Duration>,
-        /// How much later each message arrives; for "delay".
+        /// How much later messages arrive; for "delay", "spikes" and "reorder".
         "by" by: Optional<Duration>,
+    }
+);
+table!(
+    /// Trouble with a process.
+    Process {
+        /// Whose: a node, "engine", "gateway" or "chain".
+        "of" of: Required<String>,
+        /// What happens.
+        "fault" fault: Required<ProcessFault>,
+        /// How long; for "kill", "kill-at-write" and "stale-restart" until it is started again.
+        "for" span: Required<Duration>,
+        /// Which write from now, from 1; for "kill-at-write". Default 1.
+        "write" write: Optional<u64>,
+        /// How old the state is; for "stale-restart".
+        "by" by: Optional<Duration>,
+    }
+);
+table!(
+    /// Trouble with what a process keeps.
+    Disk {
+        /// Whose: a node or "engine".
+        "of" of: Required<String>,
+        /// What happens.
+        "fault" fault: Required<DiskFault>,
+        /// How long; for "torn" and "lost" until the process is started again.
+        "for" span: Required<Duration>,
+        /// How much longer a sync takes; for "slow".
+        "by" by: Optional<Duration>,
+    }
+);
+table!(
+    /// Trouble with what a process takes for the time.
+    Clock {
+        /// Whose: a node, "engine", "gateway" or "chain" (block times).
+        "of" of: Required<String>,
+        /// What happens.
+        "fault" fault: Required<ClockFault>,
+        /// How long; for "skew" and "drift".
+        "for" span: Optional<Duration>,
+        /// How much; for "skew" and "step".
+        "by" by: Optional<Duration>,
+        /// How fast it runs away, in millionths; for "drift".
+        "ppm" ppm: Optional<u64>,
+        /// Slow instead of fast. Default false.
+        "behind" behind: Optional<bool>,
+    }
+);
+table!(
+    /// Trouble with the chain or its backend.
+    Chain {
+        /// What happens.
+        "fault" fault: Required<ChainFault>,
+        /// How long; for all but "evict" and "replace".
+        "for" span: Optional<Duration>,
+        /// The on-chain payment; for "evict" and "replace".
+        "on" on: Optional<String>,
+        /// How many blocks behind; for "lag".
+        "blocks" blocks: Optional<BlockCount>,
+        /// What a transaction needs to be mined; for "fee-spike".
+        "feerate" feerate: Optional<FeerateText>,
+    }
+);
+table!(
+    /// A Lightning node does not keep to the protocol.
+    Peer {
+        /// Which; never the operator's.
+        "of" of: Required<String>,
+        /// What it does.
+        "fault" fault: Required<PeerFault>,
+        /// How long; for all but "revoked".
+        "for" span: Optional<Duration>,
+        /// Which of its channels; for "revoked".
+        "channel" channel: Optional<String>,
     }
 );
 table!(

@@ -5,9 +5,10 @@ use super::choice::World;
 use super::problem::{Problems, listed, nearest};
 use super::read::{At, Field, Node, Optional, Read, Table};
 use super::text::{
-    BlockCount, Charge, Crash, Duration, ExpectAccount, ExpectChannel, ExpectConfirmations,
-    ExpectExecuted, ExpectForwarded, ExpectHtlc, ExpectParty, ExpectPayment, ExpectRun,
-    ExpectWallet, FeerateText, Gateway, Link, Pay, Payout, Reconcile, Reorg, Restart,
+    BlockCount, Chain, Charge, Clock, Crash, Disk, Duration, ExpectAccount, ExpectChannel,
+    ExpectConfirmations, ExpectExecuted, ExpectForwarded, ExpectHtlc, ExpectParty, ExpectPayment,
+    ExpectRun, ExpectWallet, FeerateText, Gateway, Link, Pay, Payout, Peer, Process, Reconcile,
+    Reorg, Restart,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -69,8 +70,18 @@ verbs!(
     "crash" Crash(Crash),
     /// A crashed node is started again.
     "restart" Restart(Restart),
-    /// Trouble on the link between two nodes (simulated world only).
+    /// Trouble on the link between two endpoints.
     "link" Link(Link),
+    /// Trouble with a process.
+    "process" Process(Process),
+    /// Trouble with what a process keeps.
+    "disk" Disk(Disk),
+    /// Trouble with what a process takes for the time.
+    "clock" Clock(Clock),
+    /// Trouble with the chain or its backend.
+    "chain" Chain(Chain),
+    /// A Lightning node does not keep to the protocol.
+    "peer" Peer(Peer),
     /// The fiat gateway misbehaves.
     "gateway" Gateway(Gateway),
     /// The fee market moves: the feerate that a transaction needs to be mined.

@@ -14,6 +14,7 @@ pub mod simulated;
 
 use crate::faults::{FaultId, Faults};
 use crate::prng::RootSeed;
+use crate::scenario::Trouble;
 use crate::trace::SharedTrace;
 use crate::vtime::Epoch;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
@@ -145,46 +146,16 @@ pub struct Route {
     pub final_cltv: u32,
 }
 
-/// Trouble on the link between two nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinkTrouble {
-    /// Nothing passes from now on.
-    Partition {
-        /// The two.
-        between: [String; 2],
-        /// Counts its effects.
-        fault: FaultId,
-    },
-    /// What a partition or a delay did ends; another one on the same link goes on.
-    Heal {
-        /// The two.
-        between: [String; 2],
-        /// Which one ends.
-        fault: FaultId,
-    },
-    /// Their connections are lost once.
-    Disconnect {
-        /// The two.
-        between: [String; 2],
-        /// Counts its effects.
-        fault: FaultId,
-    },
-    /// Half of the messages are lost from now on, and each loss resets the connection.
-    Loss {
-        /// The two.
-        between: [String; 2],
-        /// Counts its effects.
-        fault: FaultId,
-    },
-    /// Bytes take longer from now on.
-    Delay {
-        /// The two.
-        between: [String; 2],
-        /// How much longer.
-        by_ms: u64,
-        /// Counts its effects.
-        fault: FaultId,
-    },
+/// A part of a world in which faults can be brought about: links, processes, disks, clocks, the chain, peers. A rail that
+/// has kinds of its own adds a site.
+pub trait FaultSite {
+    /// Brings the trouble about, if it is for this part to do; `Ok(false)` if it is not. Its effects are counted under
+    /// `fault`.
+    fn begin(&self, trouble: &Trouble, fault: FaultId) -> Result<bool, WorldError>;
+
+    /// Ends what was begun under `fault`, if it was begun here and has not ended by itself. Another fault of the same kind
+    /// at the same place goes on.
+    fn end(&self, fault: FaultId) -> Result<(), WorldError>;
 }
 
 /// An HTLC at the moment it was offered.
@@ -341,8 +312,11 @@ pub trait World {
     /// From now on a transaction below this feerate (satoshi per 1,000 weight units) is not mined.
     async fn set_fee_floor(&mut self, sat_per_kwu: u64) -> Result<(), WorldError>;
 
-    /// Brings a fault on the link between two nodes about; the simulated world only.
-    async fn link_fault(&mut self, fault: LinkTrouble) -> Result<(), WorldError>;
+    /// Brings trouble about; its effects are counted under `fault`.
+    async fn begin_trouble(&mut self, trouble: &Trouble, fault: FaultId) -> Result<(), WorldError>;
+
+    /// Ends what was begun under `fault`.
+    async fn end_trouble(&mut self, fault: FaultId) -> Result<(), WorldError>;
 
     /// Replaces blocks.
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError>;

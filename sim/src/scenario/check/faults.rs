@@ -1,12 +1,12 @@
-//! Owns checking the steps that cause trouble: reorganisations, crashes, links, the gateway.
-//! Does not own what the trouble does (the worlds).
+//! Owns checking the steps that cause trouble by verbs of their own: reorganisations, crashes, the gateway.
+//! Does not own the families of faults (`trouble`) nor what the trouble does (the worlds).
 
 use super::names::{Kind, When};
 use super::steps::StepChecker;
 use super::{count, positive, quantity};
 use crate::scenario::choice::{self, Rail, RejectCode};
 use crate::scenario::model::{
-    Action, GatewayFault, GatewayFaultKind, LinkFault, LinkFaultKind, NodeName, PaymentName, Reorg,
+    Action, GatewayFault, GatewayFaultKind, NodeName, PaymentName, Reorg,
 };
 use crate::scenario::problem::Problem;
 use crate::scenario::read::{At, Optional, Required};
@@ -18,7 +18,11 @@ use std::ops::Range;
 const ACCOUNT_CLOSED: &str = "AC04";
 
 impl StepChecker<'_> {
-    fn blocks(&mut self, typed: &Required<text::BlockCount>, place: &str) -> Option<Blocks> {
+    pub(super) fn blocks(
+        &mut self,
+        typed: &Required<text::BlockCount>,
+        place: &str,
+    ) -> Option<Blocks> {
         let typed = typed.0.as_ref()?;
         positive(
             &typed.value.0,
@@ -158,7 +162,7 @@ impl StepChecker<'_> {
     }
 
     /// `Some(None)` if it is left out, `None` if it is wrong.
-    fn optional_span(
+    pub(super) fn optional_span(
         &mut self,
         typed: &Optional<text::Duration>,
         place: &str,
@@ -176,7 +180,7 @@ impl StepChecker<'_> {
         .map(Some)
     }
 
-    fn needed_span(
+    pub(super) fn needed_span(
         &mut self,
         typed: &Optional<text::Duration>,
         key: &str,
@@ -194,7 +198,13 @@ impl StepChecker<'_> {
         self.optional_span(typed, what)?
     }
 
-    fn refuse_parameter<T>(&mut self, typed: &Optional<T>, key: &str, what: &str, why: &str) {
+    pub(super) fn refuse_parameter<T>(
+        &mut self,
+        typed: &Optional<T>,
+        key: &str,
+        what: &str,
+        why: &str,
+    ) {
         if let Some(typed) = typed {
             self.problems.at(
                 &typed.span,
@@ -203,76 +213,6 @@ impl StepChecker<'_> {
                 format!("remove `{key}`"),
             );
         }
-    }
-
-    pub(super) fn link(&mut self, typed: &text::Link, span: &Range<usize>) -> Option<LinkFault> {
-        let between = typed
-            .between
-            .0
-            .as_ref()
-            .and_then(|names| self.two_nodes(names));
-        let kind = typed.fault.0.as_ref().and_then(|fault| match fault.value {
-            choice::LinkFaultKind::Partition => {
-                self.refuse_parameter(&typed.by, "by", "a partition", "nothing arrives at all");
-                Some(LinkFaultKind::Partition {
-                    lasts: self.needed_span(&typed.span, "for", "a partition", span)?,
-                })
-            }
-            choice::LinkFaultKind::Disconnect => {
-                self.refuse_parameter(
-                    &typed.span,
-                    "for",
-                    "a disconnection",
-                    "the nodes may connect again at once",
-                );
-                self.refuse_parameter(&typed.by, "by", "a disconnection", "nothing is delayed");
-                Some(LinkFaultKind::Disconnect)
-            }
-            choice::LinkFaultKind::Loss => {
-                self.refuse_parameter(&typed.by, "by", "loss", "what is lost is not delayed");
-                Some(LinkFaultKind::Loss {
-                    lasts: self.needed_span(&typed.span, "for", "loss", span)?,
-                })
-            }
-            choice::LinkFaultKind::Delay => {
-                let lasts = self.needed_span(&typed.span, "for", "a delay", span);
-                let by = self.needed_span(&typed.by, "by", "a delay", span);
-                Some(LinkFaultKind::Delay {
-                    by: by?,
-                    lasts: lasts?,
-                })
-            }
-        });
-        Some(LinkFault {
-            between: between?,
-            kind: kind?,
-        })
-    }
-
-    fn two_nodes(&mut self, names: &At<Vec<At<String>>>) -> Option<(NodeName, NodeName)> {
-        let [one, other] = &names.value[..] else {
-            self.problems.at(
-                &names.span,
-                "a link has two ends",
-                format!("{} named", names.value.len()),
-                "write `between = [\"a\", \"b\"]`",
-            );
-            return None;
-        };
-        let found = [one, other].map(|name| {
-            self.names
-                .resolve(Kind::Node, NodeName, Some(name), self.problems)
-        });
-        if one.value == other.value {
-            self.problems.at(
-                &other.span,
-                "a link has two ends",
-                "the same node again",
-                "name another node",
-            );
-        }
-        let [one, other] = found;
-        Some((one?, other?))
     }
 
     pub(super) fn gateway(
@@ -357,7 +297,7 @@ impl StepChecker<'_> {
         })
     }
 
-    fn times(&mut self, typed: &Optional<u64>) -> Option<u32> {
+    pub(super) fn times(&mut self, typed: &Optional<u64>) -> Option<u32> {
         let Some(typed) = typed else { return Some(1) };
         if typed.value == 0 {
             self.problems.at(

@@ -8,6 +8,7 @@ mod money;
 mod names;
 mod setup;
 mod steps;
+mod trouble;
 
 use super::problem::Problems;
 use super::read::At;

@@ -178,7 +178,12 @@ impl StepChecker<'_> {
             Verb::Reorg(typed) => self.reorg(typed, span).map(Action::Reorg),
             Verb::Crash(typed) => self.crash(typed, span),
             Verb::Restart(typed) => self.restart(typed),
-            Verb::Link(typed) => self.link(typed, span).map(Action::Link),
+            Verb::Link(typed) => self.link(typed, span).map(Action::Trouble),
+            Verb::Process(typed) => self.process(typed, span).map(Action::Trouble),
+            Verb::Disk(typed) => self.disk(typed, span).map(Action::Trouble),
+            Verb::Clock(typed) => self.clock(typed, span).map(Action::Trouble),
+            Verb::Chain(typed) => self.chain(typed, span).map(Action::Trouble),
+            Verb::Peer(typed) => self.peer(typed, span).map(Action::Trouble),
             Verb::Gateway(typed) => self.gateway(typed, span).map(Action::Gateway),
             Verb::Fee(typed) => positive(
                 &typed.0,

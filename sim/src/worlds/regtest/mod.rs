@@ -27,10 +27,12 @@ use super::gateway::Gateway;
 use super::no_node::NoNode;
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
-    ChannelPlan, ChannelState, LinkTrouble, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
-    WorldError, WorldKind,
+    ChannelPlan, ChannelState, OfferedHtlc, Reorg, SharedGateway, TruthSource, World, WorldError,
+    WorldKind,
 };
+use crate::faults::FaultId;
 use crate::prng::Stream;
+use crate::scenario::Trouble;
 use crate::vtime::{Epoch, Offset};
 use balances::OpenChannel;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
@@ -421,12 +423,17 @@ impl World for RegtestWorld {
         Ok(())
     }
 
-    async fn link_fault(&mut self, _: LinkTrouble) -> Result<(), WorldError> {
+    async fn begin_trouble(&mut self, trouble: &Trouble, _: FaultId) -> Result<(), WorldError> {
+        let reason = "the regtest world cannot do this";
         Err(WorldError::refused(
-            "the regtest world",
-            "bring about a fault on a link",
-            "only the simulated world can",
+            trouble.scope(),
+            format!("bring `{}` about", trouble.name()),
+            reason,
         ))
+    }
+
+    async fn end_trouble(&mut self, _: FaultId) -> Result<(), WorldError> {
+        Ok(())
     }
 
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {

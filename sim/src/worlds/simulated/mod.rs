@@ -9,13 +9,14 @@ pub mod node_process;
 mod ports;
 mod rest;
 mod routes;
+mod sites;
 mod stream;
 mod truth;
 mod world;
 
 use super::gateway::Gateway;
 use super::service::{OpenStore, Service, Spawn, Switch};
-use super::{Blueprint, ChannelPlan, ChannelState, SharedGateway, WorldError};
+use super::{Blueprint, ChannelPlan, ChannelState, FaultSite, SharedGateway, WorldError};
 use crate::entropy_shim;
 use crate::links::Network;
 use crate::trace::Subsystem;
@@ -86,6 +87,11 @@ fn host(name: &str) -> NodeHandle {
 }
 
 impl SimulatedWorld {
+    /// The parts in which faults are brought about.
+    fn sites(&self) -> [&dyn FaultSite; 1] {
+        [&self.network]
+    }
+
     /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet. `open_store` opens the
     /// journal for every life of the engine's process.
     pub fn build(

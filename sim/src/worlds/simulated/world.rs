@@ -3,11 +3,13 @@
 use super::rest::SETTLE_LIMIT;
 use super::truth::SimulatedTruth;
 use super::{MadsimSpawn, SimulatedWorld, virtual_now};
+use crate::faults::FaultId;
+use crate::scenario::Trouble;
 use crate::vtime::Epoch;
 use crate::worlds::service::{Service, ServiceParts, Switch};
 use crate::worlds::{
-    ChannelPlan, ChannelState, ForwardingFees, LinkTrouble, OfferedHtlc, Reorg, Route,
-    SharedGateway, TruthSource, World, WorldError, WorldKind, keys,
+    ChannelPlan, ChannelState, ForwardingFees, OfferedHtlc, Reorg, Route, SharedGateway,
+    TruthSource, World, WorldError, WorldKind, keys,
 };
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use lockstep_engine::rail::BlockId;
@@ -143,39 +145,24 @@ impl World for SimulatedWorld {
         Ok(())
     }
 
-    async fn link_fault(&mut self, trouble: LinkTrouble) -> Result<(), WorldError> {
-        let faults = self.blueprint.faults.clone();
-        let effect = |fault| faults.lock().expect("no holder panics").had_effect(fault);
-        match trouble {
-            LinkTrouble::Partition {
-                between: [a, b],
-                fault,
-            } => self.network.partition(&a, &b, fault),
-            LinkTrouble::Heal {
-                between: [a, b],
-                fault,
-            } => self.network.heal(&a, &b, fault),
-            LinkTrouble::Disconnect {
-                between: [a, b],
-                fault,
-            } => {
-                if self.network.reset(&a, &b) > 0 {
-                    effect(fault);
-                }
+    async fn begin_trouble(&mut self, trouble: &Trouble, fault: FaultId) -> Result<(), WorldError> {
+        for site in self.sites() {
+            if site.begin(trouble, fault)? {
+                return Ok(());
             }
-            LinkTrouble::Loss {
-                between: [a, b],
-                fault,
-            } => self.network.lose(&a, &b, fault),
-            LinkTrouble::Delay {
-                between: [a, b],
-                by_ms,
-                fault,
-            } => self
-                .network
-                .delay(&a, &b, fault, Duration::from_millis(by_ms)),
         }
-        Ok(())
+        let reason = "no part of the simulated world can do this";
+        Err(WorldError::refused(
+            trouble.scope(),
+            format!("bring `{}` about", trouble.name()),
+            reason,
+        ))
+    }
+
+    async fn end_trouble(&mut self, fault: FaultId) -> Result<(), WorldError> {
+        self.sites()
+            .into_iter()
+            .try_for_each(|site| site.end(fault))
     }
 
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {
