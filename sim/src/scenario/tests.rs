@@ -377,7 +377,7 @@ fn steps_know_their_line_and_their_content() {
     };
     assert!(matches!(&payout.payee, Payee::Account { amount, .. } if amount.get() == 1_250));
     assert!(
-        matches!(&scenario.steps[33].action, Action::Expect(Expectation::Party { btc: Some(btc), .. }) if btc.negative)
+        matches!(&scenario.steps[66].action, Action::Expect(Expectation::Party { btc: Some(btc), .. }) if btc.negative)
     );
 }
 
