@@ -1,5 +1,7 @@
 //! Owns the words of the command line: commands, options, their help. Does not own what they do.
 
+use super::gate::GateArguments;
+use super::results::{MergeArguments, ResultArguments, Shard};
 use crate::worlds::WorldKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ops::Range;
@@ -27,6 +29,12 @@ pub(super) enum Command {
     /// Print the JSON schema of scenario files
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
+    /// Check everything that must hold before a change lands
+    #[command(after_help = GATE_EXAMPLES)]
+    Gate(GateArguments),
+    /// Join the results of several commands or machines
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge(MergeArguments),
     /// Say what is missing on this machine, each with its remedy
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
@@ -67,6 +75,11 @@ pub(super) struct RunArguments {
     /// Processes at a time (regtest runs are always one at a time) [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) jobs: Option<u16>,
+    /// Do one part of the runs only, such as 1/4
+    #[arg(long, value_name = "K/N", value_parser = Shard::parse, conflicts_with_all = ["bless", "trace"])]
+    pub(super) shard: Option<Shard>,
+    #[command(flatten)]
+    pub(super) written: ResultArguments,
 }
 
 impl RunArguments {
@@ -82,6 +95,8 @@ impl RunArguments {
             check_determinism: false,
             bless: true,
             jobs: None,
+            shard: None,
+            written: ResultArguments::default(),
         }
     }
 }
@@ -111,7 +126,7 @@ impl WorldChoice {
 /// Outcomes of all seeds are kept in memory until the end.
 const MAX_SEEDS: u64 = 100_000;
 
-fn seed_range(text: &str) -> Result<Range<u64>, String> {
+pub(super) fn seed_range(text: &str) -> Result<Range<u64>, String> {
     const SHAPE: &str = "a range of seeds is written as 0..100, or 1..=100 with its last one";
     let (low, high) = text.split_once("..").ok_or(SHAPE)?;
     let number = |text: &str| text.parse::<u64>().map_err(|_| SHAPE.to_owned());
@@ -167,6 +182,20 @@ Examples:
 const SCHEMA_EXAMPLES: &str = "\
 Example:
   lockstep schema > scenario.schema.json";
+
+const GATE_EXAMPLES: &str = "\
+Sections: old failures, scenarios, determinism, fuzz, and with --baseline measurements. Each is printed as the command
+that repeats it.
+
+Examples:
+  lockstep gate
+  lockstep gate --world both --fuzz-seeds 0..1000 --summary gate.md --junit gate.xml
+  lockstep gate --shard 2/4 --results part-2.json
+  cargo bench --package lockstep-benches && lockstep gate --baseline fixtures/baseline.json";
+
+const MERGE_EXAMPLES: &str = "\
+Example:
+  lockstep merge part-*.json --summary all.md --junit all.xml";
 
 const DOCTOR_EXAMPLES: &str = "\
 Exits with 0 if nothing is missing, else with 1.

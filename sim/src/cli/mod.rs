@@ -5,16 +5,19 @@
 //! hidden first argument that `child_entry` looks for.
 
 mod args;
+mod baseline;
 pub mod binaries;
 mod child;
 pub mod determinism;
 mod doctor;
 pub mod expected;
 mod files;
+mod gate;
 mod interrupt;
 mod output;
 pub mod processes;
 mod regtest;
+mod results;
 mod run;
 pub mod sources;
 mod stopwatch;
@@ -79,6 +82,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Bless(paths) => run::run(&RunArguments::blessing(paths), &mut plain),
         Command::Check(paths) => check(&paths, &mut plain),
         Command::Schema => schema(&mut plain),
+        Command::Gate(arguments) => gate::run(&arguments, &mut plain),
+        Command::Merge(arguments) => results::merge(&arguments, &mut plain),
         Command::Doctor => doctor::run(&mut plain),
     }
 }

@@ -9,16 +9,19 @@ use super::expected;
 use super::files::Draft;
 use super::output::{Failure, Output};
 use super::processes::{self, Event, Setting};
+use super::results::{self, Shard, take_shard};
 use super::sources::{self, Source};
 use super::stopwatch::Stopwatch;
 use super::{BAD_USAGE, HARNESS, interrupt};
 use crate::report::json::Skipped;
 use crate::report::plan::SeedSource;
 use crate::report::progress::Progress;
+use crate::report::results::{Case, Results};
 use crate::report::{failure, json, plan, table};
 use crate::run::outcome::{Outcome, Verdict};
 use crate::scenario::{Scenario, World};
 use crate::worlds::WorldKind;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -56,6 +59,7 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> Result<u8, F
         ))?;
     }
     let mut jobs = jobs(&planned);
+    keep_shard(&mut jobs, arguments.shard);
     if let (Some(draft), [job]) = (&trace, &mut jobs[..]) {
         job.trace = Some(draft.path().to_owned());
     }
@@ -73,6 +77,8 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> Result<u8, F
         exit_code
     };
     tell(arguments, (&outcomes, &skipped), exit_code, output)?;
+    let cases = outcomes.iter().map(Case::of).collect();
+    results::publish(&arguments.written, &Results::of("runs", cases), output)?;
     let not_begun = jobs.len().saturating_sub(outcomes.len());
     if interrupt::is_set() && not_begun > 0 && !arguments.check_determinism {
         output.note(&format!(
@@ -193,6 +199,18 @@ fn setting(arguments: &RunArguments, planned: &[Planned<'_>]) -> Result<Setting,
     let executables = regtest.then(binaries::locate).transpose();
     let executables = executables.map_err(|missing| Failure::new(HARNESS, missing.to_string()))?;
     Ok(Setting { slots, executables })
+}
+
+/// Runs of one scenario with one seed stay together, for their traces are compared over worlds.
+fn keep_shard(jobs: &mut Vec<Job>, shard: Option<Shard>) {
+    let all: BTreeSet<(String, u64)> = jobs
+        .iter()
+        .map(|job| (job.file.clone(), job.seed))
+        .collect();
+    let mut mine: Vec<(String, u64)> = all.into_iter().collect();
+    take_shard(&mut mine, shard);
+    let mine: BTreeSet<(String, u64)> = mine.into_iter().collect();
+    jobs.retain(|job| mine.contains(&(job.file.clone(), job.seed)));
 }
 
 fn jobs(planned: &[Planned<'_>]) -> Vec<Job> {

@@ -6,5 +6,6 @@ pub mod failure;
 pub mod json;
 pub mod plan;
 pub mod progress;
+pub mod results;
 pub mod table;
 pub mod words;
