@@ -225,7 +225,6 @@ struct Runner<W: World> {
     commands: u32,
     fee_floor_sat_per_kwu: u64,
     last_balances: BTreeMap<String, serde_json::Value>,
-    gateway_faults: Vec<(FaultId, usize)>,
     step: Option<(usize, String)>,
 }
 
@@ -263,7 +262,6 @@ impl<W: World> Runner<W> {
             commands: 0,
             fee_floor_sat_per_kwu: 0,
             last_balances: BTreeMap::new(),
-            gateway_faults: Vec::new(),
             step: None,
         }
     }
@@ -399,16 +397,6 @@ impl<W: World> Runner<W> {
 
     fn count_fault_effects(&mut self) {
         let mut faults = self.run.faults.lock().expect("no holder panics");
-        for (id, position) in &self.gateway_faults {
-            let effects = self
-                .world
-                .gateway()
-                .lock()
-                .faults()
-                .get(*position)
-                .map_or(0, |armed| armed.effects);
-            faults.set_effects(*id, u64::from(effects));
-        }
         for id in self.world.switch().fired() {
             faults.set_effects(id, 1);
         }

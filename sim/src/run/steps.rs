@@ -435,9 +435,7 @@ impl<W: World> Runner<W> {
         };
         for _ in 0..times {
             let id = self.plan_fault(Family::Http, name, fault.on.as_str());
-            let mut gateway = self.world.gateway().lock();
-            self.gateway_faults.push((id, gateway.faults().len()));
-            gateway.arm(order.clone());
+            self.world.gateway().lock().arm_counted(order.clone(), id);
         }
         Ok(())
     }

@@ -80,6 +80,47 @@ pub(crate) fn gateway_fault(
         GatewayFaultKind::LoseResponse { .. } => {
             (GatewayFault::LoseResponse { reference }, "lose-response")
         }
+        GatewayFaultKind::LoseRequest { times } => (
+            GatewayFault::LoseRequest {
+                reference,
+                times: *times,
+            },
+            "lose-request",
+        ),
+        GatewayFaultKind::SlowResponse { by } => (
+            GatewayFault::SlowResponse {
+                reference,
+                secs: by.get().div_ceil(1_000),
+            },
+            "slow-response",
+        ),
+        GatewayFaultKind::SlowBody { by } => (
+            GatewayFault::SlowBody {
+                reference,
+                secs: by.get().div_ceil(1_000),
+            },
+            "slow-body",
+        ),
+        GatewayFaultKind::CutBody { times } => (
+            GatewayFault::CutBody {
+                reference,
+                times: *times,
+            },
+            "cut-body",
+        ),
+        GatewayFaultKind::TooManyRequests { times } => (
+            GatewayFault::TooManyRequests {
+                reference,
+                times: *times,
+            },
+            "too-many-requests",
+        ),
+        GatewayFaultKind::ForgetKey => (GatewayFault::ForgetKey { reference }, "forget-key"),
+        GatewayFaultKind::ReorderWebhooks => (
+            GatewayFault::ReorderWebhooks { reference },
+            "reorder-webhooks",
+        ),
+        GatewayFaultKind::WrongAmount => (GatewayFault::WrongAmount { reference }, "wrong-amount"),
         GatewayFaultKind::DuplicateWebhook => (
             GatewayFault::DuplicateWebhook { reference },
             "duplicate-webhook",

@@ -211,8 +211,24 @@ word!(
 word!(
     /// What the fiat gateway does wrong.
     pub(super) GatewayFaultKind {
+        /// The connection is lost before it looks at the order.
+        "lose-request" LoseRequest,
         /// It carries the order out and the response is lost.
         "lose-response" LoseResponse,
+        /// It carries the order out and answers `by` later; until then the idempotency key is in use.
+        "slow-response" SlowResponse,
+        /// It carries the order out, and the body of its answer takes `by`.
+        "slow-body" SlowBody,
+        /// It carries the order out, and the connection is lost in the middle of the answer's body.
+        "cut-body" CutBody,
+        /// It answers with status 429 before looking at the order.
+        "too-many-requests" TooManyRequests,
+        /// It forgets the order's idempotency key at once.
+        "forget-key" ForgetKey,
+        /// A webhook about the payment is overtaken by the next one.
+        "reorder-webhooks" ReorderWebhooks,
+        /// It sends the webhooks about the payment with another amount at first, rightly signed.
+        "wrong-amount" WrongAmount,
         /// It sends each webhook about the payment twice.
         "duplicate-webhook" DuplicateWebhook,
         /// It sends the webhooks about the payment late.

@@ -1,10 +1,7 @@
 //! Owns the canonical one-line text of a step, the heading under which traces list what it caused. Worlds and runs must
 //! agree on it to the byte. Does not own the text of single amounts (`units`).
 
-use super::model::{
-    Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Pay, Payee, Payer, Payout, Reorg,
-    Request, Step,
-};
+use super::model::{Action, Charge, Expectation, Pay, Payee, Payer, Payout, Reorg, Request, Step};
 use std::fmt::{self, Display, Formatter};
 
 /// ` word value`, or nothing.
@@ -142,28 +139,6 @@ impl Display for Reorg {
             write!(f, "{}{payment}", if index == 0 { " drop " } else { ", " })?;
         }
         f.write_str(if self.keep { " keep" } else { "" })
-    }
-}
-
-impl Display for GatewayFault {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let on = &self.on;
-        match &self.kind {
-            GatewayFaultKind::LoseResponse { times } => {
-                write!(f, "lose-response on {on} times {times}")
-            }
-            GatewayFaultKind::DuplicateWebhook => write!(f, "duplicate-webhook on {on}"),
-            GatewayFaultKind::DelayWebhook { by } => write!(f, "delay-webhook on {on} by {by}"),
-            GatewayFaultKind::DropWebhook => write!(f, "drop-webhook on {on}"),
-            GatewayFaultKind::WrongSignature => write!(f, "wrong-signature on {on}"),
-            GatewayFaultKind::Reject { code } => write!(f, "reject on {on} code {code}"),
-            GatewayFaultKind::Return { reason, after } => {
-                write!(f, "return on {on} reason {reason} after {after}")
-            }
-            GatewayFaultKind::ServerError { times } => {
-                write!(f, "server-error on {on} times {times}")
-            }
-        }
     }
 }
 

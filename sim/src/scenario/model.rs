@@ -5,8 +5,8 @@ pub use super::choice::{
     Asset, CrashPoint, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
 };
 pub use super::trouble::{
-    ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, LinkFaultKind, PeerFaultKind,
-    ProcessFaultKind, Trouble,
+    ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
+    GatewayFaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind, Trouble,
 };
 pub use super::units::{Balance, Blocks, Cents, CentsPerBtc, Feerate, Millis, Msat, Sat};
 use std::collections::{BTreeMap, BTreeSet};
@@ -389,53 +389,6 @@ pub struct Reorg {
     pub keep: bool,
 }
 
-/// Trouble with the gateway about one payout.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayFault {
-    /// A SEPA payout of any step: faults may be armed before the payout is made.
-    pub on: PaymentName,
-    /// What happens.
-    pub kind: GatewayFaultKind,
-}
-
-/// What the gateway does wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GatewayFaultKind {
-    /// The order is carried out, the response is lost.
-    LoseResponse {
-        /// Responses in a row; at least 1.
-        times: u32,
-    },
-    /// Each webhook comes twice.
-    DuplicateWebhook,
-    /// Webhooks come late.
-    DelayWebhook {
-        /// How late; above zero.
-        by: Millis,
-    },
-    /// Webhooks never come.
-    DropWebhook,
-    /// Webhooks are signed with an unknown key.
-    WrongSignature,
-    /// The order is rejected (status 422).
-    Reject {
-        /// With this code.
-        code: RejectCode,
-    },
-    /// The beneficiary's bank sends the money back.
-    Return {
-        /// ISO 20022 ExternalReturnReason1Code: four capitals or digits.
-        reason: String,
-        /// How long after the order was taken; one that is not later than the booking is never booked.
-        after: Millis,
-    },
-    /// Status 500 before the order is looked at.
-    ServerError {
-        /// Requests in a row; at least 1.
-        times: u32,
-    },
-}
-
 /// What must be true.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expectation {
@@ -558,6 +511,7 @@ impl Action {
             | Self::Release { .. }
             | Self::Refuse { .. }
             | Self::Mine { .. } => None,
+            Self::Gateway(fault) if fault.kind.takes_time() => Some(World::Simulated),
             Self::Reorg(_)
             | Self::CrashNode { .. }
             | Self::RestartNode { .. }

@@ -103,6 +103,14 @@ steps = [
   { gateway = { fault = "reject", on = "o1", code = "invalid_iban" } },
   { gateway = { fault = "return", on = "o1", reason = "AC06", after = "2 d" } },
   { gateway = { fault = "server-error", on = "o1", times = 3 } },
+  { gateway = { fault = "lose-request", on = "o1" } },
+  { gateway = { fault = "slow-response", on = "o1", by = "40 s" } },
+  { gateway = { fault = "slow-body", on = "o1", by = "5 s" } },
+  { gateway = { fault = "cut-body", on = "o1" } },
+  { gateway = { fault = "too-many-requests", on = "o1", times = 2 } },
+  { gateway = { fault = "forget-key", on = "o1" } },
+  { gateway = { fault = "reorder-webhooks", on = "o1" } },
+  { gateway = { fault = "wrong-amount", on = "o1" } },
   { payout = { id = "o1", from = "merchant", to = "merchant-bank", amount = "12.50 EUR", funded_by = "BTC", over = "sepa", deadline = "1 h" } },
   { payout = { id = "o2", from = "merchant", to = "buyer", amount = "4_999_999 msat" } },
   { payout = { id = "o3", from = "merchant", to = "alice", amount = "0.001 BTC" } },
@@ -184,6 +192,14 @@ gateway wrong-signature on o1
 gateway reject on o1 code invalid_iban
 gateway return on o1 reason AC06 after 172800 s
 gateway server-error on o1 times 3
+gateway lose-request on o1 times 1
+gateway slow-response on o1 by 40 s
+gateway slow-body on o1 by 5 s
+gateway cut-body on o1 times 1
+gateway too-many-requests on o1 times 2
+gateway forget-key on o1
+gateway reorder-webhooks on o1
+gateway wrong-amount on o1
 payout o1: merchant -> merchant-bank 12.50 EUR over sepa funded by BTC within 3600 s
 payout o2: merchant -> buyer 4999999 msat over lightning within 3600 s
 payout o3: merchant -> alice 100000 sat over onchain within 3600 s
@@ -361,7 +377,7 @@ fn steps_know_their_line_and_their_content() {
             .expect(needle)
     };
     assert_eq!(scenario.steps[0].line, line_of("charge = { id = \"c1\""));
-    assert_eq!(scenario.steps[75].line, line_of("executed = \"o1\""));
+    assert_eq!(scenario.steps[83].line, line_of("executed = \"o1\""));
     let Action::Pay(pay) = &scenario.steps[7].action else {
         panic!("{:?}", scenario.steps[7])
     };
@@ -372,12 +388,12 @@ fn steps_know_their_line_and_their_content() {
     assert!(
         matches!(&pay.payer, Payer::Node { node, amount: None, .. } if node.as_str() == "buyer")
     );
-    let Action::Payout(payout) = &scenario.steps[25].action else {
-        panic!("{:?}", scenario.steps[25])
+    let Action::Payout(payout) = &scenario.steps[33].action else {
+        panic!("{:?}", scenario.steps[33])
     };
     assert!(matches!(&payout.payee, Payee::Account { amount, .. } if amount.get() == 1_250));
     assert!(
-        matches!(&scenario.steps[66].action, Action::Expect(Expectation::Party { btc: Some(btc), .. }) if btc.negative)
+        matches!(&scenario.steps[74].action, Action::Expect(Expectation::Party { btc: Some(btc), .. }) if btc.negative)
     );
 }
 

@@ -389,7 +389,7 @@ table!(
         "fault" fault: Required<GatewayFaultKind>,
         /// The payout.
         "on" on: Required<String>,
-        /// How late; for "delay-webhook".
+        /// How late or how long; for "delay-webhook", "slow-response" and "slow-body".
         "by" by: Optional<Duration>,
         /// The error code; for "reject". Default "insufficient_funds".
         "code" code: Optional<RejectCode>,
@@ -397,7 +397,7 @@ table!(
         "reason" reason: Optional<String>,
         /// How long after the order was taken; for "return". One that is not later than the booking (1 min) is never booked. Default "1 min".
         "after" after: Optional<Duration>,
-        /// How many requests in a row; for "lose-response" and "server-error". Default 1.
+        /// How many in a row; for "lose-request", "lose-response", "cut-body", "server-error" and "too-many-requests". Default 1.
         "times" times: Optional<u64>,
     }
 );

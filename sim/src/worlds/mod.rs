@@ -227,6 +227,12 @@ impl SharedGateway {
         SharedGateway(Arc::new(Mutex::new(gateway)))
     }
 
+    /// Shares it; the effects of its faults are counted in the run's record.
+    pub fn counting(mut gateway: gateway::Gateway, faults: Arc<Mutex<Faults>>) -> SharedGateway {
+        gateway.count_in(faults);
+        SharedGateway::new(gateway)
+    }
+
     /// Exclusive access; never held across an await.
     pub fn lock(&self) -> MutexGuard<'_, gateway::Gateway> {
         self.0.lock().expect("no holder of the gateway panics")

@@ -252,7 +252,11 @@ impl StepChecker<'_> {
     ) {
         use choice::GatewayFaultKind as Fault;
         let (what, why) = (format!("\"{fault}\""), "it means nothing to this fault");
-        if fault != Fault::DelayWebhook {
+        let late = matches!(
+            fault,
+            Fault::DelayWebhook | Fault::SlowResponse | Fault::SlowBody
+        );
+        if !late {
             self.refuse_parameter(&typed.by, "by", &what, why);
         }
         if fault != Fault::Reject {
@@ -262,7 +266,15 @@ impl StepChecker<'_> {
             self.refuse_parameter(&typed.reason, "reason", &what, why);
             self.refuse_parameter(&typed.after, "after", &what, why);
         }
-        if !matches!(fault, Fault::LoseResponse | Fault::ServerError) {
+        let in_a_row = matches!(
+            fault,
+            Fault::LoseRequest
+                | Fault::LoseResponse
+                | Fault::CutBody
+                | Fault::ServerError
+                | Fault::TooManyRequests
+        );
+        if !in_a_row {
             self.refuse_parameter(&typed.times, "times", &what, why);
         }
     }
@@ -278,6 +290,24 @@ impl StepChecker<'_> {
             Fault::LoseResponse => GatewayFaultKind::LoseResponse {
                 times: self.times(&typed.times)?,
             },
+            Fault::LoseRequest => GatewayFaultKind::LoseRequest {
+                times: self.times(&typed.times)?,
+            },
+            Fault::CutBody => GatewayFaultKind::CutBody {
+                times: self.times(&typed.times)?,
+            },
+            Fault::TooManyRequests => GatewayFaultKind::TooManyRequests {
+                times: self.times(&typed.times)?,
+            },
+            Fault::SlowResponse => GatewayFaultKind::SlowResponse {
+                by: self.needed_span(&typed.by, "by", "\"slow-response\"", span)?,
+            },
+            Fault::SlowBody => GatewayFaultKind::SlowBody {
+                by: self.needed_span(&typed.by, "by", "\"slow-body\"", span)?,
+            },
+            Fault::ForgetKey => GatewayFaultKind::ForgetKey,
+            Fault::ReorderWebhooks => GatewayFaultKind::ReorderWebhooks,
+            Fault::WrongAmount => GatewayFaultKind::WrongAmount,
             Fault::DuplicateWebhook => GatewayFaultKind::DuplicateWebhook,
             Fault::DelayWebhook => GatewayFaultKind::DelayWebhook {
                 by: self.needed_span(&typed.by, "by", "\"delay-webhook\"", span)?,

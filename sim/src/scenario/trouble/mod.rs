@@ -2,7 +2,10 @@
 //! with the scope that it hits and how long it lasts. Does not own what the gateway does wrong (`model::GatewayFault`)
 //! nor how a world brings trouble about.
 
+mod gateway;
 mod words;
+
+pub use gateway::{GatewayFault, GatewayFaultKind};
 
 use super::model::{Blocks, ChannelName, Feerate, Millis, NodeName, PaymentName, World};
 use std::fmt::{self, Display, Formatter};

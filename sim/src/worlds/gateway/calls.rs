@@ -46,6 +46,13 @@ pub enum Fate {
         /// In milliseconds.
         delay_ms: u64,
     },
+    /// Send the head, and the body so much later.
+    SlowBody {
+        /// In milliseconds.
+        delay_ms: u64,
+    },
+    /// The effect has happened: cut the connection in the middle of the body.
+    CutBody,
     /// The effect has happened: cut the connection before the first byte of the response.
     LoseResponse,
     /// The request was not seen: refuse or reset the connection.
@@ -162,7 +169,9 @@ fn error(status: u16, code: &str, message: &str) -> Response {
 }
 
 pub(super) fn handle(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Response {
-    let response = if gateway.faults.refuses_connection() {
+    let reference = checks::reference_in(&request.body).unwrap_or_default();
+    let is_unseen = gateway.faults.refuses_connection() || gateway.faults.loses_request(&reference);
+    let response = if is_unseen {
         Response {
             status: 0,
             headers: Vec::new(),
@@ -295,12 +304,23 @@ fn post_transfer(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Respo
         .remembered
         .retain(|_, known| now_ms < known.at_ms.saturating_add(lifetime_ms));
     let ignores_keys = gateway.config.bug == Some(GatewayBug::IgnoreIdempotencyKey);
+    let reference = checks::reference_in(&request.body).unwrap_or_default();
+    let is_known = gateway.calls.remembered.contains_key(key);
+    if is_known && gateway.faults.forgets_key(&reference) {
+        gateway.calls.remembered.remove(key);
+    }
     if let Some(known) = gateway.calls.remembered.get(key).filter(|_| !ignores_keys) {
         return repeat(known, now_ms, &request.body);
     }
-    let reference = checks::reference_in(&request.body).unwrap_or_default();
     if gateway.faults.fails(&reference) {
         return error(500, "internal", "try again");
+    }
+    if gateway.faults.limits(&reference) {
+        let mut limited = error(429, "too_many_requests", "slow down");
+        limited
+            .headers
+            .push(("Retry-After".to_owned(), "1".to_owned()));
+        return limited;
     }
     let Ok(value) = serde_json::from_slice(&request.body) else {
         return error(400, "invalid_json", "the body is not JSON");
@@ -309,21 +329,39 @@ fn post_transfer(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Respo
         Ok(order) => carry_out(gateway, now_ms, order),
         Err((code, message)) => error(422, code, &message),
     };
-    if gateway.faults.loses_response(&reference) {
-        response.fate = Fate::LoseResponse;
-    } else if let Some(secs) = gateway.faults.slows_response_secs(&reference) {
-        response.fate = Fate::DeliverAfter {
-            delay_ms: secs.saturating_mul(1_000),
-        };
-    }
+    response.fate = fate(gateway, &reference);
     remember(gateway, key, now_ms, request, &response);
     response
+}
+
+/// What becomes of the answer to an order that was looked at.
+fn fate(gateway: &mut Gateway, reference: &str) -> Fate {
+    let faults = &mut gateway.faults;
+    if faults.loses_response(reference) {
+        return Fate::LoseResponse;
+    }
+    if faults.cuts_body(reference) {
+        return Fate::CutBody;
+    }
+    if let Some(secs) = faults.slows_response_secs(reference) {
+        let delay_ms = secs.saturating_mul(1_000);
+        return Fate::DeliverAfter { delay_ms };
+    }
+    if let Some(secs) = faults.slows_body_secs(reference) {
+        let delay_ms = secs.saturating_mul(1_000);
+        return Fate::SlowBody { delay_ms };
+    }
+    Fate::Deliver
 }
 
 fn remember(gateway: &mut Gateway, key: &str, now_ms: u64, request: &Request, response: &Response) {
     let running_until_ms = match response.fate {
         Fate::DeliverAfter { delay_ms } => now_ms.saturating_add(delay_ms),
-        Fate::Deliver | Fate::LoseResponse | Fate::RefuseConnection => now_ms,
+        Fate::Deliver
+        | Fate::SlowBody { .. }
+        | Fate::CutBody
+        | Fate::LoseResponse
+        | Fate::RefuseConnection => now_ms,
     };
     let remembered = Remembered {
         request_body: request.body.clone(),

@@ -1,5 +1,8 @@
 //! Owns what is made to go wrong at the gateway, and how often each fault took effect. Does not own when faults are armed.
 
+use crate::faults::FaultId;
+use std::sync::{Arc, Mutex};
+
 /// A fault. Those that name a `reference` concern the transfer of that reference only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayFault {
@@ -14,6 +17,49 @@ pub enum GatewayFault {
         reference: String,
         /// How much later, in seconds.
         secs: u64,
+    },
+    /// The connection is lost before an order is looked at.
+    LoseRequest {
+        /// Which transfer.
+        reference: String,
+        /// How often.
+        times: u32,
+    },
+    /// The next order is carried out at once, and the body of its answer takes so long. Once.
+    SlowBody {
+        /// Which transfer.
+        reference: String,
+        /// How long, in seconds.
+        secs: u64,
+    },
+    /// Orders are carried out, and the connection is lost in the middle of the answer's body.
+    CutBody {
+        /// Which transfer.
+        reference: String,
+        /// How often.
+        times: u32,
+    },
+    /// Orders are answered with 429 and have no effect.
+    TooManyRequests {
+        /// Which transfer.
+        reference: String,
+        /// How often.
+        times: u32,
+    },
+    /// Orders' idempotency keys are forgotten when they have been answered. It takes effect when a key comes again.
+    ForgetKey {
+        /// Which transfer.
+        reference: String,
+    },
+    /// The first event waits for the second one, and comes after it. Takes effect when there is a second one.
+    ReorderWebhooks {
+        /// Which transfer.
+        reference: String,
+    },
+    /// The first attempt of every event tells another amount, rightly signed.
+    WrongAmount {
+        /// Which transfer.
+        reference: String,
     },
     /// Orders fail with 500 and have no effect.
     ServerError {
@@ -81,16 +127,28 @@ pub struct ArmedFault {
     pub fault: GatewayFault,
     /// How often it took effect. Zero at the end of a run: the run proved nothing about it.
     pub effects: u32,
+    /// Where effects are counted for the run.
+    id: Option<FaultId>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Faults {
     all: Vec<ArmedFault>,
+    run: Option<Arc<Mutex<crate::faults::Faults>>>,
 }
 
 impl Faults {
-    pub(super) fn arm(&mut self, fault: GatewayFault) {
-        self.all.push(ArmedFault { fault, effects: 0 });
+    /// From now on effects are counted there, too.
+    pub(super) fn count_in(&mut self, run: Arc<Mutex<crate::faults::Faults>>) {
+        self.run = Some(run);
+    }
+
+    pub(super) fn arm(&mut self, fault: GatewayFault, id: Option<FaultId>) {
+        self.all.push(ArmedFault {
+            fault,
+            effects: 0,
+            id,
+        });
     }
 
     pub(super) fn all(&self) -> &[ArmedFault] {
@@ -99,13 +157,91 @@ impl Faults {
 
     /// Counts an effect of the first fault that `read` recognises and that is not spent, and gives what was read.
     fn fire<T>(&mut self, read: impl Fn(&GatewayFault) -> Option<(T, u32)>) -> Option<T> {
+        let run = &self.run;
         self.all.iter_mut().find_map(|armed| {
             let (value, limit) = read(&armed.fault)?;
             (armed.effects < limit).then(|| {
                 armed.effects += 1;
+                if let (Some(run), Some(id)) = (run, armed.id) {
+                    run.lock().expect("no holder panics").had_effect(id);
+                }
                 value
             })
         })
+    }
+
+    /// Whether such a fault is armed, without an effect.
+    fn is_armed(&self, is: impl Fn(&GatewayFault) -> bool) -> bool {
+        self.all.iter().any(|armed| is(&armed.fault))
+    }
+
+    pub(super) fn loses_request(&mut self, about: &str) -> bool {
+        let fired = self.fire(|fault| match fault {
+            GatewayFault::LoseRequest { reference, times } if reference == about => {
+                Some(((), *times))
+            }
+            _ => None,
+        });
+        fired.is_some()
+    }
+
+    pub(super) fn slows_body_secs(&mut self, about: &str) -> Option<u64> {
+        self.fire(|fault| match fault {
+            GatewayFault::SlowBody { reference, secs } if reference == about => Some((*secs, 1)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn cuts_body(&mut self, about: &str) -> bool {
+        let fired = self.fire(|fault| match fault {
+            GatewayFault::CutBody { reference, times } if reference == about => Some(((), *times)),
+            _ => None,
+        });
+        fired.is_some()
+    }
+
+    pub(super) fn limits(&mut self, about: &str) -> bool {
+        let fired = self.fire(|fault| match fault {
+            GatewayFault::TooManyRequests { reference, times } if reference == about => {
+                Some(((), *times))
+            }
+            _ => None,
+        });
+        fired.is_some()
+    }
+
+    pub(super) fn forgets_key(&mut self, about: &str) -> bool {
+        let fired = self.fire(|fault| match fault {
+            GatewayFault::ForgetKey { reference } if reference == about => Some(((), u32::MAX)),
+            _ => None,
+        });
+        fired.is_some()
+    }
+
+    /// Whether the first event about the transfer waits for the second.
+    pub(super) fn holds_webhook(&self, about: &str) -> bool {
+        self.is_armed(
+            |fault| matches!(fault, GatewayFault::ReorderWebhooks { reference } if reference == about),
+        )
+    }
+
+    /// The second event has come and overtakes the first.
+    pub(super) fn reorders_webhooks(&mut self, about: &str) -> bool {
+        let fired = self.fire(|fault| match fault {
+            GatewayFault::ReorderWebhooks { reference } if reference == about => {
+                Some(((), u32::MAX))
+            }
+            _ => None,
+        });
+        fired.is_some()
+    }
+
+    pub(super) fn misstates_webhook(&mut self, about: &str) -> bool {
+        let fired = self.fire(|fault| match fault {
+            GatewayFault::WrongAmount { reference } if reference == about => Some(((), u32::MAX)),
+            _ => None,
+        });
+        fired.is_some()
     }
 
     pub(super) fn refuses_connection(&mut self) -> bool {

@@ -19,9 +19,11 @@ pub use checks::utc_day;
 pub use faults::{ArmedFault, GatewayBug, GatewayFault};
 pub use webhooks::{SIGNATURE_HEADER, WebhookDelivery};
 
+use crate::faults::FaultId;
 use books::Books;
 use calls::Calls;
 use faults::Faults;
+use std::sync::{Arc, Mutex};
 use webhooks::Webhooks;
 
 /// The gateway's own rules.
@@ -91,7 +93,17 @@ impl Gateway {
 
     /// Arms a fault; its effects are counted in [`Gateway::faults`].
     pub fn arm(&mut self, fault: GatewayFault) {
-        self.faults.arm(fault);
+        self.faults.arm(fault, None);
+    }
+
+    /// Arms a fault whose effects are counted under `id` in the run's record, too.
+    pub fn arm_counted(&mut self, fault: GatewayFault, id: FaultId) {
+        self.faults.arm(fault, Some(id));
+    }
+
+    /// Where the run counts the effects of faults.
+    pub fn count_in(&mut self, run: Arc<Mutex<crate::faults::Faults>>) {
+        self.faults.count_in(run);
     }
 
     /// Every fault ever armed, with how often it took effect, in the order of arming.

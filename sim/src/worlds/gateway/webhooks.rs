@@ -13,6 +13,9 @@ pub const SIGNATURE_HEADER: &str = "Lockstep-Signature";
 /// Longest pause between two attempts, in milliseconds: one hour.
 const LONGEST_PAUSE_MS: u64 = 3_600_000;
 
+/// How long after the event that overtook it an event comes, in milliseconds.
+const OVERTAKEN_BY_MS: u64 = 1_000;
+
 /// A webhook to send now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookDelivery {
@@ -37,7 +40,11 @@ struct Queued {
     id: String,
     body: String,
     attempt: u32,
+    /// About which payout.
+    reference: String,
     missign_next: bool,
+    /// What the next attempt says instead.
+    misstate_next: Option<String>,
     state: State,
 }
 
@@ -94,21 +101,56 @@ impl Webhooks {
             .delays_webhook_secs(reference)
             .unwrap_or(0)
             .saturating_mul(1_000);
-        let state = State::Waiting {
-            due_ms: at_ms.saturating_add(delay_ms),
+        let state = match self.order(at_ms, reference, faults) {
+            Some(due_ms) => State::Waiting { due_ms },
+            None => State::Waiting {
+                due_ms: at_ms.saturating_add(delay_ms),
+            },
         };
         let missign_next = faults.missigns_webhook(reference);
+        let misstate_next = faults.misstates_webhook(reference).then(|| {
+            let mut other = transfer.clone();
+            other.amount += 1;
+            super::calls::to_json(&Event {
+                id: &id,
+                kind,
+                created: at_ms / 1_000,
+                data: &other,
+            })
+        });
         let queued = Queued {
             id,
             body,
             attempt: 0,
+            reference: reference.clone(),
             missign_next,
+            misstate_next,
             state,
         };
         if faults.duplicates_webhook(reference) {
             self.queued.push(queued.clone());
         }
         self.queued.push(queued);
+    }
+
+    /// When an event is due whose order with others about the same payout is disturbed: the first one waits for the
+    /// second, which sends it on its way right after itself.
+    fn order(&mut self, at_ms: u64, reference: &str, faults: &mut Faults) -> Option<u64> {
+        if !faults.holds_webhook(reference) {
+            return None;
+        }
+        let held = self
+            .queued
+            .iter_mut()
+            .find(|queued| queued.reference == reference && queued.attempt == 0);
+        let Some(held) = held else {
+            return Some(at_ms.saturating_add(LONGEST_PAUSE_MS));
+        };
+        held.state = State::Waiting {
+            due_ms: at_ms.saturating_add(OVERTAKEN_BY_MS),
+        };
+        faults.reorders_webhooks(reference);
+        None
     }
 
     /// Everything due, earliest first.
@@ -167,11 +209,15 @@ impl Queued {
         } else {
             secret
         };
+        let body = self
+            .misstate_next
+            .take()
+            .unwrap_or_else(|| self.body.clone());
         WebhookDelivery {
             id: self.id.clone(),
             attempt: self.attempt,
-            signature_header: sign(secret, now_ms / 1_000, &self.body),
-            body: self.body.clone(),
+            signature_header: sign(secret, now_ms / 1_000, &body),
+            body,
         }
     }
 }

@@ -26,6 +26,9 @@ use wiremock::{Mock, MockServer, Respond, ResponseTemplate};
 /// Marks a response that the proxy is to lose.
 const LOSE_HEADER: &str = "x-lockstep-lose-this";
 
+/// Marks a response of which the proxy is to pass a part only.
+const CUT_HEADER: &str = "x-lockstep-cut-this";
+
 /// How long a webhook waits for an engine that is between two lives.
 const RESTART_LIMIT: Duration = Duration::from_secs(5);
 
@@ -44,13 +47,16 @@ impl Respond for Responder {
         let request = read(request);
         let response = self.gateway.lock().handle(self.clock.time().0, &request);
         record_call(&self.trace, &request, &response);
-        if !matches!(response.fate, Fate::Deliver) {
+        if !matches!(response.fate, Fate::Deliver | Fate::CutBody) {
             return ResponseTemplate::new(500).insert_header(LOSE_HEADER, "yes");
         }
         let mut template =
             ResponseTemplate::new(response.status).set_body_raw(response.body, "application/json");
         for (name, value) in response.headers {
             template = template.insert_header(name.as_str(), value.as_str());
+        }
+        if response.fate == Fate::CutBody {
+            template = template.insert_header(CUT_HEADER, "yes");
         }
         template
     }
@@ -227,21 +233,27 @@ async fn pass_on(mut client: TcpStream, server: SocketAddr) -> io::Result<()> {
         // The client has said all, or is gone; the response is still to come.
         _ = copy(&mut from_client, &mut to_server) => drop(from_server.read_to_end(&mut response).await?),
     }
-    if is_lost(&response) {
+    if is_marked(&response, LOSE_HEADER) {
         return Ok(());
+    }
+    if is_marked(&response, CUT_HEADER) {
+        response.truncate(response.len() - BODY_BYTES_CUT.min(response.len()));
     }
     to_client.write_all(&response).await?;
     to_client.shutdown().await
 }
 
-fn is_lost(response: &[u8]) -> bool {
+/// Fewer than the body of any answer to an order has, so that its head is whole.
+const BODY_BYTES_CUT: usize = 20;
+
+fn is_marked(response: &[u8], mark: &str) -> bool {
     let head = response
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
         .map_or(response, |end| &response[..end]);
     String::from_utf8_lossy(head)
         .to_ascii_lowercase()
-        .contains(&format!("\r\n{LOSE_HEADER}:"))
+        .contains(&format!("\r\n{mark}:"))
 }
 
 #[cfg(test)]
@@ -250,11 +262,13 @@ mod tests {
 
     #[test]
     fn only_a_marked_head_is_lost() {
-        assert!(is_lost(
-            b"HTTP/1.1 500 X\r\nX-Lockstep-Lose-This: yes\r\n\r\nbody"
+        assert!(is_marked(
+            b"HTTP/1.1 500 X\r\nX-Lockstep-Lose-This: yes\r\n\r\nbody",
+            LOSE_HEADER
         ));
-        assert!(!is_lost(
-            b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\na\r\nx-lockstep-lose-this: yes\r\n"
+        assert!(!is_marked(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 30\r\n\r\na\r\nx-lockstep-lose-this: yes\r\n",
+            LOSE_HEADER
         ));
     }
 

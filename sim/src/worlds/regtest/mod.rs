@@ -148,7 +148,10 @@ impl RegtestWorld {
         let start = Instant::now();
         let electrs = servers::start_electrs(&executables, dir.path(), &bitcoind)?;
         waits.add("electrs to start", start);
-        let gateway = SharedGateway::new(Gateway::new(blueprint.gateway.clone()));
+        let gateway = SharedGateway::counting(
+            Gateway::new(blueprint.gateway.clone()),
+            blueprint.faults.clone(),
+        );
         let service = CurrentService::default();
         let (trace, shared) = (blueprint.trace.clone(), service.clone());
         let gateway_server =

@@ -9,9 +9,9 @@ use crate::worlds::gateway::{Fate, Request, Response, WebhookDelivery};
 use crate::worlds::gateway_traffic::{record_call, record_webhook};
 use crate::worlds::service::Service;
 use async_channel::{Receiver, Sender};
-use futures_util::{FutureExt, select_biased};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use futures_util::{FutureExt, StreamExt, select_biased, stream};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use lockstep_engine::rail::Method;
@@ -25,6 +25,9 @@ use std::time::Duration;
 
 /// The name of the gateway's endpoint.
 pub(crate) const ENDPOINT: &str = "gateway";
+
+/// How long after the first half of a body the connection is lost.
+const CUT_AFTER: Duration = Duration::from_millis(500);
 
 /// What the process needs.
 #[derive(Clone)]
@@ -57,10 +60,7 @@ impl GatewayProcess {
         });
     }
 
-    async fn answer(
-        self,
-        request: hyper::Request<Incoming>,
-    ) -> io::Result<hyper::Response<Full<Bytes>>> {
+    async fn answer(self, request: hyper::Request<Incoming>) -> io::Result<hyper::Response<Body>> {
         let request = read_request(request).await?;
         let response = self
             .gateway
@@ -70,11 +70,16 @@ impl GatewayProcess {
         // A full channel holds the message already.
         let _ = self.called.0.try_send(());
         match response.fate {
-            Fate::Deliver => Ok(into_hyper(response)),
+            Fate::Deliver => Ok(into_hyper(response, BodyEnd::Whole)),
             Fate::DeliverAfter { delay_ms } => {
                 sleep(Duration::from_millis(delay_ms)).await;
-                Ok(into_hyper(response))
+                Ok(into_hyper(response, BodyEnd::Whole))
             }
+            Fate::SlowBody { delay_ms } => {
+                let after = Duration::from_millis(delay_ms);
+                Ok(into_hyper(response, BodyEnd::After(after)))
+            }
+            Fate::CutBody => Ok(into_hyper(response, BodyEnd::Cut)),
             Fate::LoseResponse | Fate::RefuseConnection => {
                 Err(io::ErrorKind::ConnectionReset.into())
             }
@@ -189,12 +194,62 @@ async fn read_request(request: hyper::Request<Incoming>) -> io::Result<Request> 
     })
 }
 
-fn into_hyper(response: Response) -> hyper::Response<Full<Bytes>> {
-    let mut answer = hyper::Response::builder().status(response.status);
+/// The body of an answer, whose second half may be late or never come.
+type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
+
+/// What becomes of the second half of a body.
+enum BodyEnd {
+    /// It comes with the first.
+    Whole,
+    /// It comes so much later.
+    After(Duration),
+    /// The connection is lost before it.
+    Cut,
+}
+
+fn into_hyper(response: Response, end: BodyEnd) -> hyper::Response<Body> {
+    let mut answer = hyper::Response::builder()
+        .status(response.status)
+        .header(hyper::header::CONTENT_LENGTH, response.body.len());
     for (name, value) in &response.headers {
         answer = answer.header(name, value);
     }
+    let whole = Bytes::from(response.body);
+    let body = match end {
+        BodyEnd::Whole => Full::new(whole)
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+        BodyEnd::After(_) | BodyEnd::Cut => {
+            let (first, second) = (
+                whole.slice(..whole.len() / 2),
+                whole.slice(whole.len() / 2..),
+            );
+            StreamBody::new(halves(first, second, end)).boxed_unsync()
+        }
+    };
     answer
-        .body(Full::new(Bytes::from(response.body)))
+        .body(body)
         .expect("the model gives legal status codes and headers")
+}
+
+fn halves(
+    first: Bytes,
+    second: Bytes,
+    end: BodyEnd,
+) -> impl futures_util::Stream<Item = io::Result<Frame<Bytes>>> {
+    let rest = async move {
+        match end {
+            BodyEnd::Whole => Ok(Frame::data(second)),
+            BodyEnd::After(delay) => {
+                sleep(delay).await;
+                Ok(Frame::data(second))
+            }
+            BodyEnd::Cut => {
+                // What was sent travels before the connection ends.
+                sleep(CUT_AFTER).await;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+    };
+    stream::iter([Ok(Frame::data(first))]).chain(stream::once(rest))
 }

@@ -114,7 +114,10 @@ impl SimulatedWorld {
         );
         let backend = Backend::new(Chain::new(chain::Policy::default()), trace.clone());
         let gateway = GatewayProcess {
-            gateway: SharedGateway::new(Gateway::new(blueprint.gateway.clone())),
+            gateway: SharedGateway::counting(
+                Gateway::new(blueprint.gateway.clone()),
+                blueprint.faults.clone(),
+            ),
             network: network.clone(),
             trace: trace.clone(),
             host: host(gateway_process::ENDPOINT),
