@@ -36,6 +36,9 @@ pub(super) struct GateArguments {
     /// Profile of the fuzzer
     #[arg(long, value_name = "NAME", default_value = "default")]
     profile: String,
+    /// Folder for bundles of what fails
+    #[arg(long, value_name = "DIR", default_value = "failures")]
+    failures_to: PathBuf,
     /// Compare ratios of criterion's measurements with this file
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -143,10 +146,21 @@ fn sections(arguments: &GateArguments) -> Result<Vec<Section>, Failure> {
         name: "determinism",
         arguments: twice,
     });
-    let range = seeds(&arguments.fuzz_seeds);
+    let (range, out) = (
+        seeds(&arguments.fuzz_seeds),
+        arguments.failures_to.display().to_string(),
+    );
     sections.push(Section {
         name: "fuzz",
-        arguments: words(&["fuzz", "--profile", &arguments.profile, "--seeds", &range]),
+        arguments: words(&[
+            "fuzz",
+            "--profile",
+            &arguments.profile,
+            "--seeds",
+            &range,
+            "--out",
+            &out,
+        ]),
     });
     for section in &mut sections {
         if let Some(shard) = arguments.shard {
@@ -260,7 +274,7 @@ mod tests {
                 format!("replay {failures}/b-1 --shard 2/3"),
                 "run --world simulated my --shard 2/3".to_owned(),
                 "run --world simulated --check-determinism --seeds 0..2 my --shard 2/3".to_owned(),
-                "fuzz --profile default --seeds 0..100 --shard 2/3".to_owned(),
+                "fuzz --profile default --seeds 0..100 --out failures --shard 2/3".to_owned(),
             ]
         );
     }
