@@ -53,6 +53,13 @@ pub enum ConnectError {
     },
 }
 
+/// Bytes on their way.
+struct Chunk {
+    sent: Instant,
+    due: Instant,
+    bytes: Vec<u8>,
+}
+
 struct Connection {
     ends: [String; 2],
     closers: [Sender<Vec<u8>>; 2],
@@ -81,7 +88,7 @@ pub struct Network {
 
 /// One end of a connection. Dropping it closes the connection.
 pub struct End {
-    outgoing: Sender<(Instant, Vec<u8>)>,
+    outgoing: Sender<Chunk>,
     incoming: Receiver<Vec<u8>>,
     path: (String, String),
     network: Network,
@@ -91,7 +98,7 @@ pub struct End {
 /// The sending half of an [`End`], for parts that write from elsewhere.
 #[derive(Clone)]
 pub struct Outgoing {
-    outgoing: Sender<(Instant, Vec<u8>)>,
+    outgoing: Sender<Chunk>,
     path: (String, String),
     network: Network,
     connection: u64,
@@ -195,12 +202,8 @@ impl Network {
         connection: u64,
         from: &str,
         to: &str,
-    ) -> (
-        Sender<(Instant, Vec<u8>)>,
-        (Sender<Vec<u8>>, Receiver<Vec<u8>>),
-    ) {
-        let (sender, on_the_way) =
-            async_channel::bounded::<(Instant, Vec<u8>)>(MAX_CHUNKS_ON_THE_WAY);
+    ) -> (Sender<Chunk>, (Sender<Vec<u8>>, Receiver<Vec<u8>>)) {
+        let (sender, on_the_way) = async_channel::bounded::<Chunk>(MAX_CHUNKS_ON_THE_WAY);
         let (sink, arrived) = async_channel::bounded(MAX_CHUNKS_ON_THE_WAY);
         let carrying = Carrying {
             network: self.clone(),
@@ -355,16 +358,16 @@ struct Carrying {
 
 impl Carrying {
     /// Carries chunks in order, each not before its time, until either side closes.
-    async fn run(self, on_the_way: Receiver<(Instant, Vec<u8>)>, sink: Sender<Vec<u8>>) {
-        while let Ok((at, chunk)) = on_the_way.recv().await {
-            sleep_until(at).await;
+    async fn run(self, on_the_way: Receiver<Chunk>, sink: Sender<Vec<u8>>) {
+        while let Ok(chunk) = on_the_way.recv().await {
+            sleep_until(chunk.due).await;
             if !self.pass_partition().await {
                 self.network.state().on_the_way -= 1;
                 break;
             }
             self.record(&chunk);
             self.network.state().on_the_way -= 1;
-            if sink.try_send(chunk).is_err() {
+            if sink.try_send(chunk.bytes).is_err() {
                 break;
             }
         }
@@ -388,9 +391,11 @@ impl Carrying {
         true
     }
 
-    fn record(&self, chunk: &[u8]) {
-        let hash = sha256::Hash::hash(chunk).to_string();
-        let event = serde_json::json!({ "to": self.path.1, "bytes": chunk.len(), "sha256": hash });
+    fn record(&self, chunk: &Chunk) {
+        let hash = sha256::Hash::hash(&chunk.bytes).to_string();
+        let took_us = (simulated_instant() - chunk.sent).as_micros() as u64;
+        let event = serde_json::json!({ "to": self.path.1, "bytes": chunk.bytes.len(), "sha256": hash,
+            "took_us": took_us });
         self.network
             .trace
             .lock()
@@ -435,14 +440,22 @@ impl Outgoing {
     /// Sends a chunk; on a closed connection it goes nowhere; a lost one resets the connection.
     pub fn send(&self, chunk: Vec<u8>) {
         match self.network.arrival(&self.path.0, &self.path.1) {
-            Some(at) => {
+            Some(due) => {
                 self.network.state().on_the_way += 1;
-                if self.outgoing.try_send((at, chunk)).is_err() {
+                let (sent, bytes) = (simulated_instant(), chunk);
+                if self.outgoing.try_send(Chunk { sent, due, bytes }).is_err() {
                     self.network.state().on_the_way -= 1;
                     self.network.close(self.connection);
                 }
             }
-            None => self.network.close(self.connection),
+            None => {
+                let event =
+                    serde_json::json!({ "to": self.path.1, "bytes": chunk.len(), "lost": true });
+                let mut trace = self.network.trace.lock();
+                trace.record(Subsystem::Links, &self.path.0, event);
+                drop(trace);
+                self.network.close(self.connection);
+            }
         }
     }
 

@@ -77,6 +77,7 @@ impl Job {
             subsystem_hashes: BTreeMap::new(),
             canonical: Vec::new(),
             faults: Vec::new(),
+            checks: Default::default(),
             waits_ms: BTreeMap::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! Owns I4: what both ends of a channel hold, and what is in its HTLCs, is its capacity, to the millisatoshi.
 
-use super::{Invariant, Settled};
+use super::{Invariant, Looks, Settled};
 
 /// I4.
 pub(super) struct ChannelConservation;
@@ -8,6 +8,13 @@ pub(super) struct ChannelConservation;
 impl Invariant for ChannelConservation {
     fn name(&self) -> &'static str {
         "channel-conservation"
+    }
+
+    fn looks(&self) -> Looks {
+        Looks {
+            after_step: false,
+            at_rest: true,
+        }
     }
 
     fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {

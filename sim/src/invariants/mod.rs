@@ -72,10 +72,27 @@ pub struct Settled<'a> {
     pub executed: &'a BTreeMap<String, u64>,
 }
 
+/// When an invariant looks; only these looks are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looks {
+    /// After every accepted input.
+    pub after_step: bool,
+    /// When the world has come to rest.
+    pub at_rest: bool,
+}
+
 /// Something that must hold. Checkers only look.
 pub trait Invariant: Send {
     /// Its name in docs/INVARIANTS.md.
     fn name(&self) -> &'static str;
+
+    /// When it looks: at both, unless it says otherwise.
+    fn looks(&self) -> Looks {
+        Looks {
+            after_step: true,
+            at_rest: true,
+        }
+    }
 
     /// After every accepted input; the error says what is wrong.
     fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {

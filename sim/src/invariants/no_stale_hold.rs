@@ -1,6 +1,6 @@
 //! Owns I8: money is held only for payments that are not final; a final payment leaves nothing locked.
 
-use super::{Invariant, Stepped};
+use super::{Invariant, Looks, Stepped};
 
 /// I8.
 pub(super) struct NoStaleHold;
@@ -8,6 +8,13 @@ pub(super) struct NoStaleHold;
 impl Invariant for NoStaleHold {
     fn name(&self) -> &'static str {
         "no-stale-hold"
+    }
+
+    fn looks(&self) -> Looks {
+        Looks {
+            after_step: true,
+            at_rest: false,
+        }
     }
 
     fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {

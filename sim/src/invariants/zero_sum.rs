@@ -1,6 +1,6 @@
 //! Owns I1: the ledger's accounts sum to zero in every currency after every step (double entry).
 
-use super::{Invariant, Stepped};
+use super::{Invariant, Looks, Stepped};
 use lockstep_engine::api::Engine;
 
 /// I1.
@@ -9,6 +9,13 @@ pub(super) struct ZeroSum;
 impl Invariant for ZeroSum {
     fn name(&self) -> &'static str {
         "ledger-zero-sum"
+    }
+
+    fn looks(&self) -> Looks {
+        Looks {
+            after_step: true,
+            at_rest: false,
+        }
     }
 
     fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {

@@ -116,6 +116,7 @@ pub(super) mod tests {
             subsystem_hashes: Default::default(),
             canonical: Vec::new(),
             faults: Vec::new(),
+            checks: Default::default(),
             waits_ms: Default::default(),
         }
     }

@@ -198,6 +198,7 @@ fn outcome(run: &Run, world: WorldKind, verdict: Verdict, virtual_ms: u64) -> Ou
         subsystem_hashes: trace.hashes().into_iter().map(subsystem).collect(),
         canonical: trace.canonical.lines().to_vec(),
         faults: run.faults.lock().expect("no holder panics").all(),
+        checks: run.recorder.checks(),
         waits_ms: BTreeMap::new(),
     }
 }
@@ -374,6 +375,12 @@ impl<W: World> Runner<W> {
         let store = open_audit(open_store)?;
         let violations = invariants::audit_journal(store.as_ref(), config, live)
             .map_err(|error| WorldError::harness("audit the journal", error))?;
+        for violation in &violations {
+            self.run.recorder.found(violation);
+        }
+        self.run
+            .recorder
+            .count_checks(&["journal-hash-chain", "fold-equals-live"]);
         violations
             .into_iter()
             .next()
@@ -382,6 +389,7 @@ impl<W: World> Runner<W> {
 
     /// Liveness: what is not final yet becomes so by its deadline, blocks being mined meanwhile.
     async fn await_terminal(&mut self) -> Result<(), Stop> {
+        self.run.recorder.count_checks(&["terminal-by-deadline"]);
         let Some((due, _)) = self.world.service().with_engine(invariants::unfinished)? else {
             return Ok(());
         };
@@ -391,7 +399,10 @@ impl<W: World> Runner<W> {
         self.check_recorder()?;
         match self.world.service().with_engine(invariants::unfinished)? {
             None => Ok(()),
-            Some((_, violation)) => Err(Stop::Violation(violation)),
+            Some((_, violation)) => {
+                self.run.recorder.found(&violation);
+                Err(Stop::Violation(violation))
+            }
         }
     }
 

@@ -127,6 +127,15 @@ impl Stop {
     }
 }
 
+/// How often an invariant was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// How often.
+    pub count: u64,
+    /// When last, in ms of virtual time since the scenario's start.
+    pub last_ms: u64,
+}
+
 /// What a run ended with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
@@ -153,6 +162,9 @@ pub struct Outcome {
     pub canonical: Vec<String>,
     /// Faults and how often each had an effect.
     pub faults: Vec<Fault>,
+    /// How often each invariant was checked.
+    #[serde(default)]
+    pub checks: BTreeMap<String, Checked>,
     /// Real time by what was waited for, in ms (the regtest world).
     pub waits_ms: BTreeMap<String, u64>,
 }

@@ -2,7 +2,8 @@
 //! events told it, and has every invariant checked after every step. The first violation is kept. Does not own the
 //! driver (`lockstep-host`) nor the invariants.
 
-use crate::invariants::{Invariant, Kind, Settled, Stepped, Violation};
+use super::outcome::Checked;
+use crate::invariants::{Invariant, Kind, Looks, Settled, Stepped, Violation};
 use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::TruthSource;
@@ -31,6 +32,7 @@ struct State {
     invariants: Vec<Box<dyn Invariant>>,
     truth: Option<Arc<dyn TruthSource>>,
     violation: Option<Violation>,
+    checks: BTreeMap<String, Checked>,
     payments: BTreeMap<String, Told>,
     breaks: BTreeMap<String, u32>,
     refused: BTreeMap<String, String>,
@@ -52,6 +54,7 @@ impl Recorder {
             invariants,
             truth: None,
             violation: None,
+            checks: BTreeMap::new(),
             payments: BTreeMap::new(),
             breaks: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -100,11 +103,62 @@ impl Recorder {
     /// Checks what must hold at rest.
     pub fn check_at_rest(&self, settled: &Settled<'_>) {
         let mut state = self.state();
-        let broken = state
-            .invariants
+        self.ask(
+            &mut state,
+            |looks| looks.at_rest,
+            |one| one.at_rest(settled),
+        );
+    }
+
+    /// How often each invariant was checked so far.
+    pub fn checks(&self) -> BTreeMap<String, Checked> {
+        self.state().checks.clone()
+    }
+
+    /// Counts one check of each of these, made now by someone else.
+    pub fn count_checks(&self, names: &[&str]) {
+        let at_ms = self.trace.lock().time().0;
+        let mut state = self.state();
+        for name in names {
+            count(&mut state, name, at_ms);
+        }
+    }
+
+    /// Writes a violation into the trace.
+    pub fn found(&self, violation: &Violation) {
+        let event = json!({ "broken": violation.invariant, "what": violation.what });
+        self.trace
+            .lock()
+            .record(Subsystem::Invariants, "invariants", event);
+    }
+
+    /// Asks every invariant that looks at this moment, up to the first that is broken.
+    fn ask(
+        &self,
+        state: &mut State,
+        looks: fn(Looks) -> bool,
+        mut check: impl FnMut(&mut dyn Invariant) -> Result<(), String>,
+    ) {
+        let at_ms = self.trace.lock().time().0;
+        let mut invariants = std::mem::take(&mut state.invariants);
+        let broken = invariants
             .iter_mut()
-            .find_map(|invariant| Some((invariant.name(), invariant.at_rest(settled).err()?)));
-        keep(&mut state, broken);
+            .filter(|invariant| looks(invariant.looks()))
+            .find_map(|invariant| {
+                count(state, invariant.name(), at_ms);
+                Some((invariant.name(), check(invariant.as_mut()).err()?))
+            });
+        state.invariants = invariants;
+        let (None, Some((name, what))) = (&state.violation, broken) else {
+            return;
+        };
+        let violation = Violation {
+            invariant: name.to_owned(),
+            kind: Kind::Safety,
+            what,
+        };
+        self.found(&violation);
+        state.violation = Some(violation);
     }
 
     fn record(&self, event: &Event) {
@@ -137,14 +191,10 @@ fn subject(event: &Value) -> String {
         .to_owned()
 }
 
-fn keep(state: &mut State, broken: Option<(&'static str, String)>) {
-    if let (None, Some((name, what))) = (&state.violation, broken) {
-        state.violation = Some(Violation {
-            invariant: name.to_owned(),
-            kind: Kind::Safety,
-            what,
-        });
-    }
+fn count(state: &mut State, name: &str, at_ms: u64) {
+    let checked = state.checks.entry(name.to_owned()).or_default();
+    checked.count += 1;
+    checked.last_ms = at_ms;
 }
 
 fn learn(state: &mut State, event: &Event) {
@@ -213,11 +263,11 @@ impl Observer for Recorder {
             engine,
             truth,
         };
-        let broken = state
-            .invariants
-            .iter_mut()
-            .find_map(|invariant| Some((invariant.name(), invariant.after_step(&stepped).err()?)));
-        keep(&mut state, broken);
+        self.ask(
+            &mut state,
+            |looks| looks.after_step,
+            |one| one.after_step(&stepped),
+        );
     }
 
     fn on_replayed(

@@ -268,11 +268,11 @@ impl<W: World> Runner<W> {
         let (destination, quantity, funded_by) = match &payout.payee {
             Payee::Node { node, amount } => {
                 let invoice = self.world.node_invoice(node.as_str(), amount.get()).await?;
-                self.run
-                    .trace
-                    .lock()
-                    .names
-                    .give(invoice.clone(), format!("invoice:{id}"));
+                let mut trace = self.run.trace.lock();
+                trace.names.give(invoice.clone(), format!("invoice:{id}"));
+                let event = json!({ "invoice": invoice, "payment": id });
+                trace.record(Subsystem::Stimulus, "scenario", event);
+                drop(trace);
                 (
                     Destination::Invoice(invoice),
                     Quantity::btc(Msat(amount.get())),

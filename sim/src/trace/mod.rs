@@ -37,6 +37,8 @@ pub enum Subsystem {
     Faults,
     /// Balances at settled points.
     Balances,
+    /// Invariants that were found broken.
+    Invariants,
 }
 
 /// One line of a trace.
@@ -118,11 +120,17 @@ impl Trace {
         self.clock = Some(clock);
     }
 
-    /// Adds a record.
-    pub fn record(&mut self, subsystem: Subsystem, actor: &str, event: Value) {
+    /// The time that a record made now carries.
+    pub fn time(&mut self) -> Offset {
         if let Some(clock) = &self.clock {
             self.now = clock();
         }
+        self.now
+    }
+
+    /// Adds a record.
+    pub fn record(&mut self, subsystem: Subsystem, actor: &str, event: Value) {
+        self.time();
         let record = Record {
             n: self.count,
             at_ms: self.now.0,

@@ -11,6 +11,7 @@ mod rest;
 mod routes;
 mod sites;
 mod stream;
+mod told;
 mod truth;
 mod world;
 

@@ -5,6 +5,7 @@
 //! that was answered. A restart begins from the disk with fresh randomness. The opener of a channel reconnects.
 
 use super::backend::{self, Backend};
+use super::told::{self, HtlcBook};
 use crate::links::{End, Network, Outgoing};
 use crate::prng::RootSeed;
 use crate::trace::{SharedTrace, Subsystem};
@@ -20,7 +21,6 @@ use lockstep_lightning::{
 };
 use madsim::runtime::NodeHandle;
 use madsim::time::sleep_until;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -58,6 +58,7 @@ struct State {
     forwarded_msat: u64,
     offered: BTreeMap<(u128, [u8; 32], u64), OfferedHtlc>,
     failure: Option<String>,
+    htlcs: HtlcBook,
     /// As they were when the process was killed: they hold the same money while it is down.
     last_channels: Vec<ChannelView>,
 }
@@ -279,11 +280,10 @@ impl NodeProcess {
     }
 
     fn tell(&self, notice: Notice) {
-        let event = json!({ "event": format!("{:?}", notice.event), "seq": notice.seq });
         self.world
             .trace
             .lock()
-            .record(Subsystem::Lightning, &self.name, event);
+            .record(Subsystem::Lightning, &self.name, told::notice(&notice));
         let mut state = self.state();
         if state.events.iter().any(|known| known.seq == notice.seq) {
             return;
@@ -308,6 +308,15 @@ impl NodeProcess {
         }
         // A full channel holds the message already.
         let _ = self.told.0.try_send(());
+    }
+
+    /// Records what has come and gone. An HTLC changes only while messages are exchanged, so the caller asks only then.
+    fn record_htlcs(&self, node: &Node) {
+        let changes = self.state().htlcs.changes(&node.channels());
+        let mut trace = self.world.trace.lock();
+        for change in changes {
+            trace.record(Subsystem::Lightning, &self.name, change);
+        }
     }
 
     fn watch_htlcs(&self, node: &Node) {
@@ -400,6 +409,7 @@ impl Life {
             .node
             .process(super::virtual_unix_time())
             .map_err(|error| error.to_string())?;
+        let quiet = effects.is_empty();
         for effect in effects {
             match effect {
                 Effect::Send { link, bytes } => {
@@ -411,6 +421,9 @@ impl Life {
                 Effect::Broadcast(transactions) => self.broadcast(transactions),
                 Effect::Event(notice) => self.process.tell(notice),
             }
+        }
+        if !quiet {
+            self.process.record_htlcs(&self.node);
         }
         self.process.watch_htlcs(&self.node);
         Ok(())
