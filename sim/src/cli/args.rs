@@ -26,6 +26,12 @@ pub(super) enum Command {
     /// Check scenario files without running them
     #[command(after_help = CHECK_EXAMPLES)]
     Check(PathArguments),
+    /// Make HTML pages of runs, traces or failure bundles
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArguments),
+    /// Tell the story of a payment in the terminal
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArguments),
     /// Print the JSON schema of scenario files
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
@@ -45,6 +51,38 @@ pub(super) struct PathArguments {
     /// Scenario files, or folders that are searched for *.toml
     #[arg(required = true, value_name = "PATHS")]
     pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// Scenario files (they are run), traces that `lockstep run --trace` wrote, or folders of failure bundles
+    #[arg(required = true, value_name = "PATHS")]
+    pub(super) paths: Vec<PathBuf>,
+    /// The folder for the pages and their index
+    #[arg(long, value_name = "DIR", default_value = "lockstep-report")]
+    pub(super) out: PathBuf,
+    /// Where to run scenarios [default: simulated if the scenario names it, else regtest]
+    #[arg(long, value_enum)]
+    pub(super) world: Option<WorldChoice>,
+    /// Root of all random draws of scenarios [default: the scenario's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
+    pub(super) seed: Option<u64>,
+    /// Do not show the index in a browser, not even at a terminal with a screen
+    #[arg(long)]
+    pub(super) open_nothing: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// A trace that `lockstep run --trace` wrote, or the folder of a failure bundle
+    #[arg(value_name = "TRACE")]
+    pub(super) trace: PathBuf,
+    /// This payment only [default: each]
+    #[arg(long, value_name = "ID")]
+    pub(super) payment: Option<String>,
+    /// Print the stories as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +216,18 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   lockstep check scenarios
   lockstep check my-scenario.toml";
+
+const REPORT_EXAMPLES: &str = "\
+Exits with 0 if the pages were made, however the runs ended.
+
+Examples:
+  lockstep report scenarios/quickstart.toml
+  lockstep report /tmp/quickstart.jsonl --out /tmp/pages --open-nothing";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  lockstep explain /tmp/quickstart.jsonl
+  lockstep explain /tmp/quickstart.jsonl --payment order-1";
 
 const SCHEMA_EXAMPLES: &str = "\
 Example:

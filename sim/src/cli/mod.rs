@@ -11,12 +11,14 @@ mod child;
 pub mod determinism;
 mod doctor;
 pub mod expected;
+mod explain;
 mod files;
 mod gate;
 mod interrupt;
 mod output;
 pub mod processes;
 mod regtest;
+mod report;
 mod results;
 mod run;
 pub mod sources;
@@ -81,6 +83,8 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Run(arguments) => run::run(&arguments, &mut Output::new(arguments.json)),
         Command::Bless(paths) => run::run(&RunArguments::blessing(paths), &mut plain),
         Command::Check(paths) => check(&paths, &mut plain),
+        Command::Report(arguments) => report::run(&arguments, &mut plain),
+        Command::Explain(arguments) => explain::run(&arguments, &mut Output::new(arguments.json)),
         Command::Schema => schema(&mut plain),
         Command::Gate(arguments) => gate::run(&arguments, &mut plain),
         Command::Merge(arguments) => results::merge(&arguments, &mut plain),

@@ -14,6 +14,17 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// A point in virtual time, to the ms: `0:10.220`, `2:00.000`, `1:00:00.000`, `3 d 4:00:00.000`.
+pub fn clock(ms: u64) -> String {
+    let (seconds, minutes, hours) = (ms / 1_000 % 60, ms / 60_000 % 60, ms / 3_600_000 % 24);
+    let tail = format!("{seconds:02}.{:03}", ms % 1_000);
+    match (ms / 86_400_000, hours) {
+        (0, 0) => format!("{minutes}:{tail}"),
+        (0, _) => format!("{hours}:{minutes:02}:{tail}"),
+        (days, _) => format!("{days} d {hours}:{minutes:02}:{tail}"),
+    }
+}
+
 /// How much faster than real time, or `-` if nothing was measured.
 pub fn ratio(virtual_ms: u64, wall_ms: u64) -> String {
     match (virtual_ms, wall_ms) {
@@ -50,6 +61,11 @@ mod tests {
         assert_eq!(
             shown,
             ["999 ms", "1.2 s", "1 min 01 s", "1 h 01 min", "1 d 01 h"]
+        );
+        let shown = [10_220, 120_000, 3_600_000, 273_600_000].map(clock);
+        assert_eq!(
+            shown,
+            ["0:10.220", "2:00.000", "1:00:00.000", "3 d 4:00:00.000"]
         );
         assert_eq!(
             [ratio(0, 5), ratio(15, 10), ratio(5, 10), ratio(1_000, 10)],
