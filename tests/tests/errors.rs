@@ -80,6 +80,24 @@ const USAGE: &[(&str, &[&str], i32, &[&str])] = &[
         2,
         &["/no/such/folder/t", "Remedy"],
     ),
+    (
+        "report_of_no_trace",
+        &["report", "README.md"],
+        2,
+        &["README.md:1: this is not a record", "Remedy"],
+    ),
+    (
+        "report_nowhere",
+        &["report", SMALL, "--out", "/proc/pages"],
+        2,
+        &["/proc/pages", "Remedy"],
+    ),
+    (
+        "explain_nothing",
+        &["explain", "no/such.jsonl"],
+        2,
+        &["no/such.jsonl", "Remedy"],
+    ),
     ("check", &["check", SMALL], 0, &["charge.toml: ok"]),
     ("schema", &["schema"], 0, &["\"$schema\"", "\"steps\""]),
     (

@@ -4,6 +4,7 @@
 mod determinism;
 mod errors;
 mod planted;
+mod reports;
 mod scenarios;
 
 use libtest_mimic::Arguments;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         determinism::trials(),
         planted::trials(),
         errors::trials(),
+        reports::trials(),
     ];
     libtest_mimic::run(&arguments, lists.into_iter().flatten().collect()).exit_code()
 }

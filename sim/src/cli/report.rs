@@ -37,14 +37,6 @@ struct Subject {
 pub(super) fn run(arguments: &ReportArguments, output: &mut Output) -> Result<u8, Failure> {
     interrupt::watch().map_err(|what| Failure::new(HARNESS, what))?;
     let folder = &arguments.out;
-    std::fs::create_dir_all(folder).map_err(|cause| {
-        let remedy = "name a folder that can be made, or that you may write to.";
-        let text = format!(
-            "failed to make the folder {}: {cause}\nRemedy: {remedy}",
-            folder.display()
-        );
-        Failure::new(BAD_USAGE, text)
-    })?;
     let (mut entries, mut used) = (Vec::new(), BTreeSet::new());
     for path in &arguments.paths {
         for subject in subjects(path, arguments)? {
@@ -55,6 +47,7 @@ pub(super) fn run(arguments: &ReportArguments, output: &mut Output) -> Result<u8
                 outcome: subject.outcome.as_ref(),
                 plan: subject.plan.as_deref(),
             });
+            make(folder)?;
             write(&folder.join(&file), &text)?;
             let entry = Entry::new(&file, &subject.name, subject.outcome.as_ref());
             output.say(&format!(
@@ -72,6 +65,16 @@ pub(super) fn run(arguments: &ReportArguments, output: &mut Output) -> Result<u8
         open(&index);
     }
     Ok(0)
+}
+
+/// Only when there is something to put into it.
+fn make(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|cause| {
+        let remedy = "name a folder that can be made, or that you may write to.";
+        let folder = folder.display();
+        let text = format!("failed to make the folder {folder}: {cause}\nRemedy: {remedy}");
+        Failure::new(BAD_USAGE, text)
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -342,7 +342,7 @@ mod tests {
     fn lanes_stand_in_order_and_the_warm_up_ends_before_the_first_step() {
         let story = build(&sample::lines(), None);
         let lanes = [
-            "scenario", "alice", "bob", "engine", "ledger", "gateway", "chain",
+            "scenario", "alice", "bob", "engine", "ledger", "gateway", "chain", "balances",
         ];
         assert_eq!(story.lanes, lanes);
         assert_eq!(story.warm_up, 3);
