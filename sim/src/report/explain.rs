@@ -126,7 +126,12 @@ impl Sheet {
 
     /// Names above their columns, in as many rows as the longest needs.
     fn heading(&self, story: &Story, text: &mut String) {
-        let wide = self.column.saturating_sub(1).max(1);
+        // Nothing stands to the right of the last name.
+        let last = self.lanes.len().saturating_sub(1);
+        let wide = |column: usize| match column == last {
+            true => WIDTH,
+            false => self.column.saturating_sub(1).max(1),
+        };
         let names: Vec<Vec<char>> = self
             .lanes
             .iter()
@@ -134,11 +139,13 @@ impl Sheet {
             .collect();
         let rows = names
             .iter()
-            .map(|name| name.len().div_ceil(wide))
+            .enumerate()
+            .map(|(column, name)| name.len().div_ceil(wide(column)))
             .max()
             .unwrap_or(0);
         for row in 0..rows {
-            let cells = names.iter().map(|name| {
+            let cells = names.iter().enumerate().map(|(column, name)| {
+                let wide = wide(column);
                 let part: String = name.iter().skip(row * wide).take(wide).collect();
                 format!("{part:<width$}", width = self.column)
             });

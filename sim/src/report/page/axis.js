@@ -11,13 +11,14 @@ function makeWarp(times, compact) {
   const knots = [];
   for (const t of sorted) if (!knots.length || t > knots[knots.length - 1]) knots.push(t);
   if (!knots.length) knots.push(0);
+  // Outside of the knots time goes on as in a gap.
+  const shrink = gap => compact ? SHORTEN_FROM * Math.log1p(gap / SHORTEN_FROM) : gap;
+  const stretch = place => compact ? SHORTEN_FROM * Math.expm1(place / SHORTEN_FROM) : place;
   const places = [0];
   for (let i = 1; i < knots.length; i++) {
     const gap = knots[i] - knots[i - 1];
-    places.push(places[i - 1] + (compact ? SHORTEN_FROM * Math.log1p(gap / SHORTEN_FROM) : gap));
+    places.push(places[i - 1] + shrink(gap));
   }
-  // Outside of the knots time goes on at a plain rate.
-  const rate = 1;
   const find = (list, value) => {
     let low = 0, high = list.length - 1;
     while (low < high) {
@@ -27,16 +28,16 @@ function makeWarp(times, compact) {
     return low;
   };
   const map = (from, to, value, outside) => {
-    if (value <= from[0]) return to[0] + (value - from[0]) * outside;
+    if (value <= from[0]) return to[0] - outside(from[0] - value);
     const last = from.length - 1;
-    if (value >= from[last]) return to[last] + (value - from[last]) * outside;
+    if (value >= from[last]) return to[last] + outside(value - from[last]);
     const i = find(from, value);
     return to[i] + (value - from[i]) / (from[i + 1] - from[i]) * (to[i + 1] - to[i]);
   };
   return {
     knots, places,
-    place: t => map(knots, places, t, rate),
-    time: u => map(places, knots, u, 1 / rate),
+    place: t => map(knots, places, t, shrink),
+    time: u => map(places, knots, u, stretch),
   };
 }
 

@@ -198,10 +198,11 @@ function nameFaults(context, view, yOf, room) {
     const rows = fault.lanes.filter(lane => yOf.has(lane));
     if (!rows.length || to < GUTTER || from > view.width) continue;
     const lane = rows.reduce((a, b) => yOf.get(a) < yOf.get(b) ? a : b);
-    const text = fault.name + " " + fault.scope, x = Math.max(from, GUTTER) + 4;
-    const wide = context.measureText(text).width + 8, half = view.laneHeight / 2 - 8;
-    const high = room.take(lane + "/-1", x, x + wide);
-    if (!high && !room.take(lane + "/-2", x, x + wide)) continue;
+    const text = fault.name + " " + fault.scope, wide_ = context.measureText(text).width;
+    const right = Math.max(from, GUTTER) + 4, x = right + wide_ > view.width ? from - wide_ - 4 : right;
+    const half = view.laneHeight / 2 - 8;
+    const high = room.take(lane + "/-1", x, x + wide_ + 8);
+    if (!high && !room.take(lane + "/-2", x, x + wide_ + 8)) continue;
     label(context, text, x, yOf.get(lane) + (high ? -half : half), view.colour.faults, view.colour.panel);
   }
   context.font = FONT;

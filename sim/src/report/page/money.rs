@@ -19,9 +19,15 @@ pub struct Series {
     pub points: Vec<(u64, i64)>,
 }
 
+/// Whether it is no party's, so that parties come first; name; asset.
+type Account = (bool, String, &'static str);
+
+/// Virtual ms, and the balance from then on.
+type Points = Vec<(u64, i64)>;
+
 /// Parties first, then the other accounts; accounts of single payments are left out.
 pub(super) fn series(lines: &[Line]) -> Vec<Series> {
-    let mut all: BTreeMap<(bool, String, &'static str), Vec<(u64, i64)>> = BTreeMap::new();
+    let mut all: BTreeMap<Account, Points> = BTreeMap::new();
     for line in lines.iter().filter(|line| line.event["event"] == "posted") {
         let postings = line.event["lines"].as_array();
         for posting in postings.into_iter().flatten() {

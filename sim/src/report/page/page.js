@@ -233,6 +233,7 @@ function recall() {
   if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
   filter();
   const n = given.get("n"), chosen = n === null ? -1 : data.marks.findIndex(mark => String(mark.n) === n);
+  if (chosen >= 0 && !view.shown.includes(chosen)) reveal(chosen);
   const range = /^(-?\d+)\.\.(-?\d+)$/.exec(given.get("t") || "");
   showAll();
   if (range) {

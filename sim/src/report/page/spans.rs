@@ -29,8 +29,8 @@ pub struct Span {
     pub effects: Vec<u64>,
 }
 
-/// All faults, by their beginning. `lanes_of` finds the lanes of a scope.
-pub(super) fn spans(lines: &[Line], mut lanes_of: impl FnMut(&str) -> Vec<usize>) -> Vec<Span> {
+/// All faults, by their beginning. `lanes_of` finds the lanes that the fault of a record hits.
+pub(super) fn spans(lines: &[Line], lanes_of: impl Fn(&Line) -> Vec<usize>) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut by_id: BTreeMap<u64, usize> = BTreeMap::new();
     for line in lines.iter().filter(|line| line.subsystem == "faults") {
@@ -49,7 +49,7 @@ pub(super) fn spans(lines: &[Line], mut lanes_of: impl FnMut(&str) -> Vec<usize>
                     id,
                     name: word(&line.event, "fault").to_owned(),
                     scope: line.actor.clone(),
-                    lanes: lanes_of(&line.actor),
+                    lanes: lanes_of(line),
                     from: at,
                     to: (phase == "end").then_some(at),
                     effects: if phase == "effect" {

@@ -67,7 +67,7 @@ pub fn build(lines: &[Line], outcome: Option<&Outcome>) -> Story {
         let mut mark = plain(index, line, &mut lanes);
         if let ("faults", Some(lane)) = (
             line.subsystem.as_str(),
-            lanes.of_scope(&line.actor, &payments).first(),
+            lanes.of_fault(line, &payments).first(),
         ) {
             mark.lane = *lane;
         }
@@ -85,7 +85,7 @@ pub fn build(lines: &[Line], outcome: Option<&Outcome>) -> Story {
         marks[bad].bad = true;
         marks[bad].weight = 9;
     }
-    let spans = spans::spans(lines, |scope| lanes.of_scope(scope, &payments));
+    let spans = spans::spans(lines, |line| lanes.of_fault(line, &payments));
     Story {
         lanes: lanes.names,
         payments: payments.names,
@@ -225,9 +225,10 @@ impl Lanes {
         self.names.len() - 1
     }
 
-    /// A lane's name, two of them with a hyphen between (names may have hyphens too), or a payment: then it is the
-    /// gateway that errs.
-    fn of_scope(&self, scope: &str, payments: &Payments) -> Vec<usize> {
+    /// The lanes of a fault's scope: a lane's name, two of them with a hyphen between (names may have hyphens too), or a
+    /// payment: then it is the gateway that errs, or the chain that loses or replaces its transaction.
+    fn of_fault(&self, line: &Line, payments: &Payments) -> Vec<usize> {
+        let scope = line.actor.as_str();
         let find = |name: &str| self.index.get(name).copied();
         if let Some(lane) = find(scope) {
             return vec![lane];
@@ -240,7 +241,11 @@ impl Lanes {
             }
         }
         let is_payment = payments.names.iter().any(|name| name == scope);
-        let lane = if is_payment { "gateway" } else { "scenario" };
+        let lane = match word(&line.event, "fault") {
+            "evict" | "replace" if is_payment => "chain",
+            _ if is_payment => "gateway",
+            _ => "scenario",
+        };
         find(lane).into_iter().collect()
     }
 }
@@ -421,8 +426,15 @@ mod tests {
         );
         let payments = Payments::find(&lines);
         let lanes = Lanes::find(&lines, &payments);
-        assert_eq!(lanes.of_scope("bob", &payments), [2]);
-        assert_eq!(lanes.of_scope("bob-alice", &payments), [1, 2]);
-        assert_eq!(lanes.of_scope("nobody", &payments), [0]);
+        let of = |scope: &str, fault: &str| {
+            let mut line = lines[9].clone();
+            line.actor = scope.to_owned();
+            line.event = serde_json::json!({ "fault": fault });
+            lanes.of_fault(&line, &payments)
+        };
+        assert_eq!(of("bob", "crash"), [2]);
+        assert_eq!(of("bob-alice", "loss"), [1, 2]);
+        assert_eq!(of("p-1", "evict"), [6]);
+        assert_eq!(of("nobody", "crash"), [0]);
     }
 }
