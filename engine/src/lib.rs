@@ -19,5 +19,6 @@ pub mod payments;
 pub mod planted;
 pub mod policy;
 pub mod rail;
+pub mod rare;
 pub mod reconcile;
 pub mod time;

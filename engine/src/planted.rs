@@ -1,24 +1,151 @@
-//! Owns the list of bugs that tests plant on purpose, to show that the invariant made for each one catches it.
-//! No input can plant a bug: only `api::Engine::plant` can, which only tests call.
+//! Owns the list of bugs that tests plant on purpose, to show that the harness catches each. Each is a mistake that a
+//! developer makes, at the place where it would be made. Does not own those places.
+//!
+//! No input can plant a bug: it comes with the configuration (`api::EngineConfig::planted`), so that it is in the code of
+//! every life of the process and of every fold of the journal, as a real one would be. docs/TESTING.md says which
+//! invariant catches which bug.
 
-/// A mistake that the engine makes when it is told to.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bug {
-    /// The ledger books every transaction but its last line (zero-sum, ledger = ground truth).
+/// Defines [`Bug`], the list of all of them, and their names.
+macro_rules! bugs {
+    ($($(#[doc = $what:literal])+ $name:ident,)+) => {
+        /// A mistake that engine or host makes when it is told to. In brackets: what should catch it.
+        #[doc(hidden)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[doc = $what])+ $name,)+
+        }
+
+        impl Bug {
+            /// Every bug.
+            pub const ALL: &[Bug] = &[$(Bug::$name,)+];
+
+            /// Its name, as tests and tools give it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Bug::$name => stringify!($name),)+
+                }
+            }
+
+            /// What it does, and in brackets what should catch it.
+            pub const fn what(self) -> &'static str {
+                match self {
+                    $(Bug::$name => concat!($($what),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    // Ledger and holds.
+
+    /// The ledger books every transaction but its last line (ledger-zero-sum).
     UnbalancedPosting,
-    /// A voided hold stays on the account (no fund locked for ever).
+    /// A voided hold stays on the account (no-stale-hold).
     ForgetHoldRelease,
-    /// A transfer whose outcome is unknown is ordered anew under another key and reference (at most once).
-    PayTwiceOnRetry,
-    /// Facts that settle a payment are taken and not acted upon (liveness).
+    /// The unused part of a reserve for routing fees is released, and credited as well (ledger-equals-ground-truth).
+    RefundUnusedReserve,
+    /// For a euro payout that bitcoin pays for, as many millisatoshi are held and sold as it has cents (model: the party's
+    /// balance).
+    HoldWrongUnit,
+    /// Cents are booked in two halves, each rounded down: an odd cent is lost (ledger-equals-ground-truth).
+    LoseCent,
+    /// The miner's fee of a payout is booked as the operator's, not the party's (model: the party's balance).
+    FeeToOperator,
+
+    // Commands, journal, restart.
+
+    /// Replaying the journal does not bring back which commands were answered: after a restart one would be done again
+    /// (fold-equals-live).
+    ForgetCommandsOnRestart,
+    /// A record is synced together with the next one: its input is answered and its effects begin before
+    /// (ledger-equals-ground-truth after a stop, fold-equals-live).
+    AnswerBeforeSync,
+    /// Timers are not set again after a restart (terminal-by-deadline).
+    LoseTimersOnRestart,
+    /// An order that was on its way at a restart goes out again under a fresh key (ledger-equals-ground-truth).
+    ReissueUnderFreshKey,
+
+    // Facts in general.
+
+    /// Facts that settle a payment are taken and not acted upon (terminal-by-deadline).
     NeverSettle,
-    /// A settled on-chain charge stays settled when its confirmations are lost (ledger = ground truth).
-    IgnoreReorg,
-    /// A Lightning receipt or transfer change is booked as often as it is told (at most once).
+    /// A Lightning receipt or transfer change is booked as often as it is told (ledger-equals-ground-truth).
     RepeatDuplicates,
-    /// Nothing expires (each payment final within its deadline).
+    /// Nothing expires (terminal-by-deadline).
     DropExpiry,
-    /// An accepted command leaves no trace in the state (folding the journal gives the live state).
-    ForgetCommand,
+
+    // SEPA.
+
+    /// A transfer whose outcome is unknown is ordered anew under another key and reference (ledger-equals-ground-truth).
+    PayTwiceOnRetry,
+    /// An order of unknown outcome fails at once and its money is given back (ledger-equals-ground-truth).
+    CompensateUnknown,
+    /// A payout is booked when the gateway has accepted the order (ledger-equals-ground-truth).
+    SettleAtAcceptance,
+    /// A transfer that comes back after it was booked is not taken notice of (ledger-equals-ground-truth).
+    IgnoreReturn,
+    /// What the gateway tells counts even if it is older than what is known (ledger-equals-ground-truth).
+    ApplyOlderVersion,
+    /// The amount that the gateway tells takes the place of the amount ordered (ledger-equals-ground-truth, if the gateway
+    /// tells a wrong one).
+    AcceptWrongAmount,
+    /// Nobody looks at a webhook's signature (ledger-equals-ground-truth, if somebody forges one).
+    SkipSignatureCheck,
+    /// The gateway is never asked about a transfer (ledger-equals-ground-truth or terminal-by-deadline, if a webhook is lost).
+    NeverAsk,
+
+    // Lightning.
+
+    /// A held payment is credited when it is held, not when it is claimed (ledger-equals-ground-truth).
+    CreditAtHeld,
+    /// A payment that is received is credited to the first open charge of that amount (model: the parties' balances).
+    CreditWrongParty,
+    /// A payout that is on its way at its deadline fails and its money is given back (ledger-equals-ground-truth).
+    FailOverdueLightning,
+
+    // Chain.
+
+    /// A settled charge stays settled when its confirmations are lost (ledger-equals-ground-truth).
+    IgnoreReorg,
+    /// A charge settles as soon as its money is seen (model: the payment's state).
+    CreditAtSeen,
+    /// A charge settles one block early (model: the payment's state).
+    SettleOneBlockEarly,
+    /// An address that nobody has paid to is given out again (ledger-equals-ground-truth).
+    ReuseAddress,
+    /// Money of an unconfirmed transaction still counts after another has replaced it (ledger-equals-ground-truth).
+    CountReplacedTwice,
+    /// A payout spends unconfirmed money of others (terminal-by-deadline, if that money goes away).
+    SpendUnconfirmed,
+    /// A payout's transaction that has left the chain is not handed out again (terminal-by-deadline).
+    NeverRebroadcast,
+    /// The money of a payout that has left the chain goes back to the party, though the transaction may come back
+    /// (model: the party's balance).
+    ForgetHoldOnReorg,
+}
+
+impl Bug {
+    /// The bug of that name.
+    pub fn from_name(name: &str) -> Option<Bug> {
+        Bug::ALL.iter().copied().find(|bug| bug.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_is_found_by_its_name() {
+        for bug in Bug::ALL {
+            assert_eq!(Bug::from_name(bug.name()), Some(*bug));
+            assert!(
+                bug.what().ends_with(')') || bug.what().ends_with(")."),
+                "{}",
+                bug.what()
+            );
+        }
+        assert_eq!(Bug::from_name("NoSuchBug"), None);
+    }
 }

@@ -14,6 +14,7 @@ use crate::ledger::{Account, Ledger};
 use crate::money::{Msat, Rail, Sat};
 use crate::policy::Policy;
 use crate::rail::{Effect, Instruction};
+use crate::rare::{Rare, sometimes};
 use crate::time::{Span, Timestamp};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,6 +245,7 @@ impl Reconciliation {
         let Some(run) = self.run_of(key) else {
             return out;
         };
+        sometimes(Rare::ReportAskedAgain);
         run.report_attempts = run.report_attempts.saturating_add(1);
         run.report_asked_at = now;
         let request = fiat::report_request(run.day);
@@ -284,6 +286,9 @@ impl Reconciliation {
                     run: id.clone(),
                     found: found.clone(),
                 }));
+            if !breaks.is_empty() {
+                sometimes(Rare::BreakFound);
+            }
             let count = u32::try_from(breaks.len()).unwrap_or(u32::MAX);
             out.events.push(Event::Reconciled {
                 run: id.clone(),

@@ -331,14 +331,14 @@ impl Run {
     }
 
     /// The sealed journal is whole, and folding it gives the live state.
-    fn check_fold(&self) {
+    fn check_fold(&self, bug: Option<Bug>) {
         let (journal, records) = self.sealed();
         let (_, opened) =
             Journal::from_records::<Input>(&records, Some(journal.head())).expect("whole");
-        let mut folded = engine();
+        let mut folded = engine_with(bug);
         for record in opened {
             folded
-                .step(record.at, &record.input)
+                .step_recorded(record.at, &record.input)
                 .expect("accepted before");
         }
         assert_eq!(
@@ -381,7 +381,7 @@ proptest! {
             run.take(h);
             run.check();
         }
-        run.check_fold();
+        run.check_fold(None);
     }
 
     #[test]
@@ -428,7 +428,7 @@ fn caught(bug: Option<Bug>) -> bool {
             run.take(h);
             run.check();
         }
-        run.check_fold();
+        run.check_fold(bug);
         Ok(())
     });
     result.is_err()
@@ -441,7 +441,7 @@ fn the_properties_catch_the_bugs_planted_for_them() {
         Bug::UnbalancedPosting,
         Bug::ForgetHoldRelease,
         Bug::IgnoreReorg,
-        Bug::ForgetCommand,
+        Bug::ForgetCommandsOnRestart,
     ] {
         assert!(caught(Some(bug)), "{bug:?}");
     }

@@ -170,6 +170,7 @@ fn blueprint(form: Form, trace: SharedTrace, recorder: Arc<Recorder>) -> Bluepri
             descriptors: keys.public,
             policy: Policy::regtest_default(),
             webhook_secrets: vec![secret],
+            planted: None,
         },
         signer: SoftwareSigner::new(&private.external, &private.internal, NETWORK)
             .expect("usable keys"),

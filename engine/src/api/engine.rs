@@ -17,6 +17,7 @@ use crate::payments::{
 use crate::planted::Bug;
 use crate::policy::{Policy, PolicyInvalid};
 use crate::rail::{BlockId, Entropy, Fact, Instruction};
+use crate::rare::{Rare, sometimes};
 use crate::reconcile::{
     BookedTransfer, Books, Break, LightningInFlight, Reconciliation, ReportAnswer,
 };
@@ -37,6 +38,9 @@ pub struct EngineConfig {
     pub policy: Policy,
     /// Secrets of the gateway's webhooks: current first; several while they are rotated.
     pub webhook_secrets: Vec<String>,
+    /// Makes the engine wrong on purpose; see [`Bug`]. Only tests set it.
+    #[doc(hidden)]
+    pub planted: Option<Bug>,
 }
 
 /// Why there is no engine.
@@ -86,16 +90,20 @@ impl Engine {
             policy: config.policy,
             webhook_secrets: config.webhook_secrets,
         })?;
-        Ok(Engine {
+        let mut engine = Engine {
             payments,
             reconciliation: Reconciliation::new(),
             outstanding: Outstanding::default(),
             commands: BTreeMap::new(),
             planted: None,
-        })
+        };
+        if let Some(bug) = config.planted {
+            engine.plant(bug);
+        }
+        Ok(engine)
     }
 
-    /// Makes the engine wrong on purpose; see [`Bug`].
+    /// Makes the engine wrong on purpose from now on; see [`Bug`].
     #[doc(hidden)]
     pub fn plant(&mut self, bug: Bug) {
         self.planted = Some(bug);
@@ -126,7 +134,10 @@ impl Engine {
 
     fn check_answer(&self, fact: &Fact) -> Result<(), Refusal> {
         let answers = self.outstanding.check_answer(fact);
-        answers.map_err(|key| Refusal::NotOutstanding { key })
+        answers.map_err(|key| {
+            sometimes(Rare::AnswerToNothing);
+            Refusal::NotOutstanding { key }
+        })
     }
 
     /// Takes one input: checks it, changes the state, and tells what happened and what must be done. A refused input
@@ -140,7 +151,13 @@ impl Engine {
     /// the signature and age of webhooks: the journal vouches for them, and their secrets may have been replaced since.
     pub fn step_recorded(&mut self, at: Timestamp, input: &Input) -> Result<Output, Refusal> {
         self.admit_recorded(at, input)?;
-        Ok(self.take(at, input))
+        let output = self.take(at, input);
+        if let (Input::Command { id, .. }, Some(Bug::ForgetCommandsOnRestart)) =
+            (input, self.planted)
+        {
+            self.commands.remove(id);
+        }
+        Ok(output)
     }
 
     /// Decides, applies, emits.
@@ -152,6 +169,7 @@ impl Engine {
                 command,
             } => match self.commands.get(id) {
                 Some(answered) => {
+                    sometimes(Rare::CommandRepeated);
                     return Output {
                         events: answered.events.clone(),
                         instructions: Vec::new(),
@@ -226,7 +244,10 @@ impl Engine {
     ) -> Result<(), Refusal> {
         match self.commands.get(id) {
             Some(answered) if answered.command == hash_of(command) => return Ok(()),
-            Some(_) => return Err(Refusal::CommandIdReused { id: id.clone() }),
+            Some(_) => {
+                sometimes(Rare::CommandIdReused);
+                return Err(Refusal::CommandIdReused { id: id.clone() });
+            }
             None => {}
         }
         match command {
@@ -269,13 +290,11 @@ impl Engine {
                     .begin(now, run, day.expect("the run was checked on admission"))
             }
         };
-        if self.planted != Some(Bug::ForgetCommand) {
-            let answered = Answered {
-                command: hash_of(command),
-                events: consequences.events.clone(),
-            };
-            self.commands.insert(id.clone(), answered);
-        }
+        let answered = Answered {
+            command: hash_of(command),
+            events: consequences.events.clone(),
+        };
+        self.commands.insert(id.clone(), answered);
         consequences
     }
 

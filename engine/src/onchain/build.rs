@@ -8,6 +8,7 @@
 use super::Onchain;
 use super::draws::Draws;
 use crate::money::Sat;
+use crate::planted::Bug;
 use crate::rail::Entropy;
 use bdk_wallet::KeychainKind;
 use bdk_wallet::coin_selection::{BranchAndBoundCoinSelection, LargestFirstCoinSelection};
@@ -241,7 +242,9 @@ impl Onchain {
     fn unspendable(&self) -> BTreeSet<OutPoint> {
         let locked = self.built.values().flat_map(BuiltTransaction::inputs);
         let foreign = self.wallet.list_unspent().filter(|output| {
-            !output.chain_position.is_confirmed() && !self.built.contains_key(&output.outpoint.txid)
+            self.planted != Some(Bug::SpendUnconfirmed)
+                && !output.chain_position.is_confirmed()
+                && !self.built.contains_key(&output.outpoint.txid)
         });
         locked
             .chain(foreign.map(|output| output.outpoint))

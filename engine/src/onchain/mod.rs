@@ -14,6 +14,7 @@ pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused
 pub use view::ViewRefused;
 
 use crate::money::Sat;
+use crate::planted::Bug;
 use crate::rail::{BlockId, ChainView};
 use bdk_wallet::descriptor::DescriptorError;
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
@@ -114,6 +115,7 @@ pub struct Onchain {
     total_sat: Sat,
     /// Transactions built here; their inputs stay locked until abandoned or buried.
     built: BTreeMap<Txid, BuiltTransaction>,
+    planted: Option<Bug>,
 }
 
 /// The whole state in a canonical order, for the engine's digest.
@@ -141,12 +143,23 @@ impl Onchain {
             received: BTreeMap::new(),
             total_sat: Sat(0),
             built: BTreeMap::new(),
+            planted: None,
         })
+    }
+
+    /// Makes the wallet wrong on purpose; see [`Bug`].
+    #[doc(hidden)]
+    pub fn plant(&mut self, bug: Bug) {
+        self.planted = Some(bug);
     }
 
     /// The next address that was never given out, with its script.
     pub fn reveal_address(&mut self) -> (String, ScriptBuf) {
-        let next = self.wallet.reveal_next_address(KeychainKind::External);
+        let next = if self.planted == Some(Bug::ReuseAddress) {
+            self.wallet.next_unused_address(KeychainKind::External)
+        } else {
+            self.wallet.reveal_next_address(KeychainKind::External)
+        };
         (next.address.to_string(), next.address.script_pubkey())
     }
 

@@ -4,7 +4,9 @@
 use super::build::BURIED_CONFIRMATIONS;
 use super::{Onchain, own_block};
 use crate::money::Sat;
+use crate::planted::Bug;
 use crate::rail::{BlockId, ChainPosition, ChainView, SeenTransaction};
+use crate::rare::{Rare, sometimes};
 use bdk_wallet::Update;
 use bdk_wallet::chain::{self, CheckPoint, ConfirmationBlockTime, TxUpdate};
 use bitcoin::{BlockHash, OutPoint, Txid};
@@ -127,17 +129,22 @@ fn connect(known: &Onchain, view: &[BlockId]) -> Result<BTreeMap<u32, BlockHash>
         .iter()
         .rev()
         .find(|block| chain.get(&block.height) == Some(&block.hash));
-    let fork = fork.ok_or(ViewRefused::NotConnected { known_tip })?.height;
+    let not_connected = || {
+        sometimes(Rare::ViewNotConnected);
+        ViewRefused::NotConnected { known_tip }
+    };
+    let fork = fork.ok_or_else(not_connected)?.height;
     let replaced = chain.split_off(&fork.saturating_add(1));
     if let Some(lowest) = replaced.keys().next() {
         if view_tip.height == fork {
+            sometimes(Rare::ViewStale);
             return Err(ViewRefused::Stale {
                 height: fork,
                 known_tip,
             });
         }
         if !view.iter().any(|block| block.height == *lowest) {
-            return Err(ViewRefused::NotConnected { known_tip });
+            return Err(not_connected());
         }
     }
     for block in view {
@@ -190,6 +197,7 @@ fn check_completeness(
         .filter(|(txid, block)| placed.get(txid) != Some(&Some(*block)));
     // The least one, as bdk keeps anchors in no order.
     if let Some((txid, block)) = lost.min() {
+        sometimes(Rare::ViewIncomplete);
         return Err(ViewRefused::HistoryMissing {
             txid,
             height: block.height,
@@ -202,6 +210,7 @@ fn check_completeness(
     {
         let parent = input.previous_output.txid;
         if known.positions.contains_key(&parent) && !placed.contains_key(&parent) {
+            sometimes(Rare::ViewIncomplete);
             return Err(ViewRefused::ParentMissing { txid: parent });
         }
     }
@@ -287,7 +296,9 @@ fn transactions_update(
 /// Rebuilds what is derived from the view, and forgets built transactions that are buried.
 fn record(known: &mut Onchain, view: &ChainView) {
     known.positions.clear();
-    known.received.clear();
+    if known.planted != Some(Bug::CountReplacedTwice) {
+        known.received.clear();
+    }
     for seen in &view.transactions {
         let txid = seen.transaction.compute_txid();
         known

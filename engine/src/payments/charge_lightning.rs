@@ -14,6 +14,7 @@ use crate::lightning;
 use crate::money::{Msat, Quantity, Rail};
 use crate::planted::Bug;
 use crate::rail::Effect;
+use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use serde::Serialize;
 
@@ -141,13 +142,17 @@ impl LightningCharge {
                     request: text.clone(),
                 });
             }
-            Err(cause) => self.fail(desk, FailureReason::InvoiceNotCreated(cause)),
+            Err(cause) => {
+                sometimes(Rare::InvoiceUnusable);
+                self.fail(desk, FailureReason::InvoiceNotCreated(cause));
+            }
         }
     }
 
     /// The node counts the invoice's time from when it made it: the charge must not end before its invoice.
     fn extend(&mut self, desk: &mut Desk<'_>, invoice_expires_at: Timestamp) {
         if invoice_expires_at > self.expires_at {
+            sometimes(Rare::ChargeExtended);
             self.expires_at = invoice_expires_at;
             desk.wake(&self.id, "expiry", invoice_expires_at);
         }
@@ -170,12 +175,16 @@ impl LightningCharge {
                     payment: self.id.clone(),
                     amount_msat: amount,
                 });
+                if desk.has_bug(Bug::CreditAtHeld) {
+                    self.credit(desk, amount);
+                }
                 self.on_tip(desk);
             }
             State::Requested
             | State::Issued { .. }
             | State::Settled { .. }
             | State::Failed { .. } => {
+                sometimes(Rare::HoldSentBack);
                 self.send_back(desk);
             }
             State::Held { .. } | State::Releasing { .. } | State::Refusing { .. } => {}
@@ -218,6 +227,7 @@ impl LightningCharge {
         };
         let height = desk.onchain.tip().height;
         if height.saturating_add(desk.policy.hold_margin_blocks) >= claim_deadline_height {
+            sometimes(Rare::HoldReachedMargin);
             self.on_refuse(desk, FailureReason::Expired);
         }
     }
@@ -232,7 +242,7 @@ impl LightningCharge {
             State::Settled { .. } if desk.has_bug(Bug::RepeatDuplicates) => {
                 self.credit(desk, amount)
             }
-            State::Settled { .. } => {}
+            State::Settled { .. } => sometimes(Rare::ReceiptRepeated),
             State::Requested
             | State::Issued { .. }
             | State::Held { .. }
@@ -240,7 +250,9 @@ impl LightningCharge {
             | State::Refusing { .. }
                 if amount >= self.amount =>
             {
-                self.credit(desk, amount);
+                if self.preimage.is_none() || !desk.has_bug(Bug::CreditAtHeld) {
+                    self.credit(desk, amount);
+                }
                 self.state = State::Settled { amount };
                 let quantity = Quantity::btc(amount);
                 desk.emit(Event::PaymentSettled {
@@ -270,7 +282,10 @@ impl LightningCharge {
                 self.fail(desk, reason);
             }
             // The node's own deadline came first.
-            State::Held { .. } | State::Releasing { .. } => self.fail(desk, FailureReason::Expired),
+            State::Held { .. } | State::Releasing { .. } => {
+                sometimes(Rare::NodeEndedHold);
+                self.fail(desk, FailureReason::Expired);
+            }
             State::Requested
             | State::Issued { .. }
             | State::Settled { .. }
@@ -308,6 +323,7 @@ impl LightningCharge {
         if self.in_suspense.is_some() {
             return;
         }
+        sometimes(Rare::ReceiptNotCreditable);
         self.in_suspense = Some(amount);
         let suspense = Account::Suspense {
             rail: Rail::Lightning,

@@ -15,6 +15,7 @@ use crate::money::{Msat, Quantity, Rail, Sat};
 use crate::onchain::Received;
 use crate::planted::Bug;
 use crate::rail::Effect;
+use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use bitcoin::{OutPoint, ScriptBuf};
 use serde::Serialize;
@@ -119,7 +120,7 @@ impl OnchainCharge {
         let received = desk.onchain.received_on(&self.script);
         self.undo_if_lost(desk, &received);
         self.note_seen(desk, received.at_depth(0));
-        let depth = desk.policy.depth_for(self.amount);
+        let depth = self.depth(desk);
         let deep = received.at_depth(depth);
         let settles = self.may_settle() && deep >= self.amount && !desk.has_bug(Bug::NeverSettle);
         if settles {
@@ -129,6 +130,9 @@ impl OnchainCharge {
                 .filter(|o| o.confirmations >= depth)
                 .map(|o| o.outpoint)
                 .collect();
+            if matches!(self.state, State::Failed { .. }) {
+                sometimes(Rare::ExpiredChargeCameBack);
+            }
             self.was_settled = true;
             self.state = State::Settled {
                 credited,
@@ -148,20 +152,32 @@ impl OnchainCharge {
         }
     }
 
+    /// Confirmations that its money needs.
+    fn depth(&self, desk: &Desk<'_>) -> u32 {
+        let depth = desk.policy.depth_for(self.amount);
+        match desk.planted {
+            Some(Bug::CreditAtSeen) => 0,
+            Some(Bug::SettleOneBlockEarly) => depth.saturating_sub(1).max(1),
+            Some(_) | None => depth,
+        }
+    }
+
     /// A credit stands as long as each of its outputs has a confirmation.
     fn undo_if_lost(&mut self, desk: &mut Desk<'_>, received: &Received) {
         let State::Settled { credited, .. } = &self.state else {
             return;
         };
+        let least = u32::from(!desk.has_bug(Bug::CreditAtSeen));
         let confirmed = |outpoint: &OutPoint| {
             received
                 .outputs
                 .iter()
-                .any(|o| o.outpoint == *outpoint && o.confirmations >= 1)
+                .any(|o| o.outpoint == *outpoint && o.confirmations >= least)
         };
         if credited.iter().all(confirmed) || desk.has_bug(Bug::IgnoreReorg) {
             return;
         }
+        sometimes(Rare::ChargeUndone);
         self.state = State::Open;
         desk.emit(Event::PaymentUndone {
             payment: self.id.clone(),
@@ -175,6 +191,7 @@ impl OnchainCharge {
         }
         let payment = self.id.clone();
         desk.emit(if total == Sat(0) {
+            sometimes(Rare::ChargeMoneyVanished);
             Event::PaymentVanished { payment }
         } else {
             Event::PaymentSeen {
@@ -192,6 +209,9 @@ impl OnchainCharge {
         let incoming = rise(target.incoming, self.booked.incoming);
         let credited = rise(target.credited, self.booked.credited);
         let suspense = rise(target.suspense, self.booked.suspense);
+        if suspense > 0 {
+            sometimes(Rare::LateCoins);
+        }
         self.booked = target;
         let lines = vec![
             (
@@ -242,7 +262,9 @@ impl OnchainCharge {
         if self.unpaid() {
             self.fail(desk);
             let received = desk.onchain.received_on(&self.script);
-            self.book(desk, &received, desk.policy.depth_for(self.amount));
+            self.book(desk, &received, self.depth(desk));
+        } else if self.state == State::Open {
+            sometimes(Rare::ExpiryWhileSeen);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, in_msat, msat};
 use super::payout_sepa::Via;
-use super::record::Payment;
+use super::record::{Payment, Status};
 use super::refusal::FactRefused;
 use super::{Payments, hex};
 use crate::event::{Consequences, Event};
@@ -11,17 +11,25 @@ use crate::id::PaymentId;
 use crate::ledger::{Account, Posting};
 use crate::lightning;
 use crate::money::{Msat, Rail, Sat};
+use crate::planted::Bug;
 use crate::rail::{ChainView, Effect, Entropy, Fact, HttpFailure, Instruction, LightningFailure};
+use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use bitcoin::Amount;
 
 impl Payments {
     /// Whether a fact would be accepted. That facts with a key answer an outstanding instruction is checked by the caller.
     pub fn check_fact(&self, now: Timestamp, fact: &Fact) -> Result<(), FactRefused> {
-        if let Fact::Webhook { signature, body } = fact {
+        if let Fact::Webhook { signature, body } = fact
+            && self.planted != Some(Bug::SkipSignatureCheck)
+        {
             let (secrets, tolerance) = (&self.webhook_secrets, self.policy.webhook_tolerance);
-            fiat::verify_webhook_sender(secrets, tolerance, now, signature, body)
-                .map_err(|cause| FactRefused::Webhook { cause })?;
+            fiat::verify_webhook_sender(secrets, tolerance, now, signature, body).map_err(
+                |cause| {
+                    sometimes(Rare::WebhookRefused);
+                    FactRefused::Webhook { cause }
+                },
+            )?;
         }
         self.check_recorded_fact(fact)
     }
@@ -171,8 +179,8 @@ impl Payments {
     /// An attempt did not end as far as the host knows; it will try again. Money that the attempt may have moved must
     /// not be freed by what a later attempt says.
     fn on_unavailable(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
-        self.by_key(now, entropy, key, |payment, _, what| match payment {
-            Payment::SepaPayout(payout) => payout.on_unavailable(what),
+        self.by_key(now, entropy, key, |payment, desk, what| match payment {
+            Payment::SepaPayout(payout) => payout.on_unavailable(desk, what),
             Payment::OnchainPayout(payout) => payout.on_unavailable(what),
             Payment::LightningCharge(_)
             | Payment::OnchainCharge(_)
@@ -236,6 +244,7 @@ impl Payments {
             });
         }
         // Nobody asked for it: back to its payer.
+        sometimes(Rare::StrayHold);
         let key = stray_key(&text);
         self.stray_holds.insert(text);
         let effect = Effect::FailHeld {
@@ -255,7 +264,7 @@ impl Payments {
         amount: Msat,
     ) -> Consequences {
         let text = hex(hash);
-        if let Some(payment) = self.charged_hashes.get(&text).cloned() {
+        if let Some(payment) = self.charge_of(&text, amount) {
             return self.with_lightning_charge(now, entropy, &payment, |charge, desk| {
                 charge.on_received(desk, amount)
             });
@@ -263,6 +272,7 @@ impl Payments {
         if amount == Msat(0) || !self.stray_receipts.insert(text) {
             return Consequences::default();
         }
+        sometimes(Rare::StrayReceipt);
         let suspense = Account::Suspense {
             rail: Rail::Lightning,
         };
@@ -280,6 +290,20 @@ impl Payments {
             events: vec![Event::Posted(posted)],
             ..Consequences::default()
         }
+    }
+
+    /// The charge of a payment hash.
+    fn charge_of(&self, hash: &str, amount: Msat) -> Option<PaymentId> {
+        let open = |payment: &Payment| {
+            matches!(payment, Payment::LightningCharge(charge)
+                if charge.amount == amount && charge.status() == Status::Issued)
+        };
+        if self.planted == Some(Bug::CreditWrongParty)
+            && let Some((id, _)) = self.records.iter().find(|(_, payment)| open(payment))
+        {
+            return Some(id.clone());
+        }
+        self.charged_hashes.get(hash).cloned()
     }
 
     fn on_held_failed(
@@ -351,6 +375,7 @@ impl Payments {
 
     fn on_webhook(&mut self, now: Timestamp, entropy: Entropy, body: &str) -> Consequences {
         let ignored = |reason: &str| {
+            sometimes(Rare::WebhookAboutNothing);
             let event = Event::WebhookIgnored {
                 reason: reason.to_owned(),
             };
@@ -378,9 +403,7 @@ impl Payments {
 
     fn on_timer(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
         self.by_key(now, entropy, key, |payment, desk, what| {
-            if matches!(what, "expiry" | "deadline")
-                && desk.has_bug(crate::planted::Bug::DropExpiry)
-            {
+            if matches!(what, "expiry" | "deadline") && desk.has_bug(Bug::DropExpiry) {
                 return;
             }
             match payment {
@@ -412,7 +435,7 @@ impl Payments {
         }
         for payment in records.values_mut() {
             if let Payment::OnchainPayout(payout) = payment {
-                payout.try_build(&mut desk);
+                payout.on_coins(&mut desk);
             }
         }
         suspend_remainder(&mut desk);
@@ -449,6 +472,9 @@ fn suspend_remainder(desk: &mut Desk<'_>) {
     let remainder = total.saturating_sub(desk.ledger.balance(&Account::ChainWallet));
     if remainder == 0 {
         return;
+    }
+    if remainder < 0 {
+        sometimes(Rare::WalletFellShort);
     }
     let suspense = Account::Suspense {
         rail: Rail::Onchain,

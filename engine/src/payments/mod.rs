@@ -115,6 +115,7 @@ impl Payments {
     pub fn plant(&mut self, bug: Bug) {
         self.planted = Some(bug);
         self.ledger.plant(bug);
+        self.onchain.plant(bug);
     }
 
     /// A payment.

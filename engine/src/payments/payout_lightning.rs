@@ -15,6 +15,7 @@ use crate::money::{Asset, Msat, Quantity, Rail};
 use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::{Effect, LightningFailure};
+use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use serde::Serialize;
 
@@ -152,6 +153,9 @@ impl LightningPayout {
         let borne = Msat(fee.0.saturating_sub(charged.0));
         let from_party = self.amount.0.saturating_add(charged.0);
         let all = i128::from(from_party).saturating_add(msat(borne));
+        if borne > Msat(0) {
+            sometimes(Rare::FeeAboveLimit);
+        }
         let lines = |debtor: Account| {
             vec![
                 (Account::LightningChannels, all.saturating_neg()),
@@ -172,6 +176,14 @@ impl LightningPayout {
                     "payout over Lightning",
                     lines(party_btc(&self.party)),
                 );
+                if desk.has_bug(Bug::RefundUnusedReserve) {
+                    let unused = i128::from(self.max_fee.0.saturating_sub(charged.0));
+                    let refund = vec![
+                        (Account::LightningChannels, unused),
+                        (party_btc(&self.party), unused.saturating_neg()),
+                    ];
+                    desk.post(&self.id, "unused reserve", refund);
+                }
                 self.state = State::Settled { preimage, fee };
                 let quantity = Quantity::btc(self.amount);
                 desk.emit(Event::PaymentSettled {
@@ -181,6 +193,7 @@ impl LightningPayout {
                 });
             }
             State::Failed { .. } if !self.sent_after_failure => {
+                sometimes(Rare::SentAfterFailure);
                 self.sent_after_failure = true;
                 desk.post(
                     &self.id,
@@ -221,6 +234,11 @@ impl LightningPayout {
 
     pub(super) fn on_deadline(&mut self, desk: &mut Desk<'_>) {
         if self.state == State::Dispatched {
+            sometimes(Rare::LightningOverdue);
+            if desk.has_bug(Bug::FailOverdueLightning) {
+                self.on_failed(desk, LightningFailure::RetriesExhausted);
+                return;
+            }
             self.overdue = true;
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),

@@ -15,6 +15,7 @@ use crate::onchain::{BuildOrder, BuildRefused};
 use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::Effect;
+use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use bitcoin::{ScriptBuf, Transaction, Txid};
 use serde::Serialize;
@@ -152,9 +153,18 @@ impl OnchainPayout {
         payout
     }
 
+    /// The chain was looked at: there may be coins now.
+    pub(super) fn on_coins(&mut self, desk: &mut Desk<'_>) {
+        let waited = self.state == State::Reserved;
+        self.try_build(desk);
+        if waited && matches!(self.state, State::Signing { .. }) {
+            sometimes(Rare::CoinsForWaitingPayout);
+        }
+    }
+
     /// Builds the transaction if the coins suffice; otherwise it is tried again after the next look at the chain, until
     /// the deadline.
-    pub(super) fn try_build(&mut self, desk: &mut Desk<'_>) {
+    fn try_build(&mut self, desk: &mut Desk<'_>) {
         if self.state != State::Reserved {
             return;
         }
@@ -192,6 +202,7 @@ impl OnchainPayout {
                 | BuildRefused::FeeTooHigh { .. }
                 | BuildRefused::Unbuildable { .. }),
             ) => {
+                sometimes(Rare::NotBuildable);
                 desk.void_hold(&self.id);
                 self.fail(desk, FailureReason::NotBuildable(refused.to_string()));
             }
@@ -227,10 +238,14 @@ impl OnchainPayout {
                 });
             }
             Ok(other) => {
+                sometimes(Rare::SigningRefused);
                 let cause = format!("the signer gave back transaction {}", other.compute_txid());
                 self.give_up(desk, txid, FailureReason::SigningRefused(cause));
             }
-            Err(cause) => self.give_up(desk, txid, FailureReason::SigningRefused(cause)),
+            Err(cause) => {
+                sometimes(Rare::SigningRefused);
+                self.give_up(desk, txid, FailureReason::SigningRefused(cause));
+            }
         }
     }
 
@@ -243,10 +258,11 @@ impl OnchainPayout {
         match result {
             Ok(_) => sent.accepted = true,
             Err(word) if !sent.accepted && sent.booking == Booking::Held => {
+                sometimes(Rare::BroadcastRefused);
                 let txid = sent.txid;
                 self.give_up(desk, txid, FailureReason::BroadcastRefused(word.clone()));
             }
-            Err(_) => {}
+            Err(_) => sometimes(Rare::LateRefusalIgnored),
         }
     }
 
@@ -269,6 +285,7 @@ impl OnchainPayout {
     }
 
     fn on_seen(&mut self, desk: &mut Desk<'_>, confirmations: u32) {
+        let keeper = self.while_away(desk);
         let State::Sent(sent) = &mut self.state else {
             return;
         };
@@ -281,15 +298,19 @@ impl OnchainPayout {
                 (debtor, i128::from(all)),
             ]
         };
+        let mut first = lines(party_btc(&self.party));
+        if desk.has_bug(Bug::FeeToOperator) {
+            let fee = i128::from(in_msat(sent.fee).0);
+            let rail = Rail::Onchain;
+            first.push((Account::Fees { rail }, fee));
+            first.push((party_btc(&self.party), fee.saturating_neg()));
+        }
         match before {
-            Booking::Held => desk.post_hold(
-                &self.id,
-                all,
-                "payout on chain",
-                lines(party_btc(&self.party)),
-            ),
+            Booking::Held => desk.post_hold(&self.id, all, "payout on chain", first),
             Booking::Returned => {
-                desk.post(&self.id, "payout on chain again", lines(outgoing(&self.id)))
+                sometimes(Rare::PayoutCameBack);
+                let lines = lines(keeper);
+                desk.post(&self.id, "payout on chain again", lines);
             }
             Booking::Posted => {}
         }
@@ -303,6 +324,7 @@ impl OnchainPayout {
                 fee_msat: in_msat(sent.fee),
             });
         } else if sent.settled && confirmations == 0 {
+            sometimes(Rare::PayoutUndone);
             sent.settled = false;
             desk.emit(Event::PaymentUndone { payment });
         }
@@ -311,16 +333,15 @@ impl OnchainPayout {
     /// The transaction is not (or no longer) known. It is handed out again, once per new tip and without end: it can
     /// still confirm, so its money is not given back.
     fn on_absent(&mut self, desk: &mut Desk<'_>) {
+        let keeper = self.while_away(desk);
         let State::Sent(sent) = &mut self.state else {
             return;
         };
         if sent.booking == Booking::Posted {
+            sometimes(Rare::PayoutLeftChain);
             sent.booking = Booking::Returned;
             let all = i128::from(in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0));
-            let lines = vec![
-                (Account::ChainWallet, all),
-                (outgoing(&self.id), all.saturating_neg()),
-            ];
+            let lines = vec![(Account::ChainWallet, all), (keeper, all.saturating_neg())];
             let settled = std::mem::replace(&mut sent.settled, false);
             if settled {
                 desk.emit(Event::PaymentUndone {
@@ -330,8 +351,20 @@ impl OnchainPayout {
             desk.post(&self.id, "payout left the chain", lines);
         }
         let new_tip = desk.onchain.tip().height != sent.broadcast_at_height;
-        if sent.accepted && new_tip && !sent.in_flight {
+        let may = !desk.has_bug(Bug::NeverRebroadcast);
+        if sent.accepted && new_tip && !sent.in_flight && may {
+            sometimes(Rare::Rebroadcast);
             self.broadcast(desk);
+        }
+    }
+
+    /// Where its money is booked while its transaction is neither in the chain nor in the mempool.
+    fn while_away(&self, desk: &Desk<'_>) -> Account {
+        if desk.has_bug(Bug::ForgetHoldOnReorg) {
+            return party_btc(&self.party);
+        }
+        Account::Outgoing {
+            payment: self.id.clone(),
         }
     }
 
@@ -360,6 +393,7 @@ impl OnchainPayout {
     pub(super) fn on_deadline(&mut self, desk: &mut Desk<'_>) {
         match &self.state {
             State::Reserved => {
+                sometimes(Rare::DeadlineWithoutCoins);
                 let expired = desk.ledger.expire_hold(&self.id, desk.now);
                 match expired {
                     Some(event) => desk.emit(Event::Hold(event)),
@@ -368,6 +402,7 @@ impl OnchainPayout {
                 self.fail(desk, FailureReason::Expired);
             }
             State::Signing { txid, .. } => {
+                sometimes(Rare::DeadlineWhileSigning);
                 let txid = *txid;
                 desk.answered(&self.id, "sign");
                 self.give_up(desk, txid, FailureReason::Expired);
@@ -375,6 +410,7 @@ impl OnchainPayout {
             State::Sent(sent) => {
                 self.overdue = true;
                 if !sent.settled {
+                    sometimes(Rare::DeadlineAfterBroadcast);
                     desk.emit(Event::OutcomeUnknown {
                         payment: self.id.clone(),
                     });
@@ -388,6 +424,7 @@ impl OnchainPayout {
     /// out), nothing is freed: its fate is unknown.
     fn give_up(&mut self, desk: &mut Desk<'_>, txid: Txid, reason: FailureReason) {
         if desk.onchain.abandon(txid).is_err() {
+            sometimes(Rare::GivenUpButOut);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),
             });
@@ -415,11 +452,5 @@ impl OnchainPayout {
             State::Sent(_) => Status::Dispatched,
             State::Failed { .. } => Status::Failed,
         }
-    }
-}
-
-fn outgoing(payment: &PaymentId) -> Account {
-    Account::Outgoing {
-        payment: payment.clone(),
     }
 }

@@ -19,6 +19,7 @@ use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail};
 use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::{Effect, HttpFailure};
+use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use serde::Serialize;
 
@@ -123,8 +124,11 @@ impl SepaPayout {
         name: &str,
         amount: Minor<Eur>,
     ) -> SepaPayout {
-        let hold =
+        let mut hold =
             hold(desk.policy, order, amount).expect("the conversion was checked on admission");
+        if desk.has_bug(Bug::HoldWrongUnit) {
+            hold.hold.units = amount.units();
+        }
         let reserved = Quantity {
             asset: order.funded_by,
             units: hold.hold.units,
@@ -172,7 +176,8 @@ impl SepaPayout {
         self.in_flight = true;
         let iban = Iban::parse(&self.iban).expect("the IBAN was checked on admission");
         let (mut reference, mut what) = (self.id.clone(), "transfer".to_owned());
-        if desk.has_bug(Bug::PayTwiceOnRetry) && self.attempts > 1 {
+        let renames = desk.has_bug(Bug::PayTwiceOnRetry) || desk.has_bug(Bug::ReissueUnderFreshKey);
+        if renames && self.attempts > 1 {
             what = format!("transfer-{}", self.attempts);
             reference =
                 PaymentId::new(format!("{}.{}", self.id, self.attempts)).unwrap_or(reference);
@@ -192,16 +197,27 @@ impl SepaPayout {
         if what.starts_with("transfer") {
             self.in_flight = false;
             match fiat::parse_transfer_response(status, body) {
-                TransferAnswer::Accepted(transfer) => self.on_news(desk, Via::Answer, transfer),
+                TransferAnswer::Accepted(transfer) => {
+                    if self.transfer.is_some() {
+                        sometimes(Rare::AnswerAfterWebhook);
+                    }
+                    self.on_news(desk, Via::Answer, transfer);
+                }
                 TransferAnswer::Rejected { code } => self.on_rejected(desk, code),
                 TransferAnswer::Unclear { .. } => self.on_unclear(desk, true),
             }
         } else {
             self.polling = false;
             match fiat::parse_status_response(&self.id, status, body) {
-                StatusAnswer::Known(transfer) => self.on_news(desk, Via::Answer, transfer),
+                StatusAnswer::Known(transfer) => {
+                    if self.state == State::Ordering {
+                        sometimes(Rare::UnknownResolvedByAsking);
+                    }
+                    self.on_news(desk, Via::Answer, transfer);
+                }
                 StatusAnswer::Unknown => self.on_not_there(desk),
                 StatusAnswer::Several { .. } => {
+                    sometimes(Rare::SeveralTransfers);
                     self.not_there = 0;
                     self.plan_poll(desk);
                 }
@@ -228,9 +244,12 @@ impl SepaPayout {
     }
 
     /// An effect was not performed to its end as far as the host knows: an order may have left all the same.
-    pub(super) fn on_unavailable(&mut self, what: &str) {
+    pub(super) fn on_unavailable(&mut self, desk: &mut Desk<'_>, what: &str) {
         if what.starts_with("transfer") {
             self.maybe_seen = true;
+            if desk.has_bug(Bug::ReissueUnderFreshKey) {
+                self.send(desk);
+            }
         }
     }
 
@@ -262,9 +281,14 @@ impl SepaPayout {
         }
         self.maybe_seen |= maybe_seen;
         if self.maybe_seen {
+            sometimes(Rare::OutcomeUnknown);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),
             });
+            if desk.has_bug(Bug::CompensateUnknown) {
+                self.give_up(desk, FailureReason::Expired);
+                return;
+            }
         } else if self.overdue {
             self.give_up(desk, FailureReason::Expired);
             return;
@@ -275,7 +299,10 @@ impl SepaPayout {
                 &format!("retry-{}", self.attempts),
                 desk.now.plus(span),
             ),
-            None => self.plan_poll(desk),
+            None => {
+                sometimes(Rare::AttemptsUsedUp);
+                self.plan_poll(desk);
+            }
         }
     }
 
@@ -283,12 +310,17 @@ impl SepaPayout {
     /// told so twice with the time between two questions, it is given up: nothing is on its way any more.
     fn on_not_there(&mut self, desk: &mut Desk<'_>) {
         match self.state {
-            State::Ordering if !self.overdue && !self.in_flight => self.send(desk),
+            State::Ordering if !self.overdue && !self.in_flight => {
+                sometimes(Rare::OrderedAfterAsking);
+                self.send(desk);
+            }
             State::Ordering if !self.in_flight => {
                 self.not_there = self.not_there.saturating_add(1);
                 if self.not_there >= ANSWERS_TO_GIVE_UP {
+                    sometimes(Rare::NotThereTwice);
                     self.give_up(desk, FailureReason::Expired);
                 } else {
+                    sometimes(Rare::NotThereOnce);
                     self.plan_poll(desk);
                 }
             }
@@ -299,12 +331,16 @@ impl SepaPayout {
 
     fn on_rejected(&mut self, desk: &mut Desk<'_>, code: String) {
         if self.state == State::Ordering {
+            if self.maybe_seen {
+                sometimes(Rare::RejectedAfterUnclear);
+            }
             self.give_up(desk, FailureReason::GatewayRejected(code));
         }
     }
 
     fn plan_poll(&mut self, desk: &mut Desk<'_>) {
-        let open = matches!(self.state, State::Ordering | State::Accepted);
+        let open =
+            matches!(self.state, State::Ordering | State::Accepted) && !desk.has_bug(Bug::NeverAsk);
         if open && !self.polling && self.polls < desk.policy.max_polls {
             self.polling = true;
             let at = desk.now.plus(desk.policy.poll_interval);
@@ -319,18 +355,31 @@ impl SepaPayout {
     /// The gateway told where the transfer stands. Only what fits and is newer than what is known counts.
     pub(super) fn on_news(&mut self, desk: &mut Desk<'_>, via: Via, transfer: Transfer) {
         self.not_there = 0;
+        if desk.has_bug(Bug::AcceptWrongAmount) {
+            self.amount = transfer.amount;
+        }
         let ignored = match (
             transfer.check_matches(&self.id, self.amount),
             &self.transfer,
         ) {
-            (Err(mismatch), _) => Some(mismatch.to_string()),
+            (Err(mismatch), _) => {
+                sometimes(Rare::NewsDoesNotFit);
+                Some(mismatch.to_string())
+            }
             (Ok(()), Some(_)) if desk.has_bug(Bug::RepeatDuplicates) => None,
-            (Ok(()), Some(known)) if !transfer.is_newer_than(known) => Some(format!(
-                "version {} of {} is not newer than {} of {}",
-                transfer.version, transfer.id, known.version, known.id
-            )),
+            (Ok(()), Some(_)) if desk.has_bug(Bug::ApplyOlderVersion) => None,
+            (Ok(()), Some(known)) if !transfer.is_newer_than(known) => {
+                sometimes(Rare::OldNews);
+                Some(format!(
+                    "version {} of {} is not newer than {} of {}",
+                    transfer.version, transfer.id, known.version, known.id
+                ))
+            }
             (Ok(()), _) => None,
         };
+        if ignored.is_none() && via == Via::Webhook && self.in_flight {
+            sometimes(Rare::WebhookBeforeAnswer);
+        }
         match (ignored, via) {
             (Some(reason), Via::Webhook) => desk.emit(Event::WebhookIgnored { reason }),
             (Some(_), Via::Answer) => {}
@@ -353,6 +402,9 @@ impl SepaPayout {
         let (status, reason) = (transfer.status, transfer.return_reason.clone());
         self.transfer = Some(transfer);
         match status {
+            TransferStatus::Accepted if desk.has_bug(Bug::SettleAtAcceptance) => {
+                self.on_settled(desk)
+            }
             TransferStatus::Accepted => {}
             TransferStatus::Settled => self.on_settled(desk),
             TransferStatus::Returned => self.on_returned(desk, reason.unwrap_or_default()),
@@ -365,7 +417,11 @@ impl SepaPayout {
         }
         match self.state {
             State::Ordering | State::Accepted => {
-                let (units, lines) = (self.units(), self.lines(1));
+                let units = self.units();
+                let mut lines = self.lines(1);
+                if desk.has_bug(Bug::LoseCent) {
+                    halve_twice(&mut lines);
+                }
                 desk.post_hold(&self.id, units, "payout over SEPA", lines);
                 self.state = State::Settled;
                 self.settled_at = Some(desk.now);
@@ -385,6 +441,7 @@ impl SepaPayout {
                 });
             }
             State::Failed { .. } if self.settled_at.is_none() => {
+                sometimes(Rare::BookedAfterFailure);
                 self.settled_at = Some(desk.now);
                 desk.post(&self.id, "settled after failure", self.suspense_lines(1));
             }
@@ -399,9 +456,12 @@ impl SepaPayout {
     fn on_returned(&mut self, desk: &mut Desk<'_>, reason: String) {
         match self.state {
             State::Ordering | State::Accepted => {
-                self.give_up(desk, FailureReason::Returned(reason))
+                sometimes(Rare::ReturnedBeforeBooking);
+                self.give_up(desk, FailureReason::Returned(reason));
             }
+            State::Settled if desk.has_bug(Bug::IgnoreReturn) => {}
             State::Settled => {
+                sometimes(Rare::ReturnedAfterBooking);
                 self.returned_at = Some(desk.now);
                 desk.post(&self.id, "payout over SEPA returned", self.lines(-1));
                 self.fail(desk, FailureReason::Returned(reason));
@@ -422,11 +482,15 @@ impl SepaPayout {
         self.overdue = true;
         match self.state {
             State::Ordering if !self.maybe_seen && !self.in_flight => {
-                self.give_up(desk, FailureReason::Expired)
+                sometimes(Rare::DeadlineUnseen);
+                self.give_up(desk, FailureReason::Expired);
             }
-            State::Ordering | State::Accepted => desk.emit(Event::OutcomeUnknown {
-                payment: self.id.clone(),
-            }),
+            State::Ordering | State::Accepted => {
+                sometimes(Rare::DeadlineWhileUnknown);
+                desk.emit(Event::OutcomeUnknown {
+                    payment: self.id.clone(),
+                });
+            }
             State::Settled | State::Failed { .. } => {}
         }
     }
@@ -490,6 +554,18 @@ impl SepaPayout {
             State::Ordering | State::Accepted => Status::Dispatched,
             State::Settled => Status::Settled,
             State::Failed { .. } => Status::Failed,
+        }
+    }
+}
+
+/// What [`Bug::LoseCent`] does to the cents of a transaction.
+fn halve_twice(lines: &mut [(Account, i128)]) {
+    for (account, amount) in lines {
+        if account.asset() == Asset::Eur {
+            *amount = amount
+                .checked_div(2)
+                .and_then(|half| half.checked_mul(2))
+                .unwrap_or(*amount);
         }
     }
 }

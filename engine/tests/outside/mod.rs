@@ -28,6 +28,7 @@ use lockstep_engine::id::{CommandId, IdempotencyKey, PartyId, PaymentId};
 use lockstep_engine::ledger::Account;
 use lockstep_engine::money::{Asset, Msat, Quantity, Rail};
 use lockstep_engine::onchain::Descriptors;
+use lockstep_engine::planted::Bug;
 use lockstep_engine::policy::Policy;
 use lockstep_engine::rail::{
     BlockId, ChainPosition, ChainView, Effect, Entropy, Fact, Instruction, SeenTransaction,
@@ -54,11 +55,21 @@ pub fn config() -> EngineConfig {
         },
         policy: Policy::regtest_default(),
         webhook_secrets: vec![SECRET.to_owned()],
+        planted: None,
     }
 }
 
 pub fn engine() -> Engine {
     Engine::new(config()).expect("a usable configuration")
+}
+
+/// As `engine`, but wrong.
+pub fn engine_with(planted: Option<Bug>) -> Engine {
+    Engine::new(EngineConfig {
+        planted,
+        ..config()
+    })
+    .expect("a usable configuration")
 }
 
 pub fn payment(name: &str) -> PaymentId {
@@ -283,7 +294,7 @@ impl Outside {
     pub fn check(&self) {
         let mut folded = engine();
         for (at, input) in &self.accepted {
-            folded.step(*at, input).expect("accepted before");
+            folded.step_recorded(*at, input).expect("accepted before");
         }
         assert_eq!(
             folded.digest(),

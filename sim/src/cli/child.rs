@@ -83,21 +83,8 @@ impl Job {
     }
 }
 
-const BUGS: [Bug; 8] = [
-    Bug::UnbalancedPosting,
-    Bug::ForgetHoldRelease,
-    Bug::PayTwiceOnRetry,
-    Bug::NeverSettle,
-    Bug::IgnoreReorg,
-    Bug::RepeatDuplicates,
-    Bug::DropExpiry,
-    Bug::ForgetCommand,
-];
-
 fn bug(name: &str) -> Result<Bug, String> {
-    BUGS.into_iter()
-        .find(|bug| format!("{bug:?}") == name)
-        .ok_or_else(|| format!("there is no planted bug {name}"))
+    Bug::from_name(name).ok_or_else(|| format!("there is no planted bug {name}"))
 }
 
 /// Runs the job of this process, if it is a child, and ends the process; returns if it is none.

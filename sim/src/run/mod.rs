@@ -108,6 +108,7 @@ impl Run {
             descriptors: keys::engine_keys(seed).public,
             policy: policy(&self.scenario),
             webhook_secrets: vec![keys::webhook_secret(seed)],
+            planted: self.options.planted,
         }
     }
 

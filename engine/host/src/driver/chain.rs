@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Fuse};
 use lockstep_engine::id::IdempotencyKey;
 use lockstep_engine::rail::{ChainView, Effect, Fact};
+use lockstep_engine::rare::{Rare, sometimes};
 
 /// The state of looking.
 pub(super) struct Watch {
@@ -44,6 +45,7 @@ impl Driver {
     /// Looks now, or once more after the look that is under way.
     pub(super) fn look(&mut self) {
         if self.chain.looking {
+            sometimes(Rare::LookWantedTwice);
             self.chain.again = true;
             return;
         }

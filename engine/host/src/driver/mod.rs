@@ -14,7 +14,7 @@ mod timers;
 pub use handle::{Handle, MAX_WAITING_REQUESTS, Status, SubmitError};
 pub use recovery::StartError;
 
-use crate::ports::{Flow, LightningEvent, LightningUnavailable, Point, Ports, Store};
+use crate::ports::{Flow, LightningEvent, LightningUnavailable, Point, Ports, Store, StoreError};
 use chain::Watch;
 use effects::{Outcome, Performance};
 use futures_util::future::{BoxFuture, Fuse, poll_fn};
@@ -24,7 +24,9 @@ use handle::{Answer, Inbox, Request, Shared};
 use lockstep_engine::api::{EngineConfig, Input, Output, Refusal};
 use lockstep_engine::id::IdempotencyKey;
 use lockstep_engine::journal::Journal;
+use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::{ChainView, Effect, Fact, Instruction};
+use lockstep_engine::rare::{Rare, sometimes};
 use lockstep_engine::time::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -84,6 +86,7 @@ pub struct Driver {
     listening: Fuse<BoxFuture<'static, LightningEvent>>,
     acknowledging: bool,
     failed_acknowledgements: u32,
+    planted: Option<Bug>,
 }
 
 /// An input, and what comes after it was decided.
@@ -128,6 +131,7 @@ impl Driver {
         ports: Ports,
         store: Box<dyn Store>,
     ) -> Result<(Driver, Handle), StartError> {
+        let planted = config.planted;
         let recovered = recovery::recover(config, store.as_ref(), ports.observer.as_ref())?;
         let shared = Shared::new(recovered.engine);
         let (requests, inbox) = async_channel::bounded(MAX_WAITING_REQUESTS);
@@ -155,14 +159,16 @@ impl Driver {
             listening: Fuse::terminated(),
             acknowledging: false,
             failed_acknowledgements: 0,
+            planted,
         };
         driver.publish();
         Ok((driver, handle))
     }
 
-    /// Makes the engine wrong on purpose, to show that the harness catches it. Only tests call it.
+    /// Makes the engine wrong on purpose from now on. Only tests call it; a bug that is there from the beginning comes with
+    /// the configuration.
     #[doc(hidden)]
-    pub fn plant(&self, bug: lockstep_engine::planted::Bug) {
+    pub fn plant(&self, bug: Bug) {
         self.shared.engine().plant(bug);
     }
 
@@ -177,6 +183,11 @@ impl Driver {
         let outstanding: Vec<Instruction> = self.shared.engine().outstanding().cloned().collect();
         for instruction in outstanding {
             self.tell_earlier_attempt(&instruction);
+            if self.planted == Some(Bug::LoseTimersOnRestart)
+                && matches!(instruction.effect, Effect::WakeAt { .. })
+            {
+                continue;
+            }
             self.perform(instruction);
         }
         self.look();
@@ -199,6 +210,7 @@ impl Driver {
     /// repetition: that one did not get through says nothing about the first.
     fn tell_earlier_attempt(&mut self, instruction: &Instruction) {
         if effects::moves_money_unasked(&instruction.effect) {
+            sometimes(Rare::ReissuedAfterRestart);
             let reason = "restarted: an earlier attempt may have left".to_owned();
             let key = instruction.key.clone();
             self.enqueue(Fact::Unavailable { key, reason }, Then::Nothing);
@@ -310,7 +322,11 @@ impl Driver {
     /// Admit, journal, sync, step. The outer error ends the driver, the inner one is the engine's refusal.
     fn decide(&mut self, input: &Input) -> Result<Result<Output, Refusal>, Ended> {
         // A clock that steps back (NTP) must not: the engine sees time stand still until it has caught up.
-        let now = self.ports.clock.now().max(self.last_at);
+        let told = self.ports.clock.now();
+        if told < self.last_at {
+            sometimes(Rare::ClockWentBack);
+        }
+        let now = told.max(self.last_at);
         let shared = self.shared.clone();
         let mut engine = shared.engine();
         if let Err(refusal) = engine.admit(now, input) {
@@ -332,15 +348,15 @@ impl Driver {
 
     fn record(&mut self, now: Timestamp, input: &Input) -> Result<(), Ended> {
         let sealed = self.journal.seal(now, input);
-        let written = self
-            .store
+        if self.planted == Some(Bug::AnswerBeforeSync) {
+            self.store.sync().map_err(store_failed)?;
+        }
+        self.store
             .append(sealed.seq, &sealed.bytes)
-            .and_then(|()| self.store.sync());
-        written.map_err(|error| {
-            Ended::Failed(Failure::Store {
-                reason: with_causes(&error),
-            })
-        })?;
+            .map_err(store_failed)?;
+        if self.planted != Some(Bug::AnswerBeforeSync) {
+            self.store.sync().map_err(store_failed)?;
+        }
         self.last_at = now;
         Ok(())
     }
@@ -454,10 +470,15 @@ impl Driver {
                     });
                     if due {
                         self.enqueue(Fact::TimerFired { key }, Then::Nothing);
+                    } else {
+                        sometimes(Rare::TimerWithdrawn);
                     }
                 }
                 Wake::Retry(key) => match self.outstanding(&key) {
-                    Some(instruction) => self.perform(instruction),
+                    Some(instruction) => {
+                        sometimes(Rare::BackendRetried);
+                        self.perform(instruction);
+                    }
                     // Answered by another way meanwhile.
                     None => {
                         self.failures.remove(&key);
@@ -498,6 +519,7 @@ impl Driver {
                 self.listening = self.ports.lightning.next_event().fuse();
             }
             Err(_) => {
+                sometimes(Rare::AcknowledgementFailed);
                 self.failed_acknowledgements += 1;
                 let at = self
                     .ports
@@ -530,6 +552,11 @@ impl Driver {
         progress.queued = self.queue.len();
         progress.next_wake = self.timers.next();
     }
+}
+
+fn store_failed(error: StoreError) -> Ended {
+    let reason = with_causes(&error);
+    Ended::Failed(Failure::Store { reason })
 }
 
 /// An error and its causes in one line.

@@ -221,6 +221,7 @@ pub(crate) fn config() -> EngineConfig {
         },
         policy: Policy::regtest_default(),
         webhook_secrets: vec![SECRET.to_owned()],
+        planted: None,
     }
 }
 
