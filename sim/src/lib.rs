@@ -8,6 +8,7 @@ pub mod entropy_shim;
 pub mod faults;
 pub mod invariants;
 pub mod links;
+pub mod model;
 pub mod prng;
 pub mod report;
 pub mod run;

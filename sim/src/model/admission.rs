@@ -1,0 +1,106 @@
+//! Owns what must be answered to a command, given all that happened before (docs/SPEC.md, "Payments", "Holds",
+//! "Idempotency", "Limits"). Does not own what an order is by itself (`orders`).
+
+use super::books::{Model, Owned};
+use super::orders::{self, Prediction, Read, Why};
+use super::states::{Kind, State};
+use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
+use lockstep_engine::api::{Command, Payout};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId};
+use lockstep_engine::money::Asset;
+use lockstep_engine::time::Timestamp;
+
+impl Model {
+    /// What must be answered to a command at `now`.
+    pub fn predict(&self, now: Timestamp, id: &CommandId, command: &Command) -> Prediction {
+        if let Some(first) = self.commands.get(id) {
+            return if first == command {
+                Prediction::Accepted
+            } else {
+                Prediction::Refused(Why::CommandIdUsed)
+            };
+        }
+        let refused = match command {
+            Command::OpenParty { party } => no(self.has_party(party), Why::PartyExists),
+            Command::RecordOpening { rail, quantity } => {
+                no(rail.asset() != quantity.asset, Why::WrongAsset)
+                    .and(no(quantity.units == 0, Why::Amount))
+            }
+            Command::CreateCharge(order) => self
+                .new_payment(&order.party, &order.payment)
+                .and(orders::charge(order)),
+            Command::CreatePayout(order) => return self.predict_payout(now, order),
+            Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
+                match self.state(payment) {
+                    None => Err(Why::PaymentUnknown),
+                    Some(state) => no(state != State::Held, Why::NotHeld),
+                }
+            }
+            Command::Reconcile { run, report_day } => {
+                let open = self.runs.values().filter(|open| **open).count();
+                match no(self.runs.contains_key(run), Why::RunIdUsed)
+                    .and(no(open >= MOST_OPEN_RUNS, Why::TooManyOpen))
+                {
+                    Ok(()) => return orders::day(report_day),
+                    refused => refused,
+                }
+            }
+        };
+        refused.map_or_else(Prediction::Refused, |()| Prediction::Accepted)
+    }
+
+    fn predict_payout(&self, now: Timestamp, order: &Payout) -> Prediction {
+        let known = self
+            .new_payment(&order.party, &order.payment)
+            .and(orders::payout(order));
+        let read = match known.and_then(|()| orders::destination(order, self.network)) {
+            Ok(read) => read,
+            Err(why) => return Prediction::Refused(why),
+        };
+        if let Read::Invoice {
+            hash,
+            msat,
+            expires,
+        } = &read
+            && (*msat != order.quantity.units || now >= *expires || self.is_paid(hash))
+        {
+            return Prediction::Refused(Why::InvoiceUnusable);
+        }
+        let Some((asset, units)) = self.terms.hold(order) else {
+            return Prediction::Refused(Why::Amount);
+        };
+        let owned = self.owned(&order.party, asset);
+        if owned.total - i128::from(owned.held) < i128::from(units) {
+            Prediction::Refused(Why::Funds)
+        } else if matches!(read, Read::Doubtful) {
+            Prediction::Either("a form that the model does not know")
+        } else {
+            Prediction::Accepted
+        }
+    }
+
+    fn new_payment(&self, party: &PartyId, payment: &PaymentId) -> Result<(), Why> {
+        no(!self.has_party(party), Why::PartyUnknown)
+            .and(no(self.payments.contains_key(payment), Why::PaymentIdUsed))
+            .and(no(self.open.len() >= MOST_OPEN_PAYMENTS, Why::TooManyOpen))
+    }
+
+    fn has_party(&self, party: &PartyId) -> bool {
+        self.parties.contains_key(&(party.clone(), Asset::Btc))
+    }
+
+    fn owned(&self, party: &PartyId, asset: Asset) -> Owned {
+        self.parties
+            .get(&(party.clone(), asset))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn is_paid(&self, hash: &[u8; 32]) -> bool {
+        self.hashes.contains_key(&(Kind::LightningPayout, *hash))
+    }
+}
+
+fn no(wrong: bool, why: Why) -> Result<(), Why> {
+    if wrong { Err(why) } else { Ok(()) }
+}

@@ -1,0 +1,199 @@
+//! Owns which command is refused, as far as the order alone tells (docs/SPEC.md, "Limits", "Payments", "What is checked of
+//! outside facts"). Does not own what depends on what happened before (`books`).
+
+use super::terms::{LEAST_CHARGE_MSAT, LONGEST_MS, MOST_CENTS, MOST_MSAT};
+use bitcoin::Network;
+use bitcoin::address::{Address, NetworkUnchecked};
+use bitcoin::hashes::Hash as _;
+use lightning_invoice::{Bolt11Invoice, Currency};
+use lockstep_engine::api::{Charge, Destination, Payout};
+use lockstep_engine::money::{Asset, Rail};
+use lockstep_engine::time::{Span, Timestamp};
+use std::fmt;
+
+/// What must be the answer to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prediction {
+    /// It must be accepted.
+    Accepted,
+    /// It must be refused.
+    Refused(Why),
+    /// Both are right; the words say what it depends on.
+    Either(&'static str),
+}
+
+/// Why a command must be refused. The engine may name another reason if several apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its id was used for another command.
+    CommandIdUsed,
+    /// The party has accounts already.
+    PartyExists,
+    /// The party has no accounts.
+    PartyUnknown,
+    /// The payment's id was used before.
+    PaymentIdUsed,
+    /// The payment is not known.
+    PaymentUnknown,
+    /// The reconciliation's id was used before.
+    RunIdUsed,
+    /// Too much is open.
+    TooManyOpen,
+    /// The rail does not do this: SEPA charges, held on-chain charges.
+    NotOffered,
+    /// The rail or the funding does not go with the asset.
+    WrongAsset,
+    /// Zero, too little, too much, or parts of a satoshi on chain.
+    Amount,
+    /// Expiry or deadline: none or too long.
+    Time,
+    /// No invoice, address, IBAN, name or day of that form.
+    Malformed,
+    /// The invoice asks for another amount, is over, or was tried before.
+    InvoiceUnusable,
+    /// The party cannot pay amount and reserve.
+    Funds,
+    /// Nothing of the payment waits for a decision.
+    NotHeld,
+}
+
+impl fmt::Display for Prediction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Prediction::Accepted => write!(f, "must be accepted"),
+            Prediction::Refused(why) => write!(f, "must be refused ({why:?})"),
+            Prediction::Either(doubt) => write!(f, "may be either ({doubt})"),
+        }
+    }
+}
+
+/// Where a payout goes, as the model reads it; `Doubtful`: of a form that it does not know.
+pub(super) enum Read {
+    Invoice {
+        hash: [u8; 32],
+        msat: u64,
+        expires: Timestamp,
+    },
+    Script,
+    Account,
+    Doubtful,
+}
+
+/// What is wrong with a charge by itself.
+pub(super) fn charge(order: &Charge) -> Result<(), Why> {
+    match (order.rail, order.hold) {
+        (Rail::Sepa, _) | (Rail::Onchain, true) => return Err(Why::NotOffered),
+        (Rail::Onchain, false) | (Rail::Lightning, _) => {}
+    }
+    let msat = order.amount_msat.0;
+    let whole = order.rail != Rail::Onchain || msat.is_multiple_of(1_000);
+    if !(LEAST_CHARGE_MSAT..=MOST_MSAT).contains(&msat) || !whole {
+        return Err(Why::Amount);
+    }
+    time(order.expires_in)
+}
+
+/// What is wrong with a payout by itself, wherever it goes.
+pub(super) fn payout(order: &Payout) -> Result<(), Why> {
+    let moves = match order.destination {
+        Destination::Invoice(_) | Destination::Address(_) => Asset::Btc,
+        Destination::Iban { .. } => Asset::Eur,
+    };
+    if order.quantity.asset != moves || (moves, order.funded_by) == (Asset::Btc, Asset::Eur) {
+        return Err(Why::WrongAsset);
+    }
+    let most = if moves == Asset::Btc {
+        MOST_MSAT
+    } else {
+        MOST_CENTS
+    };
+    if !(1..=most).contains(&order.quantity.units) {
+        return Err(Why::Amount);
+    }
+    time(order.deadline)
+}
+
+fn time(span: Span) -> Result<(), Why> {
+    if (1..=LONGEST_MS).contains(&span.0) {
+        Ok(())
+    } else {
+        Err(Why::Time)
+    }
+}
+
+/// What is wrong with a payout's destination.
+pub(super) fn destination(order: &Payout, network: Network) -> Result<Read, Why> {
+    match &order.destination {
+        Destination::Invoice(text) => invoice(text, network),
+        Destination::Address(text) => address(text, network, order.quantity.units),
+        Destination::Iban { iban, name } => account(iban, name),
+    }
+}
+
+/// BOLT 11, at most 7,089 bytes (the most that fits a QR code), of our network, with an amount.
+pub(super) fn invoice(text: &str, network: Network) -> Result<Read, Why> {
+    let read: Option<Bolt11Invoice> = text.trim().parse().ok().filter(|_| text.len() <= 7_089);
+    let invoice = read.ok_or(Why::Malformed)?;
+    let ours = match invoice.currency() {
+        Currency::Bitcoin => network == Network::Bitcoin,
+        Currency::Regtest => network == Network::Regtest,
+        _ => return Ok(Read::Doubtful),
+    };
+    let msat = invoice
+        .amount_milli_satoshis()
+        .filter(|msat| *msat > 0 && ours);
+    let over = invoice
+        .duration_since_epoch()
+        .saturating_add(invoice.expiry_time());
+    Ok(Read::Invoice {
+        hash: invoice.payment_hash().to_byte_array(),
+        msat: msat.ok_or(Why::Malformed)?,
+        expires: Timestamp(over.as_secs().saturating_mul(1_000)),
+    })
+}
+
+/// An address of our network; whole satoshi, at least the dust limit (Bitcoin Core's, by script).
+fn address(text: &str, network: Network, msat: u64) -> Result<Read, Why> {
+    let read: Option<Address<NetworkUnchecked>> = text.trim().parse().ok();
+    let checked = read.and_then(|address| address.require_network(network).ok());
+    let script = checked.ok_or(Why::Malformed)?.script_pubkey();
+    if msat.is_multiple_of(1_000) && msat / 1_000 >= script.minimal_non_dust().to_sat() {
+        Ok(Read::Script)
+    } else {
+        Err(Why::Amount)
+    }
+}
+
+/// ISO 13616 and a name of 1 to 70 printable characters. Only Germany's length is known here; the others are left open.
+fn account(iban: &str, name: &str) -> Result<Read, Why> {
+    let iban: String = iban.chars().filter(|c| *c != ' ').collect();
+    let iban = iban.to_ascii_uppercase();
+    let named = !name.trim().is_empty() && !name.chars().any(char::is_control);
+    if !named || name.chars().count() > 70 || !iban.is_ascii() || iban.len() < 5 {
+        return Err(Why::Malformed);
+    }
+    let (country, check, rest) = (&iban[..2], &iban[2..4], &iban[4..]);
+    let checked = matches!(check.parse(), Ok(2..=98)) && !check.contains('+');
+    let digits = format!("{rest}{country}{check}");
+    let remainder = digits.chars().try_fold(0, |sum: u32, c| {
+        let value = c.to_digit(36)?;
+        Some((sum * if value > 9 { 100 } else { 10 } + value) % 97)
+    });
+    if !checked || remainder != Some(1) || (country == "DE" && iban.len() != 22) {
+        Err(Why::Malformed)
+    } else if country == "DE" {
+        Ok(Read::Account)
+    } else {
+        Ok(Read::Doubtful)
+    }
+}
+
+/// A day of the form YYYY-MM-DD; beyond the 28th the month decides.
+pub(super) fn day(text: &str) -> Prediction {
+    let numbers: Vec<Option<u32>> = text.split('-').map(|part| part.parse().ok()).collect();
+    match (numbers.as_slice(), text.len()) {
+        ([Some(_), Some(1..=12), Some(1..=28)], 10) => Prediction::Accepted,
+        ([Some(_), Some(1..=12), Some(29..=31)], 10) => Prediction::Either("the month's length"),
+        _ => Prediction::Refused(Why::Malformed),
+    }
+}

@@ -1,0 +1,365 @@
+//! Owns what a scenario's commands must be answered, told before the scenario is run. It follows the steps with bounds on
+//! what each party can spend: a payment moves between nothing and all of it, until a step expects to know more (a run
+//! whose expectation fails ends there). Does not own the rules (`orders`, `terms`).
+
+use super::orders::{self, Prediction, Read, Why};
+use super::terms::{MOST_OPEN_RUNS, Terms};
+use crate::scenario::{
+    self, Action, Asset as PaidIn, CrashPoint, Endpoint, Expectation, Family, GatewayFaultKind,
+    Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Trouble,
+};
+use lockstep_engine::api::{self, Destination};
+use lockstep_engine::id::{PartyId, PaymentId};
+use lockstep_engine::money::{Asset, Minor, Msat, Quantity, Rail};
+use lockstep_engine::time::Span;
+use std::collections::BTreeMap;
+
+/// The dust limit of the P2WPKH addresses that a scenario's wallets have, in satoshi (Bitcoin Core's).
+const DUST_SAT: u64 = 294;
+
+/// What a kill before the journal can do.
+const LOST: &str = "whether the engine dies before it takes the command";
+
+/// For each step of the scenario, in order, what its command must be answered in that world; `None` for a step that gives
+/// the engine no command there. `Either` where money on its way, time or a fault decides.
+pub fn foretell(scenario: &Scenario, world: scenario::World) -> Vec<Option<Prediction>> {
+    let mut plan = Plan {
+        scenario,
+        terms: Terms::of(&scenario.policy),
+        moves: BTreeMap::new(),
+        runs: 0,
+        ordered_cents: 0,
+        chain_is_steady: true,
+    };
+    let mut told = Vec::new();
+    for step in &scenario.steps {
+        let here = step.only.is_none_or(|only| only == world);
+        told.push(here.then(|| plan.take(&step.action)).flatten());
+    }
+    told
+}
+
+/// What a payment does to what its party can spend: at least and at most.
+#[derive(Clone, Copy)]
+struct Move<'a> {
+    party: &'a str,
+    asset: Asset,
+    low: i128,
+    high: i128,
+    /// What the payee gets.
+    amount: i128,
+    rail: scenario::Rail,
+    is_charge: bool,
+    /// Paid on chain, and no block was mined since.
+    coming: i128,
+    /// Somebody has paid it.
+    paid: bool,
+    /// Certainly waiting for a decision.
+    held: bool,
+}
+
+struct Plan<'a> {
+    scenario: &'a Scenario,
+    terms: Terms,
+    moves: BTreeMap<&'a PaymentName, Move<'a>>,
+    runs: usize,
+    ordered_cents: u64,
+    /// Until trouble begins with it, the chain does only what steps say.
+    chain_is_steady: bool,
+}
+
+impl<'a> Plan<'a> {
+    fn take(&mut self, action: &'a Action) -> Option<Prediction> {
+        match action {
+            Action::Charge(charge) => Some(self.charge(charge)),
+            Action::Pay(pay) => {
+                let opened = pay.opens.as_ref().map(|charge| self.charge(charge));
+                self.pay(pay);
+                opened
+            }
+            Action::Payout(payout) => Some(self.payout(payout)),
+            Action::Release { charge } | Action::Refuse { charge } => Some(self.decision(charge)),
+            Action::Reconcile { .. } => {
+                self.runs += 1;
+                Some(if self.runs <= MOST_OPEN_RUNS {
+                    Prediction::Accepted
+                } else {
+                    Prediction::Either("how many reconciliations are under way")
+                })
+            }
+            Action::Expect(Expectation::Payment { payment, state, .. }) => {
+                self.learn(payment, *state);
+                None
+            }
+            Action::Mine { .. } => {
+                self.on_blocks();
+                None
+            }
+            Action::Reorg(_) => {
+                self.on_reorg();
+                None
+            }
+            Action::Trouble(trouble) => {
+                self.chain_is_steady &= trouble.family() != Family::Chain;
+                None
+            }
+            Action::CrashNode { .. }
+            | Action::RestartNode { .. }
+            | Action::CrashEngine { .. }
+            | Action::Gateway(_)
+            | Action::Fee { .. }
+            | Action::Wait { .. }
+            | Action::Expect(_) => None,
+        }
+    }
+
+    /// Whether the engine may die, or fail to keep its journal, before it has taken the first input about this payment,
+    /// which then never was.
+    fn may_get_lost(&self, payment: &PaymentName) -> bool {
+        let at_risk = |step: &scenario::Step| match &step.action {
+            Action::CrashEngine { point, on } => {
+                *point == CrashPoint::BeforeJournal && on == payment
+            }
+            Action::Trouble(
+                Trouble::Process { of, .. } | Trouble::Disk { of, .. } | Trouble::Clock { of, .. },
+            ) => *of == Endpoint::Engine,
+            _ => false,
+        };
+        self.scenario.steps.iter().any(at_risk)
+    }
+
+    fn charge(&mut self, charge: &'a scenario::Charge) -> Prediction {
+        let (rail, msat, hold) = match charge.request {
+            Request::Lightning { amount, hold } => (Rail::Lightning, amount.get(), hold),
+            Request::Onchain { amount } => {
+                (Rail::Onchain, amount.get().saturating_mul(1_000), false)
+            }
+        };
+        let order = api::Charge {
+            payment: id(&charge.id),
+            party: PartyId::new(charge.party.as_str()).expect("checked with the scenario"),
+            amount_msat: Msat(msat),
+            rail,
+            hold,
+            expires_in: Span(charge.expires.get()),
+        };
+        if let Err(why) = orders::charge(&order) {
+            return Prediction::Refused(why);
+        }
+        let made = Move {
+            party: charge.party.as_str(),
+            asset: Asset::Btc,
+            low: 0,
+            high: 0,
+            amount: i128::from(msat),
+            rail: charge.request.rail(),
+            is_charge: true,
+            coming: 0,
+            paid: false,
+            held: false,
+        };
+        self.moves.insert(&charge.id, made);
+        if self.may_get_lost(&charge.id) {
+            Prediction::Either(LOST)
+        } else {
+            Prediction::Accepted
+        }
+    }
+
+    /// Money may come from now on: over Lightning the charge's amount once, on chain each payment more with the next block.
+    fn pay(&mut self, pay: &'a Pay) {
+        let Some(charge) = self.moves.get_mut(&pay.charge) else {
+            return;
+        };
+        charge.paid = true;
+        match &pay.payer {
+            Payer::Node { .. } => charge.high = charge.amount,
+            Payer::Wallet { amount, .. } => {
+                let other = amount.map(|sat| i128::from(sat.get()) * 1_000);
+                charge.coming += other.unwrap_or(charge.amount);
+            }
+        }
+    }
+
+    fn payout(&mut self, payout: &'a scenario::Payout) -> Prediction {
+        let order = self.order(payout);
+        let readable = match (&payout.payee, &order.destination) {
+            // Made when the step is taken, by a node and a wallet of the scenario.
+            (Payee::Node { .. }, _) => Ok(true),
+            (Payee::Wallet { amount, .. }, _) if amount.get() < DUST_SAT => Err(Why::Amount),
+            (Payee::Wallet { .. }, _) => Ok(true),
+            (Payee::Account { .. }, _) => orders::destination(&order, bitcoin::Network::Regtest)
+                .map(|read| !matches!(read, Read::Doubtful)),
+        };
+        let sure = match orders::payout(&order).and(readable) {
+            Ok(sure) => sure,
+            Err(why) => return Prediction::Refused(why),
+        };
+        let Some((asset, units)) = self.terms.hold(&order) else {
+            return Prediction::Refused(Why::Amount);
+        };
+        let hold = i128::from(units);
+        let (low, high) = self.spendable(payout.from.as_str(), asset);
+        if high < hold {
+            return Prediction::Refused(Why::Funds);
+        }
+        let prediction = if self.may_get_lost(&payout.id) {
+            Prediction::Either(LOST)
+        } else if low >= hold && sure {
+            Prediction::Accepted
+        } else {
+            Prediction::Either("what the party can spend by then")
+        };
+        let stays = prediction == Prediction::Accepted && self.cannot_fail(payout);
+        let made = Move {
+            party: payout.from.as_str(),
+            asset,
+            low: -hold,
+            high: if stays { -hold } else { 0 },
+            amount: i128::from(order.quantity.units),
+            rail: payout.payee.rail(),
+            is_charge: false,
+            coming: 0,
+            paid: false,
+            held: false,
+        };
+        self.moves.insert(&payout.id, made);
+        prediction
+    }
+
+    fn order(&self, payout: &scenario::Payout) -> api::Payout {
+        let (destination, quantity, funded_by) = match &payout.payee {
+            Payee::Node { amount, .. } => {
+                let quantity = Quantity::btc(Msat(amount.get()));
+                (Destination::Invoice(String::new()), quantity, Asset::Btc)
+            }
+            Payee::Wallet { amount, .. } => {
+                let quantity = Quantity::btc(Msat(amount.get().saturating_mul(1_000)));
+                (Destination::Address(String::new()), quantity, Asset::Btc)
+            }
+            Payee::Account {
+                account,
+                amount,
+                funded_by,
+            } => {
+                let known = self
+                    .scenario
+                    .accounts
+                    .iter()
+                    .find(|known| known.name == *account);
+                let (iban, name) = known
+                    .map(|known| (known.iban.clone(), known.holder.clone()))
+                    .unwrap_or_default();
+                let funded_by = if *funded_by == PaidIn::Btc {
+                    Asset::Btc
+                } else {
+                    Asset::Eur
+                };
+                (
+                    Destination::Iban { iban, name },
+                    Quantity::eur(Minor::new(amount.get())),
+                    funded_by,
+                )
+            }
+        };
+        api::Payout {
+            payment: id(&payout.id),
+            party: PartyId::new(payout.from.as_str()).expect("checked with the scenario"),
+            destination,
+            quantity,
+            funded_by,
+            deadline: Span(payout.deadline.get()),
+        }
+    }
+
+    /// A SEPA payout that the operator can fund and that no fault is planned for.
+    fn cannot_fail(&mut self, payout: &scenario::Payout) -> bool {
+        let Payee::Account { amount, .. } = &payout.payee else {
+            return false;
+        };
+        self.ordered_cents = self.ordered_cents.saturating_add(amount.get());
+        let faulty = self.scenario.steps.iter().any(|step| match &step.action {
+            Action::Gateway(fault) => fault.on == payout.id,
+            Action::CrashEngine { .. } | Action::Trouble(_) => true,
+            _ => false,
+        });
+        !faulty && self.ordered_cents <= self.scenario.operator.gateway.get()
+    }
+
+    /// What a party can spend, at least and at most.
+    fn spendable(&self, party: &str, asset: Asset) -> (i128, i128) {
+        let moves = self.moves.values();
+        let its = moves.filter(|payment| payment.party == party && payment.asset == asset);
+        its.fold((0, 0), |(low, high), payment| {
+            let on_chain = payment.is_charge && payment.rail == scenario::Rail::Onchain;
+            match on_chain && !self.chain_is_steady {
+                true => (low, high + payment.high + payment.coming),
+                false => (low + payment.low, high + payment.high),
+            }
+        })
+    }
+
+    fn decision(&mut self, charge: &'a PaymentName) -> Prediction {
+        let lost = self.may_get_lost(charge);
+        let Some(charge) = self.moves.get_mut(charge) else {
+            return Prediction::Refused(Why::PaymentUnknown);
+        };
+        let held = std::mem::take(&mut charge.held) && self.chain_is_steady;
+        match (charge.paid, held) {
+            (false, _) => Prediction::Refused(Why::NotHeld),
+            (true, _) if lost => Prediction::Either(LOST),
+            (true, true) => Prediction::Accepted,
+            (true, false) => Prediction::Either("whether the money has come and still waits"),
+        }
+    }
+
+    /// A step after this one is only taken if the payment was in that state.
+    fn learn(&mut self, name: &'a PaymentName, state: PaymentState) {
+        let returns = self.scenario.steps.iter().any(|step| match &step.action {
+            Action::Gateway(fault) => {
+                fault.on == *name && matches!(fault.kind, GatewayFaultKind::Return { .. })
+            }
+            _ => false,
+        });
+        let Some(payment) = self.moves.get_mut(name) else {
+            return;
+        };
+        match (state, payment.is_charge) {
+            (PaymentState::Settled, true) => {
+                (payment.low, payment.high) = (payment.amount, payment.high.max(payment.amount));
+            }
+            (PaymentState::Settled, false) if payment.rail == scenario::Rail::Sepa => {
+                payment.high = if returns { 0 } else { payment.low };
+            }
+            (PaymentState::Settled, false) => payment.high = -payment.amount,
+            (PaymentState::Failed, _) if payment.rail != scenario::Rail::Onchain => {
+                (payment.low, payment.high) = (0, 0);
+            }
+            (PaymentState::Failed, false) => (payment.low, payment.high) = (0, 0),
+            (PaymentState::Undone, true) => payment.low = 0,
+            (PaymentState::Held, true) => payment.held = true,
+            _ => {}
+        }
+    }
+
+    /// Blocks confirm, and bring a held payment nearer to its deadline.
+    fn on_blocks(&mut self) {
+        for payment in self.moves.values_mut() {
+            payment.held = false;
+            payment.high += std::mem::take(&mut payment.coming);
+        }
+    }
+
+    /// A reorganisation may take every on-chain credit back.
+    fn on_reorg(&mut self) {
+        self.on_blocks();
+        let charges = self.moves.values_mut().filter(|payment| payment.is_charge);
+        for charge in charges.filter(|charge| charge.rail == scenario::Rail::Onchain) {
+            charge.low = 0;
+        }
+    }
+}
+
+fn id(name: &PaymentName) -> PaymentId {
+    PaymentId::new(name.as_str()).expect("checked with the scenario")
+}
