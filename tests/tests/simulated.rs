@@ -5,6 +5,7 @@ mod determinism;
 mod errors;
 mod planted;
 mod reports;
+mod planted_model;
 mod scenarios;
 
 use libtest_mimic::Arguments;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         scenarios::trials(),
         determinism::trials(),
         planted::trials(),
+        planted_model::trials(),
         errors::trials(),
         reports::trials(),
     ];

@@ -5,13 +5,18 @@ mod at_most_once;
 mod audit;
 mod channel_conservation;
 mod ground_truth;
+mod model_agrees;
 mod no_stale_hold;
+mod outcome_equals_truth;
 mod terminal_by_deadline;
 mod zero_sum;
 
 pub use audit::{AuditError, audit_journal};
+pub use model_agrees::ModelAgrees;
+pub use outcome_equals_truth::{Fate, Fates, outcomes};
 pub use terminal_by_deadline::unfinished;
 
+use crate::model::Terms;
 use crate::worlds::{ChannelState, Truth};
 use lockstep_engine::api::{Engine, Input, Output};
 use lockstep_engine::time::Timestamp;
@@ -100,6 +105,12 @@ pub trait Invariant: Send {
         Ok(())
     }
 
+    /// After every refused input; nothing has changed.
+    fn after_refusal(&mut self, at: Timestamp, input: &Input) -> Result<(), String> {
+        let _ = (at, input);
+        Ok(())
+    }
+
     /// When the world has come to rest.
     fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {
         let _ = settled;
@@ -107,13 +118,20 @@ pub trait Invariant: Send {
     }
 }
 
-/// Every safety invariant that is checked during a run.
+/// Every safety invariant that is checked during a run with the default policy.
 pub fn all() -> Vec<Box<dyn Invariant>> {
+    all_under(Terms::default())
+}
+
+/// Every safety invariant that is checked during a run. The model comes last: of what it and another one see in the same
+/// step, the other one's words are nearer to the cause.
+pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(zero_sum::ZeroSum),
         Box::new(ground_truth::GroundTruth),
         Box::new(at_most_once::AtMostOnce::default()),
         Box::new(channel_conservation::ChannelConservation),
         Box::new(no_stale_hold::NoStaleHold),
+        Box::new(ModelAgrees::new(terms)),
     ]
 }

@@ -2,6 +2,7 @@
 //! worlds. Does not own processes, files or terminals (`cli`).
 
 mod expectations;
+mod fates;
 mod observe;
 pub mod outcome;
 mod owners;
@@ -12,6 +13,7 @@ mod words;
 
 use crate::faults::{FaultId, Faults};
 use crate::invariants;
+use crate::model::Terms;
 use crate::prng::RootSeed;
 use crate::scenario::{Action, Expectation, Pace, Scenario, Step};
 use crate::trace::{SharedTrace, Trace};
@@ -22,7 +24,7 @@ use crate::worlds::purse::Purse;
 use crate::worlds::service::OpenStore;
 use crate::worlds::{Blueprint, World, WorldError, WorldKind};
 use bitcoin::ScriptBuf;
-use lockstep_engine::api::EngineConfig;
+use lockstep_engine::api::{Engine, EngineConfig};
 use lockstep_engine::money::Sat;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::policy::{DepthStep, Policy, Rate};
@@ -61,7 +63,8 @@ impl Run {
     /// Prepares a run.
     pub fn new(scenario: Scenario, options: Options) -> Run {
         let trace = SharedTrace::new(Trace::new(options.keep_lines));
-        let recorder = Arc::new(Recorder::new(trace.clone(), invariants::all()));
+        let checkers = invariants::all_under(Terms::of(&scenario.policy));
+        let recorder = Arc::new(Recorder::new(trace.clone(), checkers));
         Run {
             options,
             scenario,
@@ -371,6 +374,7 @@ impl<W: World> Runner<W> {
         self.await_terminal().await?;
         self.observe(Some("end")).await?;
         self.check_recorder()?;
+        self.check_outcomes()?;
         self.count_fault_effects();
         let live = self.world.service().with_engine(|engine| engine.digest())?;
         let store = open_audit(open_store)?;
@@ -386,6 +390,14 @@ impl<W: World> Runner<W> {
             .into_iter()
             .next()
             .map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
+    }
+
+    /// Each final payment is what the outside made of it.
+    fn check_outcomes(&self) -> Result<(), Stop> {
+        let fates = self.fates()?;
+        let judge = |engine: &Engine| invariants::outcomes(engine, &fates);
+        let violation = self.world.service().with_engine(judge)?;
+        violation.map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
     }
 
     /// Liveness: what is not final yet becomes so by its deadline, blocks being mined meanwhile.

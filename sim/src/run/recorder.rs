@@ -286,6 +286,10 @@ impl Observer for Recorder {
 
     fn on_refused(&self, at: Timestamp, input: &Input, refusal: &Refusal) {
         let mut state = self.state();
+        let broken = state.invariants.iter_mut().find_map(|invariant| {
+            Some((invariant.name(), invariant.after_refusal(at, input).err()?))
+        });
+        keep(&mut state, broken);
         let mut trace = self.trace.lock();
         if let Some(epoch) = state.epoch {
             trace.set_now(epoch.offset(at));

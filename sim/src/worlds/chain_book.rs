@@ -173,6 +173,14 @@ impl ChainBook {
         confirmed.or_else(|| self.mempool.keys().any(wanted).then_some(0))
     }
 
+    /// All that blocks of the best chain have paid to a script, spent or not.
+    pub fn confirmed_sat(&self, script: &Script) -> u64 {
+        let transactions = self.blocks.values().flat_map(|block| &block.txdata);
+        let outputs = transactions.flat_map(|transaction| &transaction.output);
+        let to_it = outputs.filter(|output| output.script_pubkey.as_script() == script);
+        to_it.map(|output| output.value.to_sat()).sum()
+    }
+
     /// Fee of a transaction; `None` for a coinbase or unknown inputs.
     pub fn fee_sat(&self, transaction: &Transaction) -> Option<u64> {
         let spent: Option<u64> = transaction

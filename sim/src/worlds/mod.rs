@@ -211,6 +211,19 @@ pub struct Truth {
     pub gateway_cents: i64,
 }
 
+/// What the Lightning nodes know of one payment hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HashTruth {
+    /// Some node has claimed a payment to its invoice.
+    pub claimed: bool,
+    /// Some payer was given the preimage.
+    pub proven: bool,
+    /// An HTLC is pending, or a payer still tries.
+    pub pending: bool,
+    /// A node is down, and what it knows with it.
+    pub hidden: bool,
+}
+
 /// Tells the truth at any moment, where a world can (the simulated one).
 pub trait TruthSource: Send + Sync {
     /// Now.
@@ -367,6 +380,9 @@ pub trait World {
 
     /// HTLCs that were offered over a channel since the world began, where they can be seen (the simulated world).
     async fn offered_htlcs(&mut self, channel: &str) -> Result<Vec<OfferedHtlc>, WorldError>;
+
+    /// What the nodes themselves know of a payment, whatever the engine was told.
+    fn hash_truth(&self, payment_hash: [u8; 32]) -> Result<HashTruth, WorldError>;
 
     /// The switch that kills the engine's process.
     fn switch(&self) -> &Arc<Switch>;

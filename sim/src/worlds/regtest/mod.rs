@@ -27,8 +27,8 @@ use super::gateway::Gateway;
 use super::no_node::NoNode;
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
-    ChannelPlan, ChannelState, OfferedHtlc, Reorg, SharedGateway, TruthSource, World, WorldError,
-    WorldKind,
+    ChannelPlan, ChannelState, HashTruth, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
+    WorldError, WorldKind,
 };
 use crate::faults::FaultId;
 use crate::prng::Stream;
@@ -522,6 +522,10 @@ impl World for RegtestWorld {
 
     fn switch(&self) -> &Arc<Switch> {
         &self.switch
+    }
+
+    fn hash_truth(&self, payment_hash: [u8; 32]) -> Result<HashTruth, WorldError> {
+        Ok(self.truth_of_hash(payment_hash))
     }
 
     async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {

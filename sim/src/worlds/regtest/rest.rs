@@ -7,9 +7,9 @@ use super::balances::EndView;
 use super::chain::Sight;
 use super::nodes::beside;
 use super::waits::POLL;
-use crate::worlds::WorldError;
+use crate::worlds::{HashTruth, WorldError};
 use bitcoin::Txid;
-use ldk_node::payment::{PaymentDirection, PaymentKind, PaymentStatus};
+use ldk_node::payment::{PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
 use lockstep_engine::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -313,6 +313,26 @@ impl RegtestWorld {
     /// Whether no payment is under way, as far as running nodes know.
     pub(super) fn is_calm(&self) -> bool {
         !self.any_node_down() && !self.payments().any
+    }
+
+    /// What every running node lists about a payment hash.
+    pub(super) fn truth_of_hash(&self, payment_hash: [u8; 32]) -> HashTruth {
+        let mut truth = HashTruth {
+            hidden: self.any_node_down(),
+            ..HashTruth::default()
+        };
+        for node in self.nodes.iter().filter_map(|process| process.running()) {
+            let of_hash = |payment: &&PaymentDetails| matches!(&payment.kind, PaymentKind::Bolt11 { hash, .. } if hash.0 == payment_hash);
+            for payment in node.list_payments_with_filter(of_hash) {
+                match (payment.direction, payment.status) {
+                    (PaymentDirection::Inbound, PaymentStatus::Succeeded) => truth.claimed = true,
+                    (PaymentDirection::Outbound, PaymentStatus::Succeeded) => truth.proven = true,
+                    (PaymentDirection::Outbound, PaymentStatus::Pending) => truth.pending = true,
+                    _ => {}
+                }
+            }
+        }
+        truth
     }
 
     fn payments(&self) -> Payments {

@@ -4,9 +4,11 @@
 use super::backend::Backend;
 use super::chain::Chain;
 use super::node_process::NodeProcess;
-use crate::worlds::{SharedGateway, Truth, TruthSource};
+use crate::worlds::{HashTruth, SharedGateway, Truth, TruthSource};
 use bitcoin::{OutPoint, ScriptBuf};
-use lockstep_lightning::HtlcDirection;
+use lockstep_lightning::{
+    DiskError, HtlcDirection, IncomingStatus, OutgoingStatus, PaymentHash, PaymentId,
+};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
@@ -103,4 +105,26 @@ impl TruthSource for SimulatedTruth {
             gateway_cents: self.gateway.lock().balance_cents(),
         }
     }
+}
+
+/// What every node has on its disk about a payment hash; a node that is down may know more than it can tell.
+pub(crate) fn of_hash(nodes: &[NodeProcess], hash: [u8; 32]) -> Result<HashTruth, DiskError> {
+    let mut truth = HashTruth::default();
+    for process in nodes {
+        let htlcs = process.channels().into_iter().flat_map(|view| view.htlcs);
+        truth.pending |= htlcs.into_iter().any(|htlc| htlc.payment_hash.0 == hash);
+        let Some(node) = process.running() else {
+            truth.hidden = true;
+            continue;
+        };
+        let receipt = node
+            .receipt(PaymentHash(hash))?
+            .map(|receipt| receipt.status);
+        truth.claimed |= matches!(receipt, Some(IncomingStatus::Received { .. }));
+        // Outsiders pay under the hash as their id.
+        let payment = node.payment(PaymentId(hash))?.map(|payment| payment.status);
+        truth.proven |= matches!(payment, Some(OutgoingStatus::Sent { .. }));
+        truth.pending |= matches!(payment, Some(OutgoingStatus::Pending));
+    }
+    Ok(truth)
 }

@@ -1,14 +1,14 @@
 //! Owns what the `World` trait asks of the simulated world. Does not own its parts (one file each).
 
 use super::rest::SETTLE_LIMIT;
-use super::truth::SimulatedTruth;
+use super::truth::{self, SimulatedTruth};
 use super::{MadsimSpawn, SimulatedWorld, virtual_now};
 use crate::faults::FaultId;
 use crate::scenario::Trouble;
 use crate::vtime::Epoch;
 use crate::worlds::service::{Service, ServiceParts, Switch};
 use crate::worlds::{
-    ChannelPlan, ChannelState, ForwardingFees, OfferedHtlc, Reorg, Route, SharedGateway,
+    ChannelPlan, ChannelState, ForwardingFees, HashTruth, OfferedHtlc, Reorg, Route, SharedGateway,
     TruthSource, World, WorldError, WorldKind, keys,
 };
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
@@ -412,6 +412,11 @@ impl World for SimulatedWorld {
             }
         }
         Ok(offered)
+    }
+
+    fn hash_truth(&self, payment_hash: [u8; 32]) -> Result<HashTruth, WorldError> {
+        truth::of_hash(&self.nodes, payment_hash)
+            .map_err(|error| WorldError::harness("read a node's payments", error))
     }
 
     async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
