@@ -154,7 +154,7 @@ fn rendered(program: &str, page: &Path, hash: &str) -> Result<(String, String), 
 
 fn browser() -> Result<(), Failed> {
     let is_there = |program: &&str| Command::new(program).arg("--version").output().is_ok();
-    let Some(program) = BROWSERS.into_iter().find(|program| is_there(&program)) else {
+    let Some(program) = BROWSERS.into_iter().find(|program| is_there(program)) else {
         let names = BROWSERS.join(", ");
         eprintln!(
             "skipped: no browser ({names}) to show a page with; the page's scripts were not run"

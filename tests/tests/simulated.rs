@@ -4,8 +4,8 @@
 mod determinism;
 mod errors;
 mod planted;
-mod reports;
 mod planted_model;
+mod reports;
 mod scenarios;
 
 use libtest_mimic::Arguments;

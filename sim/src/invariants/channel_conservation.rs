@@ -13,6 +13,7 @@ impl Invariant for ChannelConservation {
     fn looks(&self) -> Looks {
         Looks {
             after_step: false,
+            after_refusal: false,
             at_rest: true,
         }
     }

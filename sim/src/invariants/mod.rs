@@ -82,6 +82,8 @@ pub struct Settled<'a> {
 pub struct Looks {
     /// After every accepted input.
     pub after_step: bool,
+    /// After every refused input.
+    pub after_refusal: bool,
     /// When the world has come to rest.
     pub at_rest: bool,
 }
@@ -91,10 +93,11 @@ pub trait Invariant: Send {
     /// Its name in docs/INVARIANTS.md.
     fn name(&self) -> &'static str;
 
-    /// When it looks: at both, unless it says otherwise.
+    /// When it looks: after accepted inputs and at rest, unless it says otherwise.
     fn looks(&self) -> Looks {
         Looks {
             after_step: true,
+            after_refusal: false,
             at_rest: true,
         }
     }

@@ -2,7 +2,7 @@
 //! in its state, each party's balance and holds to the msat and the cent, suspense untouched unless something was told
 //! that belongs there. Does not own the model (`model`).
 
-use super::{Invariant, Settled, Stepped};
+use super::{Invariant, Looks, Settled, Stepped};
 use crate::model::{Model, State, Terms};
 use lockstep_engine::api::{Engine, Input, Output, Status};
 use lockstep_engine::id::PaymentId;
@@ -134,6 +134,14 @@ fn state_agrees(engine: &Engine, id: &PaymentId, state: State) -> Result<(), Str
 impl Invariant for ModelAgrees {
     fn name(&self) -> &'static str {
         "model-agrees"
+    }
+
+    fn looks(&self) -> Looks {
+        Looks {
+            after_step: true,
+            after_refusal: true,
+            at_rest: true,
+        }
     }
 
     fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {

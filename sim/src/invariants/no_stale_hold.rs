@@ -13,6 +13,7 @@ impl Invariant for NoStaleHold {
     fn looks(&self) -> Looks {
         Looks {
             after_step: true,
+            after_refusal: false,
             at_rest: false,
         }
     }

@@ -14,6 +14,7 @@ impl Invariant for ZeroSum {
     fn looks(&self) -> Looks {
         Looks {
             after_step: true,
+            after_refusal: false,
             at_rest: false,
         }
     }

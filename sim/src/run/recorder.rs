@@ -286,10 +286,11 @@ impl Observer for Recorder {
 
     fn on_refused(&self, at: Timestamp, input: &Input, refusal: &Refusal) {
         let mut state = self.state();
-        let broken = state.invariants.iter_mut().find_map(|invariant| {
-            Some((invariant.name(), invariant.after_refusal(at, input).err()?))
-        });
-        keep(&mut state, broken);
+        self.ask(
+            &mut state,
+            |looks| looks.after_refusal,
+            |one| one.after_refusal(at, input),
+        );
         let mut trace = self.trace.lock();
         if let Some(epoch) = state.epoch {
             trace.set_now(epoch.offset(at));
