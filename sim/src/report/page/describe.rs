@@ -115,7 +115,12 @@ fn http(event: &Value) -> String {
         let set = |field: &str| event.get(field).and_then(Value::as_bool) == Some(true);
         let lost = if set("lost") { ", answer lost" } else { "" };
         let again = if set("replayed") { ", replayed" } else { "" };
-        return format!("{call} {path} → {}{again}{lost}", brief(&event["status"]));
+        // The model's word for a request that never came to be answered.
+        let status = match number(event, "status") {
+            0 => "no answer".to_owned(),
+            status => status.to_string(),
+        };
+        return format!("{call} {path} → {status}{again}{lost}");
     }
     if let Some(webhook) = event.get("webhook") {
         let status = match &event["status"] {
