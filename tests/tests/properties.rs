@@ -297,6 +297,12 @@ impl Trial {
                     report_day: day.to_owned(),
                 })
             }
+            outside => self.outside(&outside),
+        }
+    }
+
+    fn outside(&mut self, act: &Act) -> Result<(), String> {
+        match *act {
             Act::Pay { nth, sat } => {
                 let fact = self.honest.pay(nth, sat);
                 self.fact(fact)
@@ -327,6 +333,12 @@ impl Trial {
                 self.o.later(secs);
                 Ok(())
             }
+            Act::Open { .. }
+            | Act::Charge { .. }
+            | Act::PayOut { .. }
+            | Act::Decide { .. }
+            | Act::Repeat { .. }
+            | Act::Reconcile { .. } => Ok(()),
         }
     }
 

@@ -243,27 +243,8 @@ impl Honest {
                 hold_hash,
                 ..
             } => {
-                self.invoices = self.invoices.wrapping_add(1);
-                let hash = hold_hash.unwrap_or_else(|| hash_of([self.invoices; 32]));
-                let (msat, hold) = (amount_msat.0, hold_hash.is_some());
-                if how == 1 {
-                    return Some(Fact::InvoiceCreated {
-                        key,
-                        result: Err("no".to_owned()),
-                    });
-                }
-                let charge = Incoming {
-                    hash,
-                    msat,
-                    hold,
-                    came: None,
-                    over: None,
-                };
-                self.incoming.insert(name_of(instruction), charge);
-                Fact::InvoiceCreated {
-                    key,
-                    result: Ok(invoice(hash, msat, now)),
-                }
+                let hash = *hold_hash;
+                self.make_invoice(instruction, amount_msat.0, (hash, how == 1, now))
             }
             Effect::PayInvoice {
                 invoice,
@@ -287,6 +268,34 @@ impl Honest {
             }
             Effect::CallGateway { request } => self.respond(instruction, &request.body, how),
         })
+    }
+
+    /// An invoice on the hash that a hold invoice needs, or a fresh one; or a refusal.
+    fn make_invoice(
+        &mut self,
+        instruction: &Instruction,
+        msat: u64,
+        (hold_hash, refuse, now): (Option<[u8; 32]>, bool, Timestamp),
+    ) -> Fact {
+        let key = instruction.key.clone();
+        if refuse {
+            let result = Err("no".to_owned());
+            return Fact::InvoiceCreated { key, result };
+        }
+        self.invoices = self.invoices.wrapping_add(1);
+        let hash = hold_hash.unwrap_or_else(|| hash_of([self.invoices; 32]));
+        let charge = Incoming {
+            hash,
+            msat,
+            hold: hold_hash.is_some(),
+            came: None,
+            over: None,
+        };
+        self.incoming.insert(name_of(instruction), charge);
+        Fact::InvoiceCreated {
+            key,
+            result: Ok(invoice(hash, msat, now)),
+        }
     }
 
     fn end(&mut self, hash: [u8; 32], claimed: bool) {
