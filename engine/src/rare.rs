@@ -195,8 +195,6 @@ branches! {
     BackendRetried,
     /// A look at the chain was wanted while one was under way.
     LookWantedTwice,
-    /// A timer rang that had been withdrawn or put off.
-    TimerWithdrawn,
     /// The clock had gone back.
     ClockWentBack,
     /// A Lightning event could not be acknowledged.

@@ -48,6 +48,31 @@ fn a_branch_is_noted_when_it_is_reached() {
         reached(&mut o, |o| drop(o.tell(back))),
         [Rare::ReturnedAfterBooking]
     );
+    o.ok(Command::CreatePayout(sepa("p3", 1_250)));
+    let unanswered = |o: &mut Outside| {
+        let key = key("p3/transfer");
+        let failure = HttpFailure::TimedOut;
+        o.tell(Fact::HttpFailed { key, failure });
+        o.fire("p3/deadline");
+        o.fire("p3/retry-1");
+        o.fire("p3/poll-1");
+    };
+    assert_eq!(
+        reached(&mut o, unanswered),
+        [Rare::OutcomeUnknown, Rare::DeadlineWhileUnknown]
+    );
+    let told = transfer("p3", 1_250, "accepted", 1);
+    let twice = format!(r#"{{"data":[{told},{told}]}}"#);
+    assert_eq!(
+        reached(&mut o, |o| drop(o.responds("p3/status-1", 200, &twice))),
+        [Rare::SeveralTransfers]
+    );
+    o.fire("p3/poll-2");
+    let once = format!(r#"{{"data":[{told}]}}"#);
+    assert_eq!(
+        reached(&mut o, |o| drop(o.responds("p3/status-2", 200, &once))),
+        [Rare::UnknownResolvedByAsking]
+    );
     let stray = Fact::LightningReceived {
         payment_hash: [77; 32],
         amount_msat: Msat(5),

@@ -12,7 +12,7 @@ pub(crate) struct Change {
 }
 
 /// How many values `how` has.
-pub(crate) const WAYS: u8 = 8;
+pub(crate) const WAYS: u8 = 12;
 
 /// The status line of an answer, and the text below it.
 fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
@@ -89,15 +89,15 @@ fn other(node: &Value, donor: &Value, change: Change) -> Value {
     let kind = std::mem::discriminant(node);
     let nth = usize::from(change.from);
     match change.how {
-        0..=2 => pick(donor, change.from, |other| {
+        0..=6 => pick(donor, change.from, |other| {
             std::mem::discriminant(other) == kind
         })
         .map_or(Value::Null, |(_, v)| v),
-        3 => pick(donor, change.from, |_| true).map_or(Value::Null, |(_, value)| value),
-        4 => Value::Null,
-        5 if node.is_number() => numbers[nth % numbers.len()].clone(),
-        5 => json!(texts[nth % texts.len()]),
-        6 => match node {
+        7 => pick(donor, change.from, |_| true).map_or(Value::Null, |(_, value)| value),
+        8 => Value::Null,
+        9 if node.is_number() => numbers[nth % numbers.len()].clone(),
+        9 => json!(texts[nth % texts.len()]),
+        10 => match node {
             Value::Array(items) => Value::Array(items.iter().chain(items).cloned().collect()),
             Value::String(text) => json!(text.repeat(20)),
             other => json!([other]),

@@ -470,8 +470,6 @@ impl Driver {
                     });
                     if due {
                         self.enqueue(Fact::TimerFired { key }, Then::Nothing);
-                    } else {
-                        sometimes(Rare::TimerWithdrawn);
                     }
                 }
                 Wake::Retry(key) => match self.outstanding(&key) {
