@@ -67,6 +67,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         ));
     }
     trials.push(Trial::test(
+        "planted::every_bug_is_proved",
+        every_bug_is_proved,
+    ));
+    trials.push(Trial::test(
         "planted::a_channel_that_loses_money",
         channel_conservation,
     ));
@@ -124,6 +128,22 @@ fn is_caught(bug: Bug, scenario: &str, named: &str) -> Result<(), Failed> {
         )
         .into()),
     }
+}
+
+/// Each bug is in the table above or shown by the engine's own tests, and docs/TESTING.md knows it.
+fn every_bug_is_proved() -> Result<(), Failed> {
+    let read = |path: &str| std::fs::read_to_string(lockstep_tests::root().join(path));
+    let (engine, document) = (read("engine/tests/planted.rs")?, read("docs/TESTING.md")?);
+    for bug in Bug::ALL {
+        let in_table = TABLE.iter().any(|(other, ..)| other == bug);
+        if !in_table && !engine.contains(&format!("Bug::{}", bug.name())) {
+            return Err(format!("nothing shows that {bug:?} does what it says").into());
+        }
+        if !document.contains(&format!("| `{}` |", bug.name())) {
+            return Err(format!("docs/TESTING.md does not have {bug:?}").into());
+        }
+    }
+    Ok(())
 }
 
 fn engine_config() -> EngineConfig {
