@@ -43,14 +43,14 @@ bugs! {
     UnbalancedPosting,
     /// A voided hold stays on the account (no-stale-hold).
     ForgetHoldRelease,
-    /// The unused part of a reserve for routing fees is released, and credited as well (ledger-equals-ground-truth).
+    /// The unused part of a reserve for routing fees is released, and credited as well (model-agrees, ledger-equals-ground-truth).
     RefundUnusedReserve,
-    /// For a euro payout that bitcoin pays for, as many millisatoshi are held and sold as it has cents (model: the party's
+    /// For a euro payout that bitcoin pays for, as many millisatoshi are held and sold as it has cents (model-agrees: the party's
     /// balance).
     HoldWrongUnit,
     /// Cents are booked in two halves, each rounded down: an odd cent is lost (ledger-equals-ground-truth).
     LoseCent,
-    /// The miner's fee of a payout is booked as the operator's, not the party's (model: the party's balance).
+    /// The miner's fee of a payout is booked as the operator's, not the party's (model-agrees: the party's balance).
     FeeToOperator,
 
     // Commands, journal, restart.
@@ -68,9 +68,9 @@ bugs! {
 
     // Facts in general.
 
-    /// Facts that settle a payment are taken and not acted upon (terminal-by-deadline).
+    /// Facts that settle a payment are taken and not acted upon (model-agrees, terminal-by-deadline).
     NeverSettle,
-    /// A Lightning receipt or transfer change is booked as often as it is told (ledger-equals-ground-truth).
+    /// A Lightning receipt or transfer change is booked as often as it is told (model-agrees, ledger-equals-ground-truth).
     RepeatDuplicates,
     /// Nothing expires (terminal-by-deadline).
     DropExpiry,
@@ -97,9 +97,9 @@ bugs! {
 
     // Lightning.
 
-    /// A held payment is credited when it is held, not when it is claimed (ledger-equals-ground-truth).
+    /// A held payment is credited when it is held, not when it is claimed (model-agrees, ledger-equals-ground-truth).
     CreditAtHeld,
-    /// A payment that is received is credited to the first open charge of that amount (model: the parties' balances).
+    /// A payment that is received is credited to the first open charge of that amount (model-agrees: the parties' balances).
     CreditWrongParty,
     /// A payout that is on its way at its deadline fails and its money is given back (ledger-equals-ground-truth).
     FailOverdueLightning,
@@ -108,9 +108,9 @@ bugs! {
 
     /// A settled charge stays settled when its confirmations are lost (ledger-equals-ground-truth).
     IgnoreReorg,
-    /// A charge settles as soon as its money is seen (model: the payment's state).
+    /// A charge settles as soon as its money is seen (model-agrees: the payment's state).
     CreditAtSeen,
-    /// A charge settles one block early (model: the payment's state).
+    /// A charge settles one block early (model-agrees: the payment's state).
     SettleOneBlockEarly,
     /// An address that nobody has paid to is given out again (ledger-equals-ground-truth).
     ReuseAddress,
@@ -121,7 +121,7 @@ bugs! {
     /// A payout's transaction that has left the chain is not handed out again (terminal-by-deadline).
     NeverRebroadcast,
     /// The money of a payout that has left the chain goes back to the party, though the transaction may come back
-    /// (model: the party's balance).
+    /// (model-agrees: the party's balance).
     ForgetHoldOnReorg,
 }
 

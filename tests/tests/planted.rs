@@ -24,7 +24,7 @@ const MODEL: &str = "invariant `model-agrees`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 23] = [
+const TABLE: [(Bug, &str, &str); 29] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -48,6 +48,12 @@ const TABLE: [(Bug, &str, &str); 23] = [
     (Bug::ReuseAddress, "two-charges", GROUND_TRUTH),
     (Bug::CountReplacedTwice, "reorg", GROUND_TRUTH),
     (Bug::SpendUnconfirmed, "unconfirmed", BY_DEADLINE),
+    (Bug::AcceptWrongAmount, "wrong-amount", MODEL),
+    (Bug::CreditWrongParty, "equal-charges", MODEL),
+    (Bug::CreditAtSeen, "depth", MODEL),
+    (Bug::SettleOneBlockEarly, "depth", MODEL),
+    (Bug::FeeToOperator, "onchain-payout", MODEL),
+    (Bug::HoldWrongUnit, "sepa-payout", MODEL),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
