@@ -41,7 +41,8 @@ pub trait Clock: Send + Sync {
     /// Now. May step back; the driver never lets the engine see that.
     fn now(&self) -> Timestamp;
 
-    /// Completes at `at`, or at once if that has passed.
+    /// Completes at `at`, or at once if that has passed. May complete earlier when the clock was set back meanwhile; the
+    /// driver then looks at its agenda and sleeps again.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
 }
 

@@ -143,10 +143,12 @@ impl Timers {
         }
     }
 
-    /// The chores due at `now`, each of which is then due again one interval later.
+    /// The chores due at `now`, each of which is then due again one interval later. After a clock was set back none is
+    /// further away than its interval.
     fn take_due(&mut self, now: Duration) -> Vec<Chore> {
         let mut due = Vec::new();
         for (chore, at) in Chore::ALL.into_iter().zip(&mut self.due) {
+            *at = (*at).min(now + chore.interval());
             if *at <= now {
                 *at = now + chore.interval();
                 due.push(chore);

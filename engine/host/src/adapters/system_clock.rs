@@ -22,14 +22,16 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
-        // Asked in steps of at most an hour, so that a clock that was set is noticed.
+        // Asked in steps of at most a minute (the longest pause of the driver), so that a clock that was set is noticed.
         async move {
+            let began = SystemClock.now();
             loop {
-                let left = at.since(SystemClock.now());
-                if left.0 == 0 {
+                let now = SystemClock.now();
+                let left = at.since(now);
+                if left.0 == 0 || now < began {
                     return;
                 }
-                tokio::time::sleep(Duration::from_millis(left.0.min(3_600_000))).await;
+                tokio::time::sleep(Duration::from_millis(left.0.min(60_000))).await;
             }
         }
         .boxed()

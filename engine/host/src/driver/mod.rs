@@ -242,6 +242,7 @@ impl Driver {
     }
 
     async fn on_woken(&mut self, woken: Woken) -> Result<(), Ended> {
+        self.timers.note(self.ports.clock.now());
         match woken {
             Woken::Stop => return Err(Ended::Stopped),
             Woken::Done(done) => self.on_done(done),

@@ -39,6 +39,8 @@ pub(super) enum Wake {
 pub(super) struct Timers {
     agenda: BTreeMap<(Timestamp, u64), Wake>,
     added: u64,
+    /// The latest reading of the clock.
+    read: Timestamp,
     sleep: Option<(Timestamp, BoxFuture<'static, ()>)>,
 }
 
@@ -48,6 +50,25 @@ impl Timers {
         self.agenda.retain(|_, planned| *planned != wake);
         self.added += 1;
         self.agenda.insert((at, self.added), wake);
+    }
+
+    /// Takes note of a reading of the clock. One that is earlier than the last means that the clock was set back: the
+    /// driver's own pauses, which have nothing to do with the time of day, move along; the engine's times stay.
+    pub(super) fn note(&mut self, now: Timestamp) {
+        let back = self.read.since(now);
+        self.read = now;
+        if back.0 == 0 {
+            return;
+        }
+        for ((at, number), wake) in std::mem::take(&mut self.agenda) {
+            let at = match wake {
+                Wake::Timer(_) => at,
+                Wake::Retry(_) | Wake::Look | Wake::Listen => {
+                    Timestamp(at.0.saturating_sub(back.0))
+                }
+            };
+            self.agenda.insert((at, number), wake);
+        }
     }
 
     /// When the first entry is due.
@@ -120,6 +141,20 @@ mod tests {
         assert_eq!(timers.pop_due(Timestamp(19)), None);
         assert_eq!(timers.pop_due(Timestamp(20)), Some(timer("a")));
         assert_eq!(timers.pop_due(Timestamp(99)), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_pauses() {
+        let mut timers = Timers::default();
+        timers.note(Timestamp(1_000));
+        timers.set(Timestamp(1_010), Wake::Look);
+        timers.set(Timestamp(1_005), timer("a"));
+        timers.note(Timestamp(1_001));
+        assert_eq!(timers.next(), Some(Timestamp(1_005)), "time went on");
+        timers.note(Timestamp(401));
+        assert_eq!(timers.pop_due(Timestamp(409)), None);
+        assert_eq!(timers.pop_due(Timestamp(410)), Some(Wake::Look));
+        assert_eq!(timers.next(), Some(Timestamp(1_005)), "the engine's time");
     }
 
     #[test]
