@@ -181,6 +181,7 @@ fn at_rest(
         truth,
         channels,
         executed,
+        chain_is_hidden: false,
     };
     let mut all = invariants::all();
     let found = all

@@ -75,6 +75,8 @@ pub struct Settled<'a> {
     pub channels: &'a [ChannelState],
     /// How often the gateway carried out each reference.
     pub executed: &'a BTreeMap<String, u64>,
+    /// Whether a fault of the chain's backend may still show the engine another chain than there is.
+    pub chain_is_hidden: bool,
 }
 
 /// When an invariant looks; only these looks are counted.

@@ -230,6 +230,10 @@ struct Runner<W: World> {
     commands: u32,
     fee_floor_sat_per_kwu: u64,
     last_balances: BTreeMap<String, serde_json::Value>,
+    /// Faults that last until the run heals.
+    until_healed: Vec<FaultId>,
+    /// Active faults under which the engine may see another chain than there is.
+    hiding: BTreeSet<FaultId>,
     step: Option<(usize, String)>,
 }
 
@@ -267,6 +271,8 @@ impl<W: World> Runner<W> {
             commands: 0,
             fee_floor_sat_per_kwu: 0,
             last_balances: BTreeMap::new(),
+            until_healed: Vec::new(),
+            hiding: BTreeSet::new(),
             step: None,
         }
     }
@@ -339,13 +345,19 @@ impl<W: World> Runner<W> {
         match alarm {
             Alarm::Restart(node) => self.world.restart(&node).await?,
             Alarm::End(fault) => {
-                self.world.end_trouble(fault).await?;
-                self.record_end_of(fault);
+                self.end_fault(fault).await?;
             }
         }
         if self.is_lock_step() {
             self.world.settle().await?;
         }
+        Ok(())
+    }
+
+    async fn end_fault(&mut self, fault: FaultId) -> Result<(), Stop> {
+        self.world.end_trouble(fault).await?;
+        self.hiding.remove(&fault);
+        self.record_end_of(fault);
         Ok(())
     }
 
@@ -368,6 +380,9 @@ impl<W: World> Runner<W> {
         while let Some((due, _)) = self.alarms.keys().next().copied() {
             self.world.pass_until(due).await?;
             self.set_off().await?;
+        }
+        for fault in std::mem::take(&mut self.until_healed) {
+            self.end_fault(fault).await?;
         }
         self.world.settle().await?;
         self.check_recorder()?;

@@ -191,12 +191,14 @@ impl<W: World> Runner<W> {
     fn check_at_rest(&mut self, channels: &[ChannelState], truth: Truth) -> Result<(), Stop> {
         let executed = executed_counts(&self.world.gateway().lock());
         let recorder = self.run.recorder.clone();
+        let chain_is_hidden = !self.hiding.is_empty();
         let check = |engine: &_| {
             recorder.check_at_rest(&Settled {
                 engine,
                 truth,
                 channels,
                 executed: &executed,
+                chain_is_hidden,
             })
         };
         self.world

@@ -3,8 +3,8 @@
 use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
-    Action, Asset as PaidIn, Charge, Family, GatewayFault, GatewayFaultKind, Pay, Payee, Payer,
-    Payout, Reorg, Request, Step, Trouble,
+    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind, Pay,
+    Payee, Payer, Payout, Reorg, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, World, WorldError};
@@ -419,9 +419,64 @@ impl<W: World> Runner<W> {
 
     async fn trouble(&mut self, trouble: &Trouble) -> Result<(), Stop> {
         let fault = self.plan_fault(trouble.family(), trouble.name(), &trouble.scope());
+        match trouble {
+            Trouble::Chain(ChainFaultKind::Evict { on }) => {
+                return self.evict(on.as_str(), fault).await;
+            }
+            Trouble::Chain(ChainFaultKind::Replace { on }) => {
+                return self.replace(on.as_str(), fault).await;
+            }
+            _ => {}
+        }
         self.world.begin_trouble(trouble, fault).await?;
-        if let Some(lasts) = trouble.lasts() {
-            self.set_alarm(Span(lasts.get()), Alarm::End(fault));
+        if hides_the_chain(trouble) {
+            self.hiding.insert(fault);
+        }
+        match trouble.lasts() {
+            Some(lasts) => self.set_alarm(Span(lasts.get()), Alarm::End(fault)),
+            None => self.until_healed.push(fault),
+        }
+        Ok(())
+    }
+
+    /// The unconfirmed transactions that pay for a charge or a payout, in the order of their ids.
+    async fn unconfirmed_of(&mut self, payment: &str) -> Result<Vec<Transaction>, Stop> {
+        self.book.refresh(&mut self.world).await?;
+        let names = [format!("pay:{payment}"), format!("tx:{payment}")];
+        let again: Vec<String> = names.iter().map(|name| format!("{name}#")).collect();
+        let mut found = Vec::new();
+        for transaction in self.world.mempool().await? {
+            let name = self
+                .owners
+                .name(&transaction, &self.book, &mut self.run.trace.lock().names);
+            if names.contains(&name) || again.iter().any(|start| name.starts_with(start)) {
+                found.push(transaction);
+            }
+        }
+        found.sort_by_key(Transaction::compute_txid);
+        Ok(found)
+    }
+
+    async fn evict(&mut self, payment: &str, fault: FaultId) -> Result<(), Stop> {
+        for transaction in self.unconfirmed_of(payment).await? {
+            if self.world.evict(transaction.compute_txid()).await? {
+                self.faults().had_effect(fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// The payer spends the same coins back to itself at ten times the fee, which replaces its payment (BIP 125).
+    async fn replace(&mut self, payment: &str, fault: FaultId) -> Result<(), Stop> {
+        for transaction in self.unconfirmed_of(payment).await? {
+            let rival = self
+                .purses
+                .values()
+                .find_map(|purse| purse.conflict(&self.book, &transaction));
+            if let Some(rival) = rival {
+                self.world.broadcast(&rival).await?;
+                self.faults().had_effect(fault);
+            }
         }
         Ok(())
     }
@@ -439,6 +494,16 @@ impl<W: World> Runner<W> {
         }
         Ok(())
     }
+}
+
+/// Whether the engine may see another chain than there is as long as this lasts.
+fn hides_the_chain(trouble: &Trouble) -> bool {
+    matches!(
+        trouble,
+        Trouble::Chain(
+            ChainFaultKind::Lag { .. } | ChainFaultKind::Stop { .. } | ChainFaultKind::Lie { .. }
+        )
+    )
 }
 
 fn payment(name: &str) -> PaymentId {

@@ -337,6 +337,9 @@ pub trait World {
     /// Ends what was begun under `fault`.
     async fn end_trouble(&mut self, fault: FaultId) -> Result<(), WorldError>;
 
+    /// Drops an unconfirmed transaction from mempools (the simulated world only); false if it is not there.
+    async fn evict(&mut self, txid: Txid) -> Result<bool, WorldError>;
+
     /// Replaces blocks.
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError>;
 

@@ -167,6 +167,12 @@ impl Books {
         self.book(now_ms, EntryKind::Deposit, i64::from(amount_cents), None);
     }
 
+    pub(super) fn clock_was_set(&mut self, by_ms: i64) {
+        for (at_ms, ..) in &mut self.plans {
+            *at_ms = at_ms.saturating_add_signed(by_ms);
+        }
+    }
+
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         self.plans.iter().map(|(at_ms, ..)| *at_ms).min()
     }

@@ -126,6 +126,12 @@ impl Gateway {
             .min()
     }
 
+    /// Its clock was set by so many milliseconds: what is planned keeps its distance in time.
+    pub fn clock_was_set(&mut self, by_ms: i64) {
+        self.books.clock_was_set(by_ms);
+        self.webhooks.clock_was_set(by_ms);
+    }
+
     /// Does what is due and gives the webhooks to send now. Each must be answered by [`Gateway::webhook_answered`].
     pub fn take_due(&mut self, now_ms: u64) -> Vec<WebhookDelivery> {
         self.advance(now_ms);

@@ -70,6 +70,14 @@ impl Webhooks {
         self.given_up
     }
 
+    pub(super) fn clock_was_set(&mut self, by_ms: i64) {
+        for queued in &mut self.queued {
+            if let State::Waiting { due_ms } = &mut queued.state {
+                *due_ms = due_ms.saturating_add_signed(by_ms);
+            }
+        }
+    }
+
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         let due = self.queued.iter().filter_map(|queued| match queued.state {
             State::Waiting { due_ms } => Some(due_ms),

@@ -439,6 +439,15 @@ impl World for RegtestWorld {
         Ok(())
     }
 
+    async fn evict(&mut self, txid: Txid) -> Result<bool, WorldError> {
+        let reason = "bitcoind drops no transaction when told to";
+        Err(WorldError::refused(
+            "bitcoind",
+            format!("evict {txid}"),
+            reason,
+        ))
+    }
+
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {
         self.servers
             .reorg(&reorg, &payout, self.clock.time().0 / 1_000)

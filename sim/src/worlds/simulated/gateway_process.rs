@@ -1,6 +1,7 @@
 //! Owns the gateway's process in the simulated world: it serves HTTP bytes on links and delivers webhooks when they are
 //! due. Does not own what it answers (`worlds::gateway`).
 
+use super::clocks::Clocks;
 use super::stream::LinkStream;
 use crate::links::{End, Network};
 use crate::trace::SharedTrace;
@@ -20,7 +21,7 @@ use lockstep_host::adapters::webhook_server;
 use madsim::runtime::NodeHandle;
 use madsim::time::sleep;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The name of the gateway's endpoint.
@@ -36,6 +37,10 @@ pub(crate) struct GatewayProcess {
     pub gateway: SharedGateway,
     /// Links.
     pub network: Network,
+    /// Clocks.
+    pub clocks: Clocks,
+    /// How far its clock was off when it last looked, milliseconds.
+    pub off_ms: Arc<Mutex<i64>>,
     /// Trace.
     pub trace: SharedTrace,
     /// Where its tasks run.
@@ -45,6 +50,30 @@ pub(crate) struct GatewayProcess {
 }
 
 impl GatewayProcess {
+    /// The time by its own clock, milliseconds since 1970. What it has planned keeps its distance when the clock is set:
+    /// a process waits by a timer, and only stamps with the clock.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.note_setting(self.clocks.now(ENDPOINT))
+    }
+
+    /// The same for the harness, which is not fooled by it.
+    pub(crate) fn peek_ms(&self) -> u64 {
+        self.note_setting(self.clocks.peek(ENDPOINT))
+    }
+
+    fn note_setting(&self, now: Duration) -> u64 {
+        let now_ms = now.as_millis() as u64;
+        let true_ms = super::virtual_unix_time().as_millis() as u64;
+        let off_ms = now_ms as i64 - true_ms as i64;
+        let mut before = self.off_ms.lock().expect("no holder panics");
+        let set_by = off_ms - *before;
+        *before = off_ms;
+        if set_by != 0 {
+            self.gateway.lock().clock_was_set(set_by);
+        }
+        now_ms
+    }
+
     /// Serves a connection that somebody made.
     pub(crate) fn accept(&self, end: End) {
         let process = self.clone();
@@ -62,10 +91,8 @@ impl GatewayProcess {
 
     async fn answer(self, request: hyper::Request<Incoming>) -> io::Result<hyper::Response<Body>> {
         let request = read_request(request).await?;
-        let response = self
-            .gateway
-            .lock()
-            .handle(super::virtual_unix_time().as_millis() as u64, &request);
+        let now_ms = self.now_ms();
+        let response = self.gateway.lock().handle(now_ms, &request);
         record_call(&self.trace, &request, &response);
         // A full channel holds the message already.
         let _ = self.called.0.try_send(());
@@ -92,7 +119,7 @@ impl GatewayProcess {
         service: Arc<dyn Fn() -> Option<Service> + Send + Sync>,
     ) {
         loop {
-            let now = super::virtual_unix_time().as_millis() as u64;
+            let now = self.now_ms();
             let (due, next) = {
                 let mut gateway = self.gateway.lock();
                 (gateway.take_due(now), gateway.next_due_ms())
@@ -118,11 +145,10 @@ impl GatewayProcess {
     ) {
         let status = self.post(&delivery, service).await;
         record_webhook(&self.trace, &delivery, status);
-        self.gateway.lock().webhook_answered(
-            &delivery.id,
-            status,
-            super::virtual_unix_time().as_millis() as u64,
-        );
+        let now_ms = self.now_ms();
+        self.gateway
+            .lock()
+            .webhook_answered(&delivery.id, status, now_ms);
         // A full channel holds the message already.
         let _ = self.called.0.try_send(());
     }

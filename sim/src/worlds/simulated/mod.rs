@@ -3,6 +3,9 @@
 
 pub mod backend;
 pub mod chain;
+mod chain_faults;
+pub mod clocks;
+mod engine_chain;
 mod gateway_process;
 pub mod journal_disk;
 pub mod node_process;
@@ -23,9 +26,11 @@ use crate::links::Network;
 use crate::trace::Subsystem;
 use crate::vtime::Epoch;
 use crate::worlds::no_node::NoNode;
-use backend::{Backend, EngineChain};
+use backend::{Backend, BackendParts};
 use bitcoin::OutPoint;
 use chain::Chain;
+use clocks::Clocks;
+use engine_chain::EngineChain;
 use futures_util::future::BoxFuture;
 use gateway_process::GatewayProcess;
 pub(crate) use gateway_process::webhook_request;
@@ -62,6 +67,7 @@ pub struct SimulatedWorld {
     open_store: OpenStore,
     epoch: Epoch,
     network: Network,
+    clocks: Clocks,
     backend: Backend,
     gateway: GatewayProcess,
     nodes: Vec<NodeProcess>,
@@ -89,8 +95,8 @@ fn host(name: &str) -> NodeHandle {
 
 impl SimulatedWorld {
     /// The parts in which faults are brought about.
-    fn sites(&self) -> [&dyn FaultSite; 1] {
-        [&self.network]
+    fn sites(&self) -> [&dyn FaultSite; 3] {
+        [&self.network, &self.clocks, &self.backend]
     }
 
     /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet. `open_store` opens the
@@ -113,13 +119,22 @@ impl SimulatedWorld {
             trace.clone(),
             blueprint.faults.clone(),
         );
-        let backend = Backend::new(Chain::new(chain::Policy::default()), trace.clone());
+        let clocks = Clocks::new(blueprint.faults.clone());
+        let parts = BackendParts {
+            trace: trace.clone(),
+            clocks: clocks.clone(),
+            faults: blueprint.faults.clone(),
+            draws: blueprint.seed.stream("chain backend"),
+        };
+        let backend = Backend::new(Chain::new(chain::Policy::default()), parts);
         let gateway = GatewayProcess {
             gateway: SharedGateway::counting(
                 Gateway::new(blueprint.gateway.clone()),
                 blueprint.faults.clone(),
             ),
             network: network.clone(),
+            clocks: clocks.clone(),
+            off_ms: Arc::default(),
             trace: trace.clone(),
             host: host(gateway_process::ENDPOINT),
             called: async_channel::bounded(1),
@@ -127,6 +142,7 @@ impl SimulatedWorld {
         let surroundings = Surroundings {
             seed: blueprint.seed,
             network: network.clone(),
+            clocks: clocks.clone(),
             backend: backend.clone(),
             trace,
             directory: Directory::default(),
@@ -146,6 +162,7 @@ impl SimulatedWorld {
             open_store,
             epoch: Epoch(virtual_now()),
             network,
+            clocks,
             backend,
             gateway,
             nodes,
@@ -188,7 +205,7 @@ impl SimulatedWorld {
             None => Arc::new(NoNode),
         };
         Ports {
-            clock: Arc::new(VirtualClock),
+            clock: Arc::new(VirtualClock(self.clocks.clone())),
             chain: Arc::new(EngineChain::new(self.backend.clone(), self.network.clone())),
             lightning,
             http: Arc::new(LinkHttp {

@@ -5,6 +5,7 @@
 //! that was answered. A restart begins from the disk with fresh randomness. The opener of a channel reconnects.
 
 use super::backend::{self, Backend};
+use super::clocks::Clocks;
 use super::told::{self, HtlcBook};
 use crate::links::{End, Network, Outgoing};
 use crate::prng::RootSeed;
@@ -83,6 +84,8 @@ pub struct Surroundings {
     pub seed: RootSeed,
     /// Links.
     pub network: Network,
+    /// Clocks.
+    pub clocks: Clocks,
     /// Chain.
     pub backend: Backend,
     /// Trace.
@@ -141,7 +144,7 @@ impl NodeProcess {
             alias: self.name.clone(),
             key_seed: self.world.seed.bytes(&format!("node/{}", self.name)),
             restart_count: restarts,
-            now: super::virtual_unix_time(),
+            now: self.world.clocks.now(&self.name),
             network: NETWORK,
             tip: (tip.hash, tip.height),
         };
@@ -172,6 +175,11 @@ impl NodeProcess {
         host.spawn(follow_chain(self.world.clone(), self.name.clone(), inbox));
         host.spawn(life.run(incoming));
         Ok(())
+    }
+
+    /// What it takes for the time.
+    fn time(&self) -> Duration {
+        self.world.clocks.now(&self.name)
     }
 
     /// Kills the process; false if it was not running.
@@ -353,7 +361,13 @@ async fn follow_chain(world: Surroundings, name: String, inbox: Sender<Incoming>
         if inbox.send(Incoming::ChainChanged).await.is_err() || changes.recv().await.is_err() {
             return;
         }
-        world.network.travel(backend::ENDPOINT, &name).await;
+        world.backend.wait_while_stopped().await;
+        let copies = world.network.travel_surely(backend::ENDPOINT, &name).await;
+        for _ in 1..copies {
+            if inbox.send(Incoming::ChainChanged).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -396,7 +410,7 @@ impl Life {
                 () = wake.fuse() => {}
                 () = sleep_until(next_tick).fuse() => {
                     next_tick += TICK;
-                    self.node.tick(super::virtual_unix_time());
+                    self.node.tick(self.process.time());
                     self.reconnect();
                 }
             }
@@ -407,7 +421,7 @@ impl Life {
     fn work(&mut self) -> Result<(), String> {
         let effects = self
             .node
-            .process(super::virtual_unix_time())
+            .process(self.process.time())
             .map_err(|error| error.to_string())?;
         let quiet = effects.is_empty();
         for effect in effects {
@@ -432,8 +446,11 @@ impl Life {
     fn broadcast(&self, transactions: Vec<Transaction>) {
         let (world, name) = (self.process.world.clone(), self.process.name.clone());
         self.host.spawn(async move {
-            world.network.travel(&name, backend::ENDPOINT).await;
-            world.backend.submit_package(&transactions);
+            let copies = world.network.travel_surely(&name, backend::ENDPOINT).await;
+            world.backend.wait_while_stopped().await;
+            for _ in 0..copies {
+                world.backend.submit_package(&transactions);
+            }
         });
     }
 
@@ -517,6 +534,7 @@ impl Life {
     /// Brings the node to the chain's tip and shows it the mempool.
     fn follow(&mut self) {
         let best: Vec<(BlockHash, u32)> = self.node.best_blocks();
+        let shown = self.process.world.backend.look_height();
         let (fork, blocks) = self.process.world.backend.read(|chain| {
             let on_chain =
                 |(hash, height): &(BlockHash, u32)| chain.hash_at(*height) == Some(*hash);
@@ -533,7 +551,7 @@ impl Life {
                 .min()
                 .unwrap_or(0)
                 .min(from);
-            let blocks: Vec<_> = (from + 1..=chain.height())
+            let blocks: Vec<_> = (from + 1..=shown)
                 .filter_map(|height| Some((chain.block_at(height)?, height)))
                 .collect();
             (fork, blocks)

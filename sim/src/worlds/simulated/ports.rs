@@ -4,13 +4,16 @@
 //! Fault model: engine and Lightning node share a machine, so calls between them are immediate and fail only when the
 //! node is down. The journal's disk keeps what was synced and survives the process.
 
+use super::clocks::Clocks;
 use super::gateway_process::{self, GatewayProcess};
 use super::node_process::NodeProcess;
 use super::stream::LinkStream;
 use crate::links::Network;
 use crate::prng::Stream;
 use crate::worlds::WorldError;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::select_biased;
 use lockstep_engine::money::Msat;
 use lockstep_engine::rail::{Entropy, HttpFailure, LightningFailure};
 use lockstep_engine::time::Timestamp;
@@ -32,17 +35,34 @@ use std::time::Duration;
 /// As long as `ldk-node` tries a payment again.
 const PAYMENT_RETRY_SECS: u64 = 10;
 
-/// Virtual time.
-pub(crate) struct VirtualClock;
+/// The engine's clock: virtual time, and what is wrong with it.
+pub(crate) struct VirtualClock(pub Clocks);
+
+fn reading(clocks: &Clocks) -> Timestamp {
+    Timestamp(clocks.now(super::ENGINE).as_millis() as u64)
+}
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
-        super::virtual_now()
+        reading(&self.0)
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
-        let wait = at.0.saturating_sub(super::virtual_now().0);
-        Box::pin(sleep(Duration::from_millis(wait)))
+        let clocks = self.0.clone();
+        let began = reading(&clocks);
+        Box::pin(async move {
+            loop {
+                let now = reading(&clocks);
+                if now >= at || now < began {
+                    return;
+                }
+                let set = clocks.next_setting();
+                select_biased! {
+                    () = sleep(Duration::from_millis(at.since(now).0)).fuse() => {}
+                    () = set.fuse() => {}
+                }
+            }
+        })
     }
 }
 

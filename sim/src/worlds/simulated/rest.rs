@@ -1,8 +1,9 @@
 //! Owns waiting in the simulated world: for rest, and for conditions. Does not own the parts that come to rest.
 
-use super::{SimulatedWorld, virtual_now};
+use super::SimulatedWorld;
 use crate::vtime::simulated_instant;
 use crate::worlds::WorldError;
+use bitcoin::BlockHash;
 use lockstep_engine::time::Span;
 use madsim::time::sleep;
 use std::time::Duration;
@@ -20,7 +21,12 @@ impl SimulatedWorld {
     /// What is still under way, in words.
     fn restless(&self) -> Result<Vec<String>, WorldError> {
         let mut waiting = Vec::new();
-        let tip = self.backend.tip();
+        // Nobody can see more than the backend shows; who has seen more already stays there.
+        let shown = self.backend.shown_height();
+        let is_silent = self.backend.is_stopped();
+        let has_seen = |height: u32, hash: BlockHash| {
+            is_silent || height >= shown && self.backend.read(|chain| chain.is_in_best_chain(&hash))
+        };
         if !self.network.is_quiet() {
             waiting.push("bytes on links".to_owned());
         }
@@ -34,23 +40,21 @@ impl SimulatedWorld {
             let Some(node) = process.running() else {
                 continue;
             };
-            if node
-                .best_blocks()
-                .iter()
-                .any(|(hash, height)| (*hash, *height) != (tip.hash, tip.height))
-            {
-                waiting.push(format!("node {} to see block {}", process.name, tip.height));
+            let best = node.best_blocks();
+            if !best.iter().all(|(hash, height)| has_seen(*height, *hash)) {
+                waiting.push(format!("node {} to see block {shown}", process.name));
             }
             if !node.quiet() || !process.has_read_all() {
                 waiting.push(format!("node {} to come to rest", process.name));
             }
         }
+        let gateway_now = self.gateway.peek_ms();
         if self
             .gateway
             .gateway
             .lock()
             .next_due_ms()
-            .is_some_and(|due| due <= virtual_now().0)
+            .is_some_and(|due| due <= gateway_now)
         {
             waiting.push("the gateway to deliver a webhook".to_owned());
         }
@@ -60,10 +64,11 @@ impl SimulatedWorld {
                 Some(status) => waiting.push(format!("the engine: {:?}", status.in_flight_effects)),
                 None => waiting.push("the engine to restart".to_owned()),
             }
-            if service.handle().is_ok_and(|handle| {
-                handle.with_engine(|engine| engine.chain_blocks().last().copied()) != Some(tip)
-            }) {
-                waiting.push(format!("the engine to see block {}", tip.height));
+            let last = service
+                .handle()
+                .map(|handle| handle.with_engine(|engine| engine.chain_blocks().last().copied()));
+            if last.is_ok_and(|last| !last.is_some_and(|at| has_seen(at.height, at.hash))) {
+                waiting.push(format!("the engine to see block {shown}"));
             }
         }
         Ok(waiting)

@@ -165,6 +165,10 @@ impl World for SimulatedWorld {
             .try_for_each(|site| site.end(fault))
     }
 
+    async fn evict(&mut self, txid: Txid) -> Result<bool, WorldError> {
+        Ok(self.backend.evict(&txid))
+    }
+
     async fn reorg(&mut self, reorg: Reorg, payout: ScriptBuf) -> Result<(), WorldError> {
         self.backend
             .reorg(&reorg, &payout)

@@ -139,12 +139,29 @@ impl Chain {
     /// # Errors
     /// [`MineError::Refused`] if the block breaks a rule, which only an unfit request can cause.
     pub fn mine(&mut self, request: &MineRequest) -> Result<Block, MineError> {
+        let chosen = self.selection(request, self.block_floor(request.time));
+        self.mine_list(request, &chosen)
+    }
+
+    /// What a miner would take from the mempool at this floor (satoshi per 1000 virtual bytes), parents first.
+    #[must_use]
+    pub fn selection(&self, request: &MineRequest, floor_sat_per_kvb: u64) -> Vec<Txid> {
         let limits = miner::Limits {
             max_weight: request.max_weight.min(MAX_BLOCK_WEIGHT),
-            floor_sat_per_kvb: self.block_floor(request.time),
+            floor_sat_per_kvb,
         };
-        let chosen = miner::select(&self.pool, &limits);
-        self.mine_list(request, &chosen)
+        miner::select(&self.pool, &limits)
+    }
+
+    /// Drops a transaction and what spends it from the mempool; returns what was there, sorted.
+    pub fn evict(&mut self, txid: &Txid) -> Vec<Txid> {
+        self.pool.remove_with_descendants(txid)
+    }
+
+    /// Median time past of a block (BIP 113), Unix seconds: the next block must be later.
+    #[must_use]
+    pub fn median_time_past(&self, block: BlockHash) -> u32 {
+        self.tree.median_time_past(block)
     }
 
     /// Mines a block without any transaction of the mempool.
@@ -178,7 +195,9 @@ impl Chain {
         draft.transactions = transactions;
         draft.coinbase_sat += fees_sat;
         let block = draft.seal();
-        self.submit_block(block.clone(), request.time)?;
+        // A miner whose clock is behind takes its own block all the same.
+        let now = request.time.max(block.header.time);
+        self.submit_block(block.clone(), now)?;
         Ok(block)
     }
 

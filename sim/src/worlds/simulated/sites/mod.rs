@@ -1,4 +1,6 @@
 //! Owns bringing trouble about in the simulated world: one site for each family of faults. Does not own what a part does
 //! when it is troubled (`links`, `backend`, `node_process`, ...).
 
+mod chain;
+mod clocks;
 mod links;

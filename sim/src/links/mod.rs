@@ -1,20 +1,38 @@
-//! Owns the simulated network: connections between named endpoints, their latency, loss, partitions, and the bytes on
-//! them. Does not own what the bytes mean (BOLT 8 or HTTP).
+//! Owns the simulated network: connections between named endpoints, their latency, the faults that hit them, and the
+//! bytes on them; `travel` owns messages without a connection. Does not own what the bytes mean (BOLT 8 or HTTP).
 //!
 //! Fault model, as of a TCP connection over a bad network: bytes of one connection arrive complete and in order or the
-//! connection is reset; latency is drawn per chunk, so chunks of different connections overtake each other. A
-//! partition holds bytes back (retransmission) and resets a connection that was held longer than
-//! `RESET_AFTER_HELD`; nobody can connect across it. Loss shows as a reset. An endpoint that is down resets all its
-//! connections. There is no back pressure: a connection with more than `MAX_CHUNKS_ON_THE_WAY` is reset.
+//! connection is reset; latency is drawn per chunk, so chunks of different connections overtake each other.
+//! - *partition* holds bytes back (retransmission) and resets a connection that was held longer than `RESET_AFTER_HELD`;
+//!   nobody can connect across it. *one-way* does so from the first end to the second; acknowledgements are not modelled,
+//!   so what goes the other way arrives, but nobody can connect either.
+//! - *clog* holds bytes back without a limit; at its end all of them arrive at once.
+//! - *half-open*: the first end's connections end for it at once. What is sent on them goes nowhere, and the second end is
+//!   told only when the fault ends. If there is none yet, the next one is hit as soon as it has carried a chunk.
+//! - *disconnect* and *loss* show as a reset; *delay* and *spikes* make chunks late, later ones of a connection behind them.
+//! - *reorder* and *duplicate* concern messages only: TCP numbers its bytes.
+//!
+//! An endpoint that is down resets all its connections. There is no back pressure: a connection with more than
+//! `MAX_CHUNKS_ON_THE_WAY` is reset.
+
+mod carrying;
+mod faults;
+#[cfg(test)]
+mod tests;
+mod travel;
+
+pub use travel::Arrival;
 
 use crate::faults::{FaultId, Faults};
 use crate::prng::{RootSeed, Stream};
+use crate::scenario::LinkFaultKind;
 use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::simulated_instant;
 use async_channel::{Receiver, Sender};
-use bitcoin::hashes::{Hash, sha256};
+use carrying::Carrying;
+use faults::{Cargo, LinkFaults};
 use madsim::runtime::NodeHandle;
-use madsim::time::{Instant, sleep, sleep_until};
+use madsim::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -25,14 +43,8 @@ const MAX_CHUNKS_ON_THE_WAY: usize = 65_536;
 /// Linux gives up on unacknowledged data after some minutes; a shorter time shows resets in shorter runs.
 const RESET_AFTER_HELD: Duration = Duration::from_secs(60);
 
-/// How often a held connection looks whether the partition has healed.
-const HEAL_POLL: Duration = Duration::from_millis(50);
-
 /// One-way latency, microseconds: of a bad home line within a continent.
 const LATENCY_US: (u64, u64) = (5_000, 50_000);
-
-/// Chunks in a million that a lossy link loses.
-const LOSS_PER_MILLION: u32 = 500_000;
 
 /// Why no connection came about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,16 +74,21 @@ struct Chunk {
 
 struct Connection {
     ends: [String; 2],
+    /// Each closes what the other end of `ends` reads: first the second's, then the first's.
     closers: [Sender<Vec<u8>>; 2],
+    /// Set once the first end of this fault has lost it and the second does not know.
+    half_open: Option<FaultId>,
 }
 
 struct State {
     seed: RootSeed,
     draws: BTreeMap<String, Stream>,
     down: BTreeSet<String>,
-    partitions: BTreeMap<(String, String), FaultId>,
-    delays: BTreeMap<(String, String), (FaultId, Duration)>,
-    losses: BTreeMap<(String, String), FaultId>,
+    active: LinkFaults,
+    /// Closed and renewed when a fault ends, so that whatever is held looks again.
+    gate: (Sender<()>, Receiver<()>),
+    messages: BTreeMap<u64, travel::Message>,
+    next_message: u64,
     connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     on_the_way: u64,
@@ -124,9 +141,10 @@ impl Network {
             seed,
             draws: BTreeMap::new(),
             down: BTreeSet::new(),
-            partitions: BTreeMap::new(),
-            delays: BTreeMap::new(),
-            losses: BTreeMap::new(),
+            active: LinkFaults::default(),
+            gate: async_channel::bounded(1),
+            messages: BTreeMap::new(),
+            next_message: 0,
             connections: BTreeMap::new(),
             next_connection: 0,
             on_the_way: 0,
@@ -148,12 +166,12 @@ impl Network {
     /// Connects `from` to `to`; both ends are returned, the caller hands the second one to the other side.
     pub fn connect(&self, from: &str, to: &str) -> Result<(End, End), ConnectError> {
         let mut state = self.state();
-        if let Some(fault) = state.partitions.get(&pair(from, to)) {
+        if let Some(fault) = state.active.refusing(from, to) {
             state
                 .faults
                 .lock()
                 .expect("no holder panics")
-                .had_effect(*fault);
+                .had_effect(fault);
             return Err(ConnectError::Partitioned {
                 from: from.to_owned(),
                 to: to.to_owned(),
@@ -177,6 +195,7 @@ impl Network {
             Connection {
                 ends,
                 closers: [there_sink.0, back_sink.0],
+                half_open: None,
             },
         );
         let end = |outgoing, incoming, from: &str, to: &str| End {
@@ -214,86 +233,122 @@ impl Network {
         (sender, (sink, arrived))
     }
 
-    /// Draws when a chunk sent now arrives; `None` if it is lost.
-    fn arrival(&self, from: &str, to: &str) -> Option<Instant> {
-        let mut state = self.state();
+    /// Draws when cargo sent now arrives (`None`: never), and which fault lets later messages overtake it.
+    fn departure(
+        &self,
+        (from, to): (&str, &str),
+        cargo: Cargo,
+    ) -> (Option<Instant>, Option<FaultId>) {
+        let mut guard = self.state();
+        let state = &mut *guard;
         let name = format!("link/{from}>{to}");
         let seed = state.seed;
-        let (losing, delay) = (
-            state.losses.get(&pair(from, to)).copied(),
-            state.delays.get(&pair(from, to)).copied(),
-        );
         let draws = state
             .draws
             .entry(name.clone())
             .or_insert_with(|| seed.stream(&name));
         let latency = Duration::from_micros(draws.between(LATENCY_US.0, LATENCY_US.1));
-        let lost = losing.filter(|_| draws.chance(LOSS_PER_MILLION));
+        let departure = state.active.depart((from, to), cargo, draws);
         let mut faults = state.faults.lock().expect("no holder panics");
-        if let Some(fault) = lost {
+        if let Some(fault) = departure.lost {
             faults.had_effect(fault);
-            return None;
+            return (None, None);
         }
-        let Some((fault, by)) = delay else {
-            return Some(simulated_instant() + latency);
-        };
-        faults.had_effect(fault);
-        Some(simulated_instant() + latency + by)
+        departure
+            .delayed
+            .into_iter()
+            .for_each(|fault| faults.had_effect(fault));
+        let at = simulated_instant() + latency + departure.delay;
+        (Some(at), departure.held_for_reorder)
     }
 
-    /// One-way latency between two endpoints that exchange no byte stream (a local backend's notifications).
-    pub async fn travel(&self, from: &str, to: &str) {
-        if let Some(at) = self.arrival(from, to) {
-            sleep_until(at).await;
-        }
-        while self.is_partitioned(from, to) {
-            sleep(HEAL_POLL).await;
-        }
-    }
-
-    fn is_partitioned(&self, from: &str, to: &str) -> bool {
+    fn had_effect(&self, fault: FaultId) {
         let state = self.state();
-        let Some(fault) = state.partitions.get(&pair(from, to)) else {
-            return false;
-        };
-        state
-            .faults
-            .lock()
-            .expect("no holder panics")
-            .had_effect(*fault);
-        true
+        let mut faults = state.faults.lock().expect("no holder panics");
+        faults.had_effect(fault);
     }
 
-    /// Nothing passes between the two until `heal`.
-    pub fn partition(&self, a: &str, b: &str, fault: FaultId) {
-        self.state().partitions.insert(pair(a, b), fault);
-    }
-
-    /// Ends what this fault did, if no later fault has taken its place.
-    pub fn heal(&self, fault: FaultId) {
-        let mut state = self.state();
-        state.partitions.retain(|_, of| *of != fault);
-        state.losses.retain(|_, of| *of != fault);
-        state.delays.retain(|_, (of, _)| *of != fault);
-    }
-
-    /// Resets every connection between the two.
-    pub fn disconnect(&self, a: &str, b: &str, fault: FaultId) {
-        if self.reset(a, b) > 0 {
-            let state = self.state();
-            let mut faults = state.faults.lock().expect("no holder panics");
-            faults.had_effect(fault);
+    /// Begins a fault between two endpoints; it goes on until [`Network::end_fault`].
+    pub fn begin_fault(&self, between: (&str, &str), kind: LinkFaultKind, fault: FaultId) {
+        if kind == LinkFaultKind::Disconnect {
+            if self.reset(between.0, between.1) > 0 {
+                self.had_effect(fault);
+            }
+            return;
+        }
+        self.state().active.begin(between, kind, fault);
+        if matches!(kind, LinkFaultKind::HalfOpen { .. }) {
+            let ends = pair(between.0, between.1);
+            let concerned =
+                |connection: &Connection| pair(&connection.ends[0], &connection.ends[1]) == ends;
+            self.half_open(fault, concerned);
         }
     }
 
-    /// Chunks between the two are lost by halves, until `heal`.
-    pub fn lose(&self, a: &str, b: &str, fault: FaultId) {
-        self.state().losses.insert(pair(a, b), fault);
+    /// Ends what this fault does; other faults of the same link go on. What it held arrives at once, what it kept
+    /// half open is reset.
+    pub fn end_fault(&self, fault: FaultId) {
+        let was_active = self.state().active.end(fault);
+        if !was_active {
+            return;
+        }
+        self.reset_where(|connection| connection.half_open == Some(fault));
+        let fresh = async_channel::bounded(1);
+        let old = std::mem::replace(&mut self.state().gate, fresh);
+        old.0.close();
     }
 
-    /// Bytes between the two take this much longer, until `heal`.
-    pub fn delay(&self, a: &str, b: &str, fault: FaultId, by: Duration) {
-        self.state().delays.insert(pair(a, b), (fault, by));
+    /// The first end of the fault loses these connections; the second does not notice.
+    fn half_open(&self, fault: FaultId, concerns: impl Fn(&Connection) -> bool) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(first) = state.active.first_end(fault).map(str::to_owned) else {
+            return;
+        };
+        let concerned = state
+            .connections
+            .values_mut()
+            .filter(|connection| connection.half_open.is_none() && concerns(connection));
+        let mut hit = 0;
+        for connection in concerned {
+            let reads = usize::from(connection.ends[0] == first);
+            connection.closers[reads].close();
+            connection.half_open = Some(fault);
+            hit += 1;
+        }
+        if hit > 0 {
+            let between = state.active.ends(fault);
+            if let Some((a, b)) = between {
+                state.active.take_armed(&a, &b);
+            }
+            let mut faults = state.faults.lock().expect("no holder panics");
+            (0..hit).for_each(|_| faults.had_effect(fault));
+        }
+    }
+
+    /// A chunk has arrived: a half-open fault that found no connection takes this one.
+    fn after_delivery(&self, connection: u64, path: &(String, String)) {
+        let armed = self.state().active.take_armed(&path.0, &path.1);
+        if let Some(fault) = armed {
+            let this = self
+                .state()
+                .connections
+                .get(&connection)
+                .map(|found| found.ends.clone());
+            self.half_open(fault, |candidate| Some(&candidate.ends) == this.as_ref());
+        }
+    }
+
+    /// The half-open fault that this connection is under.
+    fn lost_by(&self, connection: u64) -> Option<FaultId> {
+        self.state().connections.get(&connection)?.half_open
+    }
+
+    /// Whether a sender that has gone is the one who lost the connection: then the other end is not told.
+    fn is_kept_open_without(&self, connection: u64, sender: &str) -> bool {
+        let state = self.state();
+        let fault = state.connections.get(&connection).and_then(|c| c.half_open);
+        fault.is_some_and(|fault| state.active.first_end(fault) == Some(sender))
     }
 
     /// Takes an endpoint down: its connections are reset and nobody can connect to it.
@@ -343,63 +398,11 @@ impl Network {
     pub fn is_quiet(&self) -> bool {
         let state = self.state();
         state.on_the_way == 0
+            && state.messages.is_empty()
             && state
                 .connections
                 .values()
                 .all(|connection| connection.closers.iter().all(Sender::is_empty))
-    }
-}
-
-struct Carrying {
-    network: Network,
-    connection: u64,
-    path: (String, String),
-}
-
-impl Carrying {
-    /// Carries chunks in order, each not before its time, until either side closes.
-    async fn run(self, on_the_way: Receiver<Chunk>, sink: Sender<Vec<u8>>) {
-        while let Ok(chunk) = on_the_way.recv().await {
-            sleep_until(chunk.due).await;
-            if !self.pass_partition().await {
-                self.network.state().on_the_way -= 1;
-                break;
-            }
-            self.record(&chunk);
-            self.network.state().on_the_way -= 1;
-            if sink.try_send(chunk.bytes).is_err() {
-                break;
-            }
-        }
-        sink.close();
-        on_the_way.close();
-        while on_the_way.try_recv().is_ok() {
-            self.network.state().on_the_way -= 1;
-        }
-        self.network.close(self.connection);
-    }
-
-    /// Waits while the path is partitioned; false when it was held for too long.
-    async fn pass_partition(&self) -> bool {
-        let since = simulated_instant();
-        while self.network.is_partitioned(&self.path.0, &self.path.1) {
-            if simulated_instant() - since >= RESET_AFTER_HELD {
-                return false;
-            }
-            sleep(HEAL_POLL).await;
-        }
-        true
-    }
-
-    fn record(&self, chunk: &Chunk) {
-        let hash = sha256::Hash::hash(&chunk.bytes).to_string();
-        let took_us = (simulated_instant() - chunk.sent).as_micros() as u64;
-        let event = serde_json::json!({ "to": self.path.1, "bytes": chunk.bytes.len(), "sha256": hash,
-            "took_us": took_us });
-        self.network
-            .trace
-            .lock()
-            .record(Subsystem::Links, &self.path.0, event);
     }
 }
 
@@ -439,7 +442,10 @@ impl Drop for End {
 impl Outgoing {
     /// Sends a chunk; on a closed connection it goes nowhere; a lost one resets the connection.
     pub fn send(&self, chunk: Vec<u8>) {
-        match self.network.arrival(&self.path.0, &self.path.1) {
+        let (due, _) = self
+            .network
+            .departure((&self.path.0, &self.path.1), Cargo::Chunk);
+        match due {
             Some(due) => {
                 self.network.state().on_the_way += 1;
                 let (sent, bytes) = (simulated_instant(), chunk);
