@@ -4,6 +4,9 @@
 //! At rest the equality is exact (our pending outgoing HTLCs still count as ours). While something moves, the outside may
 //! be ahead of the engine by what is in flight; then the ledger must lie within what can be in flight: HTLCs for the
 //! channels, exact after each look for the chain, pending transfers for the gateway.
+//!
+//! While a fault of the chain's backend hides the chain, the wallet's account is held at rest against what the engine was
+//! last shown: nobody can book what he is not told. Nothing else is relaxed.
 
 use super::{Invariant, Settled, Stepped};
 use crate::worlds::Truth;
