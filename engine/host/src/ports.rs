@@ -370,6 +370,12 @@ pub trait Store: Send {
     /// of that `sync` may or may not be there.
     fn sync(&mut self) -> Result<(), StoreError>;
 
+    /// What is left to wait for after `sync`, on a medium that is slow and does not block the caller. Nothing is stepped
+    /// or acknowledged before.
+    fn flushing(&mut self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+
     /// All durable records in order of `seq`.
     fn read_all(&self) -> Result<Vec<Vec<u8>>, StoreError>;
 }

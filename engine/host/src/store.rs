@@ -3,7 +3,10 @@
 //!
 //! Format: one redb database, one table `journal` (u64 -> bytes). One `sync` is one redb transaction with immediate
 //! durability: after a crash either all its records are there or none. redb writes two commit slots in turn and
-//! checksums them, so a torn write is found when the file is opened and the older slot is used.
+//! checksums them. It syncs twice in a commit: first what the new slot points to, then the slot. So the newest slot is good
+//! whatever was torn, and a checksum in it that is wrong means that the medium has changed what was kept. With one sync the
+//! two could not be told apart, and a turned bit would silently take back the last record. One bit is not guarded: the one
+//! in the file's header that says which of the two slots is the newer.
 
 use crate::ports::{Store, StoreError};
 use redb::backends::FileBackend;
@@ -55,6 +58,7 @@ impl JournalStore {
     fn write(&self) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
+        transaction.set_two_phase_commit(true);
         {
             let mut table = transaction.open_table(JOURNAL)?;
             for (seq, bytes) in &self.appended {

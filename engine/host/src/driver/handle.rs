@@ -192,6 +192,11 @@ impl Handle {
         read(&self.shared.engine())
     }
 
+    /// Whether both hold the same life of a driver.
+    pub fn is_same(&self, other: &Handle) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     fn send(&self, request: Request) -> Result<(), SubmitError> {
         let mut progress = self.shared.progress();
         match self.requests.try_send(request) {

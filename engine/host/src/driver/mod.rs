@@ -307,7 +307,7 @@ impl Driver {
     /// Handles one input from beginning to end.
     async fn settle(&mut self, queued: Queued) -> Result<(), Ended> {
         let Queued { input, then } = queued;
-        let decision = self.decide(&input)?;
+        let decision = self.decide(&input).await?;
         self.shared.progress().handled += 1;
         self.conclude(then, &decision);
         if let Ok(output) = decision {
@@ -321,7 +321,7 @@ impl Driver {
     }
 
     /// Admit, journal, sync, step. The outer error ends the driver, the inner one is the engine's refusal.
-    fn decide(&mut self, input: &Input) -> Result<Result<Output, Refusal>, Ended> {
+    async fn decide(&mut self, input: &Input) -> Result<Result<Output, Refusal>, Ended> {
         // A clock that steps back (NTP) must not: the engine sees time stand still until it has caught up.
         let told = self.ports.clock.now();
         if told < self.last_at {
@@ -329,14 +329,19 @@ impl Driver {
         }
         let now = told.max(self.last_at);
         let shared = self.shared.clone();
-        let mut engine = shared.engine();
-        if let Err(refusal) = engine.admit(now, input) {
+        let admitted = shared.engine().admit(now, input);
+        if let Err(refusal) = admitted {
             self.ports.observer.on_refused(now, input, &refusal);
             return Ok(Err(refusal));
         }
         self.pause(Point::BeforeJournal, input)?;
         self.record(now, input)?;
+        if let Some(flushing) = self.store.flushing() {
+            flushing.await;
+        }
         self.pause(Point::Journaled, input)?;
+        // Nobody else steps it, so it is as it was when it admitted the input.
+        let mut engine = shared.engine();
         let output = engine
             .step(now, input)
             .map_err(|refusal| Ended::Failed(Failure::AdmittedThenRefused { refusal }))?;
