@@ -19,7 +19,7 @@ use lockstep::worlds::gateway::GatewayConfig;
 use lockstep::worlds::keys::{self, NETWORK};
 use lockstep::worlds::purse::Purse;
 use lockstep::worlds::simulated::journal_disk::JournalDisk;
-use lockstep::worlds::simulated::{SimulatedWorld, open_memory_store};
+use lockstep::worlds::simulated::SimulatedWorld;
 use lockstep::worlds::{ChannelPlan, ForwardingFees, World};
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::policy::Policy;
@@ -78,7 +78,7 @@ impl Line {
         let recorder = Arc::new(Recorder::new(trace.clone(), invariants::all()));
         let mut world = SimulatedWorld::build(
             blueprint(form, trace, recorder.clone()),
-            open_memory_store(JournalDisk::default()),
+            JournalDisk::default(),
         )
         .expect("a plain world");
         let miner = Purse::new(SEED, "the miner");

@@ -13,7 +13,7 @@ use crate::trace::{SharedTrace, Subsystem};
 use crate::worlds::WorldKind;
 use crate::worlds::service::OpenStore;
 use crate::worlds::simulated::journal_disk::JournalDisk;
-use crate::worlds::simulated::{self, SimulatedWorld};
+use crate::worlds::simulated::SimulatedWorld;
 use lockstep_engine::planted::Bug;
 use lockstep_host::ports::Store;
 use lockstep_host::store::JournalStore;
@@ -230,10 +230,9 @@ async fn simulated(prepared: Prepared) -> (Outcome, SharedTrace) {
     let run = begin(prepared);
     let trace = run.trace().clone();
     let disk = JournalDisk::default();
-    let open_store = simulated::open_memory_store(disk.clone());
     let world = run
         .blueprint()
-        .and_then(|blueprint| SimulatedWorld::build(blueprint, open_store));
+        .and_then(|blueprint| SimulatedWorld::build(blueprint, disk.clone()));
     let outcome = match world {
         Ok(world) => run.in_world(world, audit(disk)).await,
         Err(error) => run.failed(WorldKind::Simulated, error),
@@ -243,5 +242,5 @@ async fn simulated(prepared: Prepared) -> (Outcome, SharedTrace) {
 
 /// The audit reads a copy: the engine still has the disk.
 fn audit(disk: JournalDisk) -> OpenStore {
-    Arc::new(move || JournalStore::open(disk.copy()).map(|store| Box::new(store) as Box<dyn Store>))
+    Arc::new(move || JournalStore::open(disk.copy().open()).map(|store| Box::new(store) as Box<dyn Store>))
 }

@@ -262,6 +262,11 @@ impl Network {
         (Some(at), departure.held_for_reorder)
     }
 
+    /// Whether an endpoint is down.
+    fn is_down(&self, name: &str) -> bool {
+        self.state().down.contains(name)
+    }
+
     fn had_effect(&self, fault: FaultId) {
         let state = self.state();
         let mut faults = state.faults.lock().expect("no holder panics");

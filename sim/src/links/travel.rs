@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Who sends a lost message again waits this long: TCP's first retransmission time-out (RFC 6298).
 const RESEND_AFTER: Duration = Duration::from_secs(1);
 
+/// How often a message looks whether the endpoint that is down has come back.
+const DOWN_POLL: Duration = Duration::from_millis(50);
+
 /// How a message ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a message may be lost, or come twice"]
@@ -54,6 +57,9 @@ impl Network {
         sleep_until(at).await;
         if !self.pass((from, to), Cargo::Message).await {
             return Arrival::Lost;
+        }
+        while self.is_down(from) || self.is_down(to) {
+            sleep(DOWN_POLL).await;
         }
         self.count_overtaken(road.number);
         let doubled = self.state().active.doubling(from, to);

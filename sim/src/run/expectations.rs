@@ -10,6 +10,9 @@ use lockstep_engine::ledger::Account;
 use lockstep_engine::money::Asset;
 use lockstep_engine::time::Span;
 
+/// Longer than any scenario takes the engine away for: an hour is a fault that nobody repairs.
+const BACK_LIMIT: Span = Span::secs(3_600);
+
 impl<W: World> Runner<W> {
     /// Checks an expectation; one with a time limit waits for it.
     pub(super) async fn expect(&mut self, expectation: &Expectation) -> Result<(), Stop> {
@@ -21,6 +24,9 @@ impl<W: World> Runner<W> {
             _ => None,
         };
         self.book.refresh(&mut self.world).await?;
+        if matches!(expectation, Expectation::Party { .. }) {
+            self.engine_is_back().await?;
+        }
         loop {
             let Err(found) = self.meets(expectation).await? else {
                 return Ok(());
@@ -36,6 +42,15 @@ impl<W: World> Runner<W> {
                 }
             }
         }
+    }
+
+    /// Waits while the engine's process is down: nobody else knows its books.
+    async fn engine_is_back(&mut self) -> Result<(), Stop> {
+        let limit = self.world.now().plus(BACK_LIMIT);
+        while self.world.service().handle().is_err() && self.world.now() < limit {
+            self.pass_a_little(limit).await?;
+        }
+        Ok(())
     }
 
     /// Whether it holds now; the inner error says what was found instead.

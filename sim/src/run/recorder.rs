@@ -8,11 +8,12 @@ use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::TruthSource;
 use lockstep_engine::api::{Engine, Event, Input, Output, Refusal};
+use lockstep_engine::id::CommandId;
 use lockstep_engine::rail::HttpFailure;
 use lockstep_engine::time::Timestamp;
 use lockstep_host::ports::{GatewayCall, HttpResponse, Observer};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What events told about one payment.
@@ -37,6 +38,8 @@ struct State {
     breaks: BTreeMap<String, u32>,
     refused: BTreeMap<String, String>,
     epoch: Option<Epoch>,
+    /// Commands that were accepted: one that is told again has the same events again, and nothing happens.
+    commands: BTreeSet<CommandId>,
     /// Accepted inputs seen; what recovery replays beyond them was journaled just before a kill.
     accepted: u64,
 }
@@ -59,6 +62,7 @@ impl Recorder {
             breaks: BTreeMap::new(),
             refused: BTreeMap::new(),
             epoch: None,
+            commands: BTreeSet::new(),
             accepted: 0,
         };
         Recorder {
@@ -251,6 +255,19 @@ impl Observer for Recorder {
         if let Some(epoch) = state.epoch {
             self.trace.lock().set_now(epoch.offset(at));
         }
+        let nothing = Output::default();
+        let output = match input {
+            Input::Command { id, .. }
+                if !state.commands.insert(id.clone()) && output.instructions.is_empty() =>
+            {
+                let event = json!({ "told_again": id.to_string() });
+                self.trace
+                    .lock()
+                    .record(Subsystem::Engine, "command", event);
+                &nothing
+            }
+            _ => output,
+        };
         for event in &output.events {
             self.record(event);
             learn(&mut state, event);

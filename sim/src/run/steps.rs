@@ -7,9 +7,10 @@ use crate::scenario::{
     Payee, Payer, Payout, Reorg, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
-use crate::worlds::{self, World, WorldError};
+use crate::worlds::{self, World, WorldError, WorldKind};
 use bitcoin::{Address, Amount, Transaction, TxOut};
-use lockstep_engine::api::{self, Command, Destination};
+use futures_util::{FutureExt, pin_mut, select_biased};
+use lockstep_engine::api::{self, Command, Destination, Output};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
 use lockstep_engine::money::{Asset, Minor, Msat, Quantity};
 use lockstep_engine::rail::Rail;
@@ -112,9 +113,39 @@ impl<W: World> Runner<W> {
         self.commands += 1;
         let id = CommandId::new(format!("command-{}", self.commands))
             .expect("letters, a dash and digits");
-        match self.world.service().submit(id, command).await {
+        match self.answered(id, command).await? {
             Ok(_) | Err(SubmitError::Refused(_)) => Ok(()),
             Err(error) => Err(WorldError::harness("give the engine a command", error).into()),
+        }
+    }
+
+    /// The answer, however long the engine's process is down or stands still; the run's own alarms are set off meanwhile.
+    async fn answered(
+        &mut self,
+        id: CommandId,
+        command: Command,
+    ) -> Result<Result<Output, SubmitError>, Stop> {
+        let service = self.world.service().clone();
+        let answer = service.submit(id, command).fuse();
+        pin_mut!(answer);
+        loop {
+            // Only there is time that passes by itself; and only there the process can be away for long.
+            let due = match self.world.kind() {
+                WorldKind::Simulated => self.alarms.keys().next().map(|(due, _)| *due),
+                WorldKind::Regtest => None,
+            };
+            let Some(due) = due else {
+                return Ok(answer.await);
+            };
+            {
+                let passing = self.world.pass_until(due).fuse();
+                pin_mut!(passing);
+                select_biased! {
+                    answered = answer => return Ok(answered),
+                    passed = passing => passed?,
+                }
+            }
+            self.set_off().await?;
         }
     }
 
@@ -139,8 +170,11 @@ impl<W: World> Runner<W> {
 
     /// The request (invoice or address) of a charge, as soon as it has one.
     async fn request(&mut self, charge: &str) -> Result<String, Stop> {
-        let limit = self.world.now().plus(REQUEST_LIMIT);
+        let mut limit = self.world.now().plus(REQUEST_LIMIT);
         loop {
+            if !self.world.service().is_at_work() {
+                limit = self.world.now().plus(REQUEST_LIMIT);
+            }
             if let Some(request) = self.run.recorder.told(charge).and_then(|told| told.request) {
                 return Ok(request);
             }

@@ -1,8 +1,14 @@
 //! Owns the gateway's process in the simulated world: it serves HTTP bytes on links and delivers webhooks when they are
-//! due. Does not own what it answers (`worlds::gateway`).
+//! due. Does not own what it answers (`worlds::gateway`) nor when it dies (`sites::processes`).
+//!
+//! Fault model: a kill drops all its tasks and resets its connections; nobody can connect while it is down. Its books and the
+//! queue of its webhooks persist: what it had begun to deliver counts as unanswered and is delivered again. A process that stands
+//! still keeps its connections. One that starts slowly takes connections, answers none of them, and sends nothing.
 
 use super::clocks::Clocks;
+use super::engine_process::EngineProcess;
 use super::stream::LinkStream;
+use crate::faults::FaultId;
 use crate::links::{End, Network};
 use crate::trace::SharedTrace;
 use crate::worlds::SharedGateway;
@@ -20,8 +26,9 @@ use lockstep_host::adapters::http_client::{self, OutgoingRequest};
 use lockstep_host::adapters::webhook_server;
 use madsim::runtime::NodeHandle;
 use madsim::time::sleep;
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The name of the gateway's endpoint.
@@ -29,6 +36,23 @@ pub(crate) const ENDPOINT: &str = "gateway";
 
 /// How long after the first half of a body the connection is lost.
 const CUT_AFTER: Duration = Duration::from_millis(500);
+
+/// How often a process that starts slowly looks whether it is ready.
+const READY_POLL: Duration = Duration::from_millis(50);
+
+/// The life that there is, and what keeps it from serving.
+#[derive(Default)]
+pub(crate) struct GatewayLife {
+    host: Option<NodeHandle>,
+    /// What keeps it from being started.
+    down: BTreeSet<FaultId>,
+    /// What makes it stand still.
+    paused: BTreeSet<FaultId>,
+    /// What makes it start slowly.
+    slow: BTreeSet<FaultId>,
+    /// Webhooks sent and not answered, by id.
+    delivering: Vec<String>,
+}
 
 /// What the process needs.
 #[derive(Clone)]
@@ -43,10 +67,14 @@ pub(crate) struct GatewayProcess {
     pub off_ms: Arc<Mutex<i64>>,
     /// Trace.
     pub trace: SharedTrace,
-    /// Where its tasks run.
-    pub host: NodeHandle,
+    /// Its life.
+    pub life: Arc<Mutex<GatewayLife>>,
     /// Wakes the delivery of webhooks after a call.
     pub called: (Sender<()>, Receiver<()>),
+    /// Where webhooks go.
+    pub engine: EngineProcess,
+    /// Who runs there, once somebody does.
+    pub service: Arc<Mutex<Option<Service>>>,
 }
 
 impl GatewayProcess {
@@ -74,10 +102,102 @@ impl GatewayProcess {
         now_ms
     }
 
+    fn life(&self) -> MutexGuard<'_, GatewayLife> {
+        self.life.lock().expect("no holder of a life panics")
+    }
+
+    /// Starts it, unless it runs or a fault keeps it down.
+    pub(crate) fn start(&self) {
+        let host = {
+            let mut life = self.life();
+            if life.host.is_some() || !life.down.is_empty() {
+                return;
+            }
+            let host = super::host(ENDPOINT);
+            life.host = Some(host.clone());
+            host
+        };
+        self.network.bring_up(ENDPOINT);
+        host.spawn(self.clone().deliver_webhooks(host.clone()));
+    }
+
+    /// Kills it; it can be started again when `release` was called for every fault that keeps it down. False if it did not run.
+    pub(crate) fn kill(&self, fault: FaultId) -> bool {
+        self.life().down.insert(fault);
+        self.end_life()
+    }
+
+    /// Starts it anew; it serves nobody until `release`. False if it did not run.
+    pub(crate) fn restart_slowly(&self, fault: FaultId) -> bool {
+        self.life().slow.insert(fault);
+        let ran = self.end_life();
+        self.start();
+        ran
+    }
+
+    /// Holds it until `release`. False if it did not run.
+    pub(crate) fn pause(&self, fault: FaultId) -> bool {
+        let mut life = self.life();
+        let Some(host) = life.host.clone() else {
+            return false;
+        };
+        life.paused.insert(fault);
+        madsim::runtime::Handle::current().pause(host.id());
+        true
+    }
+
+    /// This fault is over.
+    pub(crate) fn release(&self, fault: FaultId) {
+        {
+            let mut life = self.life();
+            life.down.remove(&fault);
+            life.slow.remove(&fault);
+            if life.paused.remove(&fault)
+                && life.paused.is_empty()
+                && let Some(host) = &life.host
+            {
+                madsim::runtime::Handle::current().resume(host.id());
+            }
+        }
+        self.start();
+    }
+
+    fn end_life(&self) -> bool {
+        let (host, delivering) = {
+            let mut life = self.life();
+            life.paused.clear();
+            (life.host.take(), std::mem::take(&mut life.delivering))
+        };
+        let Some(host) = host else {
+            return false;
+        };
+        self.network.take_down(ENDPOINT);
+        let runtime = madsim::runtime::Handle::current();
+        // A task that is held is dropped where it waits, under a lock that its end may need.
+        runtime.resume(host.id());
+        runtime.kill(host.id());
+        let now_ms = self.now_ms();
+        for id in delivering {
+            self.gateway.lock().webhook_answered(&id, None, now_ms);
+        }
+        true
+    }
+
+    /// Waits while it starts slowly.
+    async fn ready(&self) {
+        while !self.life().slow.is_empty() {
+            sleep(READY_POLL).await;
+        }
+    }
+
     /// Serves a connection that somebody made.
     pub(crate) fn accept(&self, end: End) {
+        let Some(host) = self.life().host.clone() else {
+            return;
+        };
         let process = self.clone();
-        self.host.spawn(async move {
+        host.spawn(async move {
+            process.ready().await;
             let answering = process.clone();
             let service = service_fn(move |request| answering.clone().answer(request));
             let connection = http1::Builder::new()
@@ -114,10 +234,8 @@ impl GatewayProcess {
     }
 
     /// Delivers webhooks when they are due, for ever.
-    pub(crate) async fn deliver_webhooks(
-        self,
-        service: Arc<dyn Fn() -> Option<Service> + Send + Sync>,
-    ) {
+    async fn deliver_webhooks(self, host: NodeHandle) {
+        self.ready().await;
         loop {
             let now = self.now_ms();
             let (due, next) = {
@@ -125,8 +243,8 @@ impl GatewayProcess {
                 (gateway.take_due(now), gateway.next_due_ms())
             };
             for delivery in due {
-                self.host
-                    .spawn(self.clone().deliver(delivery, service.clone()));
+                self.life().delivering.push(delivery.id.clone());
+                host.spawn(self.clone().deliver(delivery));
             }
             let wait = next.map_or(Duration::from_secs(3_600), |at| {
                 Duration::from_millis(at.saturating_sub(now).max(1))
@@ -138,13 +256,14 @@ impl GatewayProcess {
         }
     }
 
-    async fn deliver(
-        self,
-        delivery: WebhookDelivery,
-        service: Arc<dyn Fn() -> Option<Service> + Send + Sync>,
-    ) {
-        let status = self.post(&delivery, service).await;
+    async fn deliver(self, delivery: WebhookDelivery) {
+        let status = self.post(&delivery).await;
         record_webhook(&self.trace, &delivery, status);
+        {
+            let mut life = self.life();
+            let this = life.delivering.iter().position(|id| *id == delivery.id);
+            this.map(|this| life.delivering.remove(this));
+        }
         let now_ms = self.now_ms();
         self.gateway
             .lock()
@@ -153,17 +272,11 @@ impl GatewayProcess {
         let _ = self.called.0.try_send(());
     }
 
-    async fn post(
-        &self,
-        delivery: &WebhookDelivery,
-        service: Arc<dyn Fn() -> Option<Service> + Send + Sync>,
-    ) -> Option<u16> {
-        let handle = service()?.handle().ok()?;
+    async fn post(&self, delivery: &WebhookDelivery) -> Option<u16> {
+        let service = self.service.lock().expect("no holder panics").clone();
+        let handle = service?.handle().ok()?;
         let (mine, theirs) = self.network.connect(ENDPOINT, super::ENGINE).ok()?;
-        self.host.spawn(async move {
-            // An error is a connection that ended early: the gateway sees no answer.
-            let _ = webhook_server::serve_connection(LinkStream::new(theirs), handle).await;
-        });
+        self.engine.accept(theirs, handle);
         let request = webhook_request(delivery);
         let answer = http_client::exchange_over(
             LinkStream::new(mine),

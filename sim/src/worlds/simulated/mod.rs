@@ -6,6 +6,7 @@ pub mod chain;
 mod chain_faults;
 pub mod clocks;
 mod engine_chain;
+mod engine_process;
 mod gateway_process;
 pub mod journal_disk;
 pub mod node_process;
@@ -19,7 +20,7 @@ mod truth;
 mod world;
 
 use super::gateway::Gateway;
-use super::service::{OpenStore, Service, Spawn, Switch};
+use super::service::{Service, Switch};
 use super::{Blueprint, ChannelPlan, ChannelState, FaultSite, SharedGateway, WorldError};
 use crate::entropy_shim;
 use crate::links::Network;
@@ -32,16 +33,19 @@ use chain::Chain;
 use clocks::Clocks;
 use engine_chain::EngineChain;
 use futures_util::future::BoxFuture;
+use engine_process::EngineProcess;
 use gateway_process::GatewayProcess;
 pub(crate) use gateway_process::webhook_request;
+use journal_disk::JournalDisk;
 use lockstep_engine::time::Timestamp;
-use lockstep_host::ports::{LightningNode, Ports, Store};
-use lockstep_host::store::JournalStore;
+use lockstep_host::ports::{LightningNode, Ports};
 use lockstep_lightning::{ChannelView, HtlcDirection};
 use madsim::runtime::NodeHandle;
 use node_process::{Directory, NodeProcess, Surroundings};
 use ports::{LinkHttp, OperatorNode, SeededEntropy, VirtualClock};
 use serde_json::json;
+use sites::disks::{Disks, DyingSwitch};
+use sites::processes::{GatedChain, Processes};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,26 +68,20 @@ pub fn virtual_now() -> Timestamp {
 /// The simulated world.
 pub struct SimulatedWorld {
     blueprint: Blueprint,
-    open_store: OpenStore,
     epoch: Epoch,
     network: Network,
     clocks: Clocks,
     backend: Backend,
     gateway: GatewayProcess,
     nodes: Vec<NodeProcess>,
-    engine_host: NodeHandle,
+    engine: EngineProcess,
+    processes: Processes,
+    disks: Disks,
+    disk: JournalDisk,
     service: Arc<Mutex<Option<Service>>>,
     running: Option<Service>,
     switch: Arc<Switch>,
     channels: Vec<(ChannelPlan, OutPoint)>,
-}
-
-struct MadsimSpawn(NodeHandle);
-
-impl Spawn for MadsimSpawn {
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.0.spawn(task);
-    }
 }
 
 fn host(name: &str) -> NodeHandle {
@@ -95,15 +93,20 @@ fn host(name: &str) -> NodeHandle {
 
 impl SimulatedWorld {
     /// The parts in which faults are brought about.
-    fn sites(&self) -> [&dyn FaultSite; 3] {
-        [&self.network, &self.clocks, &self.backend]
+    fn sites(&self) -> [&dyn FaultSite; 5] {
+        [
+            &self.network,
+            &self.clocks,
+            &self.backend,
+            &self.processes,
+            &self.disks,
+        ]
     }
 
-    /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet. `open_store` opens the
-    /// journal for every life of the engine's process.
+    /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet. Its journal is on `disk`.
     pub fn build(
         blueprint: Blueprint,
-        open_store: OpenStore,
+        disk: JournalDisk,
     ) -> Result<SimulatedWorld, WorldError> {
         let trace = blueprint.trace.clone();
         let probe = entropy_shim::probe()
@@ -127,6 +130,9 @@ impl SimulatedWorld {
             draws: blueprint.seed.stream("chain backend"),
         };
         let backend = Backend::new(Chain::new(chain::Policy::default()), parts);
+        let service = Arc::new(Mutex::new(None));
+        let keeper = host("engine's supervisor");
+        let engine = EngineProcess::new(network.clone(), disk.clone(), keeper.clone());
         let gateway = GatewayProcess {
             gateway: SharedGateway::counting(
                 Gateway::new(blueprint.gateway.clone()),
@@ -136,9 +142,13 @@ impl SimulatedWorld {
             clocks: clocks.clone(),
             off_ms: Arc::default(),
             trace: trace.clone(),
-            host: host(gateway_process::ENDPOINT),
+            life: Arc::default(),
             called: async_channel::bounded(1),
+            engine: engine.clone(),
+            service: service.clone(),
         };
+        let disks = Disks::new(disk.clone(), service.clone(), keeper, &blueprint);
+        let processes = Processes::new(disks.clone(), engine.clone(), gateway.clone());
         let surroundings = Surroundings {
             seed: blueprint.seed,
             network: network.clone(),
@@ -159,15 +169,17 @@ impl SimulatedWorld {
         }
         Ok(SimulatedWorld {
             blueprint,
-            open_store,
             epoch: Epoch(virtual_now()),
             network,
             clocks,
             backend,
             gateway,
             nodes,
-            engine_host: host(ENGINE),
-            service: Arc::new(Mutex::new(None)),
+            engine,
+            processes,
+            disks,
+            disk,
+            service,
             running: None,
             switch: Arc::new(Switch::default()),
             channels: Vec::new(),
@@ -206,7 +218,10 @@ impl SimulatedWorld {
         };
         Ports {
             clock: Arc::new(VirtualClock(self.clocks.clone())),
-            chain: Arc::new(EngineChain::new(self.backend.clone(), self.network.clone())),
+            chain: Arc::new(GatedChain {
+                chain: EngineChain::new(self.backend.clone(), self.network.clone()),
+                gate: self.processes.chain_gate(),
+            }),
             lightning,
             http: Arc::new(LinkHttp {
                 network: self.network.clone(),
@@ -218,7 +233,10 @@ impl SimulatedWorld {
                 self.blueprint.seed.stream("engine entropy"),
             ))),
             observer: self.blueprint.observer.clone(),
-            interruption: self.switch.clone(),
+            interruption: Arc::new(DyingSwitch {
+                switch: self.switch.clone(),
+                disk: self.disk.clone(),
+            }),
         }
     }
 
@@ -254,12 +272,4 @@ impl SimulatedWorld {
             ends,
         })
     }
-}
-
-/// Opens the journal on a disk in memory that outlives the engine's process.
-pub fn open_memory_store(disk: journal_disk::JournalDisk) -> OpenStore {
-    Arc::new(move || {
-        disk.lose_unsynced();
-        JournalStore::open(disk.clone()).map(|store| Box::new(store) as Box<dyn Store>)
-    })
 }

@@ -62,7 +62,14 @@ impl SimulatedWorld {
             match service.status()? {
                 Some(status) if status.is_quiet() => {}
                 Some(status) => waiting.push(format!("the engine: {:?}", status.in_flight_effects)),
-                None => waiting.push("the engine to restart".to_owned()),
+                None => {
+                    let why = service.failure();
+                    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+                    waiting.push(format!("the engine to restart{why}"));
+                }
+            }
+            if service.is_kept() {
+                waiting.push("the engine to answer again".to_owned());
             }
             let last = service
                 .handle()
@@ -99,7 +106,7 @@ impl SimulatedWorld {
 
     /// Waits, within a limit, until everything has been at rest for a while.
     pub(super) async fn come_to_rest(&self) -> Result<(), WorldError> {
-        let start = simulated_instant();
+        let mut start = simulated_instant();
         let mut at_rest_since = None;
         loop {
             let waiting_for = self.restless()?;
@@ -110,6 +117,10 @@ impl SimulatedWorld {
                 }
             } else {
                 at_rest_since = None;
+                if self.disks.are_in_trouble() {
+                    // It ends by itself, at a time that the scenario says.
+                    start = now;
+                }
                 if now - start >= SETTLE_LIMIT {
                     return Err(WorldError::Unsettled {
                         waited: Span((now - start).as_millis() as u64),

@@ -1,8 +1,9 @@
 //! Owns what the `World` trait asks of the simulated world. Does not own its parts (one file each).
 
 use super::rest::SETTLE_LIMIT;
+use super::sites::disks::open_store;
 use super::truth::{self, SimulatedTruth};
-use super::{MadsimSpawn, SimulatedWorld, virtual_now};
+use super::{SimulatedWorld, virtual_now};
 use crate::faults::FaultId;
 use crate::scenario::Trouble;
 use crate::vtime::Epoch;
@@ -62,17 +63,13 @@ impl World for SimulatedWorld {
         let parts = ServiceParts {
             config: self.blueprint.engine.clone(),
             ports: self.ports(),
-            open_store: self.open_store.clone(),
+            open_store: open_store(self.disk.clone()),
             planted: self.blueprint.planted,
         };
-        let service = Service::start(parts, Arc::new(MadsimSpawn(self.engine_host.clone())))?;
+        self.gateway.start();
+        let service = Service::start(parts, Arc::new(self.engine.clone()))?;
         *self.service.lock().expect("no holder panics") = Some(service.clone());
         self.running = Some(service);
-        let shared = self.service.clone();
-        let current = Arc::new(move || shared.lock().expect("no holder panics").clone());
-        self.gateway
-            .host
-            .spawn(self.gateway.clone().deliver_webhooks(current));
         Ok(())
     }
 

@@ -3,4 +3,6 @@
 
 mod chain;
 mod clocks;
+pub(super) mod disks;
 mod links;
+pub(super) mod processes;
