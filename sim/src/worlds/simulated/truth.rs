@@ -7,7 +7,7 @@ use super::node_process::NodeProcess;
 use crate::worlds::{HashTruth, SharedGateway, Truth, TruthSource};
 use bitcoin::{OutPoint, ScriptBuf};
 use lockstep_lightning::{
-    DiskError, HtlcDirection, IncomingStatus, OutgoingStatus, PaymentHash, PaymentId,
+    DiskError, HtlcDirection, IncomingStatus, NodeEvent, OutgoingStatus, PaymentHash, PaymentId,
 };
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -86,10 +86,39 @@ fn unspent_sat(chain: &Chain, scripts: &[ScriptBuf]) -> u64 {
     coins.values().sum()
 }
 
+/// More than all bitcoin in msat, and far from an overflow.
+const ANY_AMOUNT: u64 = 1 << 62;
+
+/// What payments have moved that the node has told of and the engine has not taken note of yet: sent, and received (msat).
+fn untold(operator: &NodeProcess) -> (u64, u64) {
+    let (mut sent, mut received) = (0, 0);
+    for notice in operator.unacknowledged() {
+        match notice.event {
+            NodeEvent::PaymentSent {
+                payment_id,
+                fee_paid_msat,
+                ..
+            } => {
+                let node = operator.running();
+                let view = node.and_then(|node| node.payment(payment_id).ok().flatten());
+                // A node that is down cannot be asked how much it was.
+                sent += view.map_or(ANY_AMOUNT, |view| view.amount_msat + fee_paid_msat);
+            }
+            NodeEvent::PaymentReceived { amount_msat, .. } => received += amount_msat,
+            _ => {}
+        }
+    }
+    (sent, received)
+}
+
 impl TruthSource for SimulatedTruth {
+    /// An engine that was down, or waits for its disk, learns late of payments that are over: until it does, they count as in
+    /// flight.
     fn truth(&self) -> Truth {
         let operator = self.operator.as_ref();
         let views = operator.map(NodeProcess::channels).unwrap_or_default();
+        let (sent, received) = operator.map(untold).unwrap_or_default();
+        let held: u64 = views.iter().map(|view| view.local_balance_msat).sum();
         let in_htlcs = |direction: HtlcDirection| -> u64 {
             let htlcs = views.iter().flat_map(|view| &view.htlcs);
             htlcs
@@ -99,9 +128,9 @@ impl TruthSource for SimulatedTruth {
         };
         Truth {
             wallet_sat: self.wallet_sat(),
-            channels_msat: views.iter().map(|view| view.local_balance_msat).sum(),
-            outgoing_msat: in_htlcs(HtlcDirection::Outgoing),
-            incoming_msat: in_htlcs(HtlcDirection::Incoming),
+            channels_msat: held.saturating_sub(received),
+            outgoing_msat: in_htlcs(HtlcDirection::Outgoing).saturating_add(sent),
+            incoming_msat: in_htlcs(HtlcDirection::Incoming) + received,
             gateway_cents: self.gateway.lock().balance_cents(),
         }
     }
