@@ -43,6 +43,9 @@ pub trait Spawn: Send + Sync {
 
     /// Drops the life and all that belongs to it, wherever it stands; a life that has ended leaves nothing behind either.
     fn end_life(&self) {}
+
+    /// Writes down what became of the process.
+    fn note(&self, _: &str, _because: Option<&str>) {}
 }
 
 /// Opens the journal's store, anew for every life of the process.
@@ -89,6 +92,17 @@ impl State {
             // Whoever has gone away needs no telling.
             let _ = waiting.try_send(());
         }
+    }
+
+    /// The process is gone; false if there was none. One that got to work has proved that it can start.
+    fn lose_handle(&mut self) -> bool {
+        let Some(handle) = self.handle.take() else {
+            return false;
+        };
+        if handle.status().handled_inputs > 0 {
+            self.failures = 0;
+        }
+        true
     }
 
     /// Receives a message at the next change.
@@ -140,6 +154,13 @@ impl Service {
         loop {
             let ended = self.live(driver).await;
             self.spawner.end_life();
+            let because = match &ended {
+                Some(Ended::Stopped) => return,
+                Some(Ended::Interrupted(point)) => format!("killed at {point:?}"),
+                Some(Ended::Failed(failure)) => failure.to_string(),
+                None => "killed".to_owned(),
+            };
+            self.spawner.note("process ended", Some(&because));
             let goes_on = self.bury(ended);
             if !goes_on {
                 return;
@@ -148,6 +169,7 @@ impl Service {
                 Some(next) => driver = next,
                 None => return,
             }
+            self.spawner.note("process started again", None);
         }
     }
 
@@ -167,16 +189,9 @@ impl Service {
     /// Notes how a life ended; whether another one follows.
     fn bury(&self, ended: Option<Ended>) -> bool {
         let mut state = self.state();
-        let lasted = state
-            .handle
-            .take()
-            .is_some_and(|handle| handle.status().handled_inputs > 0);
+        state.lose_handle();
         state.restarts += 1;
-        if lasted {
-            state.failures = 0;
-        }
         let goes_on = match ended {
-            Some(Ended::Stopped) => false,
             None | Some(Ended::Interrupted(_)) if state.restarts < MAX_RESTARTS => true,
             Some(Ended::Failed(failure @ Failure::Store { .. }))
                 if state.restarts < MAX_RESTARTS =>
@@ -204,6 +219,7 @@ impl Service {
                 Err(refused) => refused,
             };
             let reason = error_chain(&refused);
+            self.spawner.note("start refused", Some(&reason));
             let told: Vec<Told> = {
                 let mut state = self.state();
                 state.failures += 1;
@@ -260,7 +276,7 @@ impl Service {
 
     /// Kills the process wherever its tasks stand; false if it was not running. The supervisor starts it again.
     pub fn kill(&self) -> bool {
-        let was_running = self.state().handle.take().is_some();
+        let was_running = self.state().lose_handle();
         self.spawner.end_life();
         was_running
     }

@@ -9,11 +9,13 @@ use super::ENGINE;
 use super::journal_disk::JournalDisk;
 use super::stream::LinkStream;
 use crate::links::{End, Network};
+use crate::trace::{SharedTrace, Subsystem};
 use crate::worlds::service::Spawn;
 use futures_util::future::BoxFuture;
 use lockstep_host::Handle;
 use lockstep_host::adapters::webhook_server;
 use madsim::runtime::NodeHandle;
+use serde_json::json;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The process; clones share it.
@@ -22,16 +24,23 @@ pub(crate) struct EngineProcess {
     network: Network,
     disk: JournalDisk,
     keeper: NodeHandle,
+    trace: SharedTrace,
     life: Arc<Mutex<Option<NodeHandle>>>,
 }
 
 impl EngineProcess {
     /// No life yet. Its supervisor runs on `keeper`, which is never killed.
-    pub(crate) fn new(network: Network, disk: JournalDisk, keeper: NodeHandle) -> EngineProcess {
+    pub(crate) fn new(
+        network: Network,
+        disk: JournalDisk,
+        keeper: NodeHandle,
+        trace: SharedTrace,
+    ) -> EngineProcess {
         EngineProcess {
             network,
             disk,
             keeper,
+            trace,
             life: Arc::default(),
         }
     }
@@ -77,6 +86,11 @@ impl Spawn for EngineProcess {
         let node = super::host(ENGINE);
         node.spawn(life);
         *self.life() = Some(node);
+    }
+
+    fn note(&self, event: &str, because: Option<&str>) {
+        let event = json!({ "event": event, "because": because });
+        self.trace.lock().record(Subsystem::Engine, "process", event);
     }
 
     fn end_life(&self) {

@@ -132,7 +132,7 @@ impl SimulatedWorld {
         let backend = Backend::new(Chain::new(chain::Policy::default()), parts);
         let service = Arc::new(Mutex::new(None));
         let keeper = host("engine's supervisor");
-        let engine = EngineProcess::new(network.clone(), disk.clone(), keeper.clone());
+        let engine = EngineProcess::new(network.clone(), disk.clone(), keeper.clone(), trace.clone());
         let gateway = GatewayProcess {
             gateway: SharedGateway::counting(
                 Gateway::new(blueprint.gateway.clone()),
