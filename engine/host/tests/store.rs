@@ -221,7 +221,13 @@ fn every_write_of_an_append_can_fail_or_tear() {
             assert!(number > 1, "the fault never struck");
             return;
         }
-        assert_eq!(left, records(3), "{fault:?}");
+        // The last write of a commit makes it count, by one byte: torn behind that, the record is there, and nobody was told.
+        let counts = matches!(fault, Fault::TornWrite(_)) && left == records(4);
+        assert!(
+            left == records(3) || counts,
+            "{fault:?} left {}",
+            left.len()
+        );
     }
 }
 

@@ -12,8 +12,8 @@ use crate::scenario::Scenario;
 use crate::trace::{SharedTrace, Subsystem};
 use crate::worlds::WorldKind;
 use crate::worlds::service::OpenStore;
-use crate::worlds::simulated::journal_disk::JournalDisk;
 use crate::worlds::simulated::SimulatedWorld;
+use crate::worlds::simulated::journal_disk::JournalDisk;
 use lockstep_engine::planted::Bug;
 use lockstep_host::ports::Store;
 use lockstep_host::store::JournalStore;
@@ -242,5 +242,7 @@ async fn simulated(prepared: Prepared) -> (Outcome, SharedTrace) {
 
 /// The audit reads a copy: the engine still has the disk.
 fn audit(disk: JournalDisk) -> OpenStore {
-    Arc::new(move || JournalStore::open(disk.copy().open()).map(|store| Box::new(store) as Box<dyn Store>))
+    Arc::new(move || {
+        JournalStore::open(disk.copy().open()).map(|store| Box::new(store) as Box<dyn Store>)
+    })
 }

@@ -371,8 +371,13 @@ impl Service {
 
     /// Waits until the supervisor has noticed that this life is over.
     async fn await_end_of(&self, dead: &Handle) {
-        self.until(|state| !state.handle.as_ref().is_some_and(|handle| handle.is_same(dead)))
-            .await;
+        self.until(|state| {
+            !state
+                .handle
+                .as_ref()
+                .is_some_and(|handle| handle.is_same(dead))
+        })
+        .await;
     }
 
     /// Reads the engine's state.

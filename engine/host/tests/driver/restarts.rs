@@ -86,3 +86,55 @@ fn a_secret_that_was_replaced_does_not_stop_recovery() {
     });
     assert!(alarms > 0, "timers are outstanding as before");
 }
+
+#[test]
+fn nothing_is_stepped_answered_or_sent_before_a_slow_disk_is_done() {
+    let world = World::new();
+    let (done, slow) = async_channel::bounded(1);
+    live(&world, async |handle| {
+        fund(&world, &handle).await;
+        let records = world.outside().disk.synced.len();
+        world.outside().disk.slow = Some(slow);
+        let mut answer = Box::pin(handle.submit(command_id("payout"), payout()));
+        for _ in 0..50 {
+            assert!(futures_util::poll!(&mut answer).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.outside().disk.synced.len(), records + 1);
+        assert!(!handle.status().is_quiet());
+        assert_eq!(status(&handle), None);
+        assert!(world.outside().gateway.executed.is_empty());
+        world.outside().disk.slow = None;
+        done.send(()).await.expect("somebody waits");
+        answer.await.expect("answered");
+        quiet(&handle).await;
+        assert_eq!(world.outside().gateway.executed.len(), 1);
+    })
+    .expect("lives");
+}
+
+#[test]
+fn a_kill_while_the_disk_is_slow_leaves_the_record_and_the_repetition_does_nothing_new() {
+    let world = World::new();
+    let (_never, slow) = async_channel::bounded(1);
+    live(&world, async |handle| {
+        fund(&world, &handle).await;
+        world.outside().disk.slow = Some(slow);
+        let mut answer = Box::pin(handle.submit(command_id("payout"), payout()));
+        for _ in 0..50 {
+            assert!(futures_util::poll!(&mut answer).is_pending());
+            tokio::task::yield_now().await;
+        }
+        // The story ends here, and the driver is dropped where it stands.
+    })
+    .expect("lives");
+    world.outside().disk.slow = None;
+    assert!(world.outside().gateway.executed.is_empty());
+    live(&world, async |handle| {
+        let again = handle.submit(command_id("payout"), payout()).await;
+        assert!(again.expect("answered").instructions.is_empty());
+        quiet(&handle).await;
+        assert_eq!(world.outside().gateway.executed.len(), 1);
+    })
+    .expect("lives");
+}

@@ -1,7 +1,7 @@
 //! Owns a small outside for the driver's tests: ports in memory, all under the test's control, and a log of what
 //! happened in which order. Does not own any test.
 //!
-//! Fault model: the store can be full; chain and Lightning node can be down; the gateway can lose its answer after it
+//! Fault model: the store can be full or slow; chain and Lightning node can be down; the gateway can lose its answer after it
 //! has acted; the driver can be killed at any point. Nothing here loses what it has taken.
 
 use async_channel::{Receiver, Sender};
@@ -53,6 +53,8 @@ pub(crate) struct Disk {
     pub(crate) synced: Vec<Vec<u8>>,
     appended: Vec<Vec<u8>>,
     pub(crate) full: bool,
+    /// While there is a receiver, a sync is over only when it gets a message.
+    pub(crate) slow: Option<Receiver<()>>,
 }
 
 #[derive(Default)]
@@ -483,6 +485,17 @@ impl Store for World {
         let line = format!("synced {}", outside.disk.synced.len());
         outside.log.push(line);
         Ok(())
+    }
+
+    fn flushing(&mut self) -> Option<BoxFuture<'static, ()>> {
+        let over = self.outside().disk.slow.clone()?;
+        let waiting = async move {
+            // A sender that has gone away lets nobody through.
+            if over.recv().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        Some(waiting.boxed())
     }
 
     fn read_all(&self) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -90,7 +90,9 @@ impl Spawn for EngineProcess {
 
     fn note(&self, event: &str, because: Option<&str>) {
         let event = json!({ "event": event, "because": because });
-        self.trace.lock().record(Subsystem::Engine, "process", event);
+        self.trace
+            .lock()
+            .record(Subsystem::Engine, "process", event);
     }
 
     fn end_life(&self) {

@@ -264,7 +264,9 @@ impl Contents {
         }
         let changes = self.unsynced.len();
         let failed = |ailment: &mut Ailment| match ailment {
-            Ailment::FailedSync(draws) => Some((0..changes).map(|_| draws.chance(500_000)).collect()),
+            Ailment::FailedSync(draws) => {
+                Some((0..changes).map(|_| draws.chance(500_000)).collect())
+            }
             _ => None,
         };
         if let Some((_, kept, told)) = self.find(failed) {
@@ -318,7 +320,8 @@ impl redb::StorageBackend for OpenDisk {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut contents = self.alive()?;
-        let unreadable = |ailment: &mut Ailment| matches!(ailment, Ailment::ReadError).then_some(());
+        let unreadable =
+            |ailment: &mut Ailment| matches!(ailment, Ailment::ReadError).then_some(());
         if let Some((_, (), told)) = contents.find(unreadable) {
             drop(contents);
             told();
@@ -366,3 +369,6 @@ impl redb::StorageBackend for OpenDisk {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,10 +104,7 @@ impl SimulatedWorld {
     }
 
     /// Builds the world inside a running simulation; Lightning nodes run, the engine does not yet. Its journal is on `disk`.
-    pub fn build(
-        blueprint: Blueprint,
-        disk: JournalDisk,
-    ) -> Result<SimulatedWorld, WorldError> {
+    pub fn build(blueprint: Blueprint, disk: JournalDisk) -> Result<SimulatedWorld, WorldError> {
         let trace = blueprint.trace.clone();
         let probe = entropy_shim::probe()
             .map_err(|error| WorldError::harness("draw through getrandom 0.2", error))?;
@@ -132,7 +129,8 @@ impl SimulatedWorld {
         let backend = Backend::new(Chain::new(chain::Policy::default()), parts);
         let service = Arc::new(Mutex::new(None));
         let keeper = host("engine's supervisor");
-        let engine = EngineProcess::new(network.clone(), disk.clone(), keeper.clone(), trace.clone());
+        let engine =
+            EngineProcess::new(network.clone(), disk.clone(), keeper.clone(), trace.clone());
         let gateway = GatewayProcess {
             gateway: SharedGateway::counting(
                 Gateway::new(blueprint.gateway.clone()),

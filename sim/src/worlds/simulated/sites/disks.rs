@@ -90,7 +90,12 @@ impl Disks {
     }
 
     /// Notes that `fault` goes on, and ends it by `end` when it is over: whoever waits for the engine does not set off alarms.
-    pub(super) fn lasts(&self, fault: FaultId, span: Duration, end: impl FnOnce() + Send + 'static) {
+    pub(super) fn lasts(
+        &self,
+        fault: FaultId,
+        span: Duration,
+        end: impl FnOnce() + Send + 'static,
+    ) {
         self.active().insert(fault);
         self.keeper.spawn(async move {
             sleep(span).await;

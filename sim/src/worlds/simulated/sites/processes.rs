@@ -155,10 +155,11 @@ impl FaultSite for Processes {
         }
         self.begun().insert(fault, (of.clone(), *kind));
         let (processes, span) = (self.clone(), trouble.lasts().map_or(0, |span| span.get()));
-        self.disks.lasts(fault, Duration::from_millis(span), move || {
-            // It was begun, so there is an engine.
-            let _ = processes.finish(fault);
-        });
+        self.disks
+            .lasts(fault, Duration::from_millis(span), move || {
+                // It was begun, so there is an engine.
+                let _ = processes.finish(fault);
+            });
         Ok(true)
     }
 
