@@ -32,7 +32,6 @@ use bitcoin::OutPoint;
 use chain::Chain;
 use clocks::Clocks;
 use engine_chain::EngineChain;
-use futures_util::future::BoxFuture;
 use engine_process::EngineProcess;
 use gateway_process::GatewayProcess;
 pub(crate) use gateway_process::webhook_request;

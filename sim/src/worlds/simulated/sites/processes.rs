@@ -10,7 +10,8 @@
 use super::disks::Disks;
 use crate::faults::FaultId;
 use crate::scenario::{Endpoint, ProcessFaultKind, Trouble};
-use crate::worlds::simulated::backend::{self, EngineChain};
+use crate::worlds::simulated::backend;
+use crate::worlds::simulated::engine_chain::EngineChain;
 use crate::worlds::simulated::engine_process::EngineProcess;
 use crate::worlds::simulated::gateway_process::GatewayProcess;
 use crate::worlds::simulated::journal_disk::Ailment;
