@@ -30,6 +30,7 @@ mod text;
 mod trouble;
 mod units;
 mod verb;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub use model::*;
 pub use problem::{Colour, InvalidScenario, Problem};
 pub use schema::schema;
 pub use units::UnitError;
+pub use write::{NameSpace, Renaming};
 
 use problem::Problems;
 use read::{At, Table};

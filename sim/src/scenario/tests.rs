@@ -55,7 +55,7 @@ fn broken_files_are_explained() {
 }
 
 /// Everything that the format can say, once.
-const EVERYTHING: &str = r#"
+pub(super) const EVERYTHING: &str = r#"
 title = "Everything that the format can say"
 worlds = ["simulated"]
 why_not = { regtest = "faults of links are simulated only" }

@@ -1,0 +1,295 @@
+//! Owns writing a step: its time, its verb and what that takes. Does not own the trouble of families (`trouble`) nor
+//! amounts (`amounts`).
+
+use super::{Inline, NameSpace, Writer, amounts, list};
+use crate::scenario::choice::{Asset, RejectCode};
+use crate::scenario::display::OPERATOR;
+use crate::scenario::model::{
+    Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, Pay, Payee, Payer,
+    PaymentName, Payout, Reorg, Request, Step,
+};
+
+/// Default of `expires` and `deadline`, in ms.
+const ONE_HOUR_MS: u64 = 3_600_000;
+
+/// Default of a return's `after`, in ms.
+const ONE_MINUTE_MS: u64 = 60_000;
+
+fn unless_an_hour(span: Millis) -> Option<String> {
+    (span.get() != ONE_HOUR_MS).then(|| amounts::span(span))
+}
+
+fn unless_once(table: &mut Inline, key: &str, times: u32) {
+    if times != 1 {
+        table.put(key, times.to_string());
+    }
+}
+
+impl Writer<'_> {
+    pub(super) fn step(&self, step: &Step) -> String {
+        let mut table = Inline::default();
+        table.maybe("at", step.at.map(amounts::span));
+        let (verb, value) = self.action(&step.action);
+        table.put(verb, value);
+        table.maybe("only", step.only.map(|world| world.to_string()));
+        table.end()
+    }
+
+    fn action(&self, action: &Action) -> (&'static str, String) {
+        match action {
+            Action::Charge(charge) => ("charge", self.charge(charge)),
+            Action::Pay(pay) => ("pay", self.pay(pay)),
+            Action::Payout(payout) => ("payout", self.payout(payout)),
+            Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
+            Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
+            Action::Mine { blocks } => ("mine", super::quoted(&blocks.to_string())),
+            Action::Reorg(reorg) => ("reorg", self.reorg(reorg)),
+            Action::CrashNode { node, down_for } => {
+                let mut table = Inline::default();
+                table.text("node", self.name(NameSpace::Outside, node.as_str()));
+                table.maybe("for", down_for.map(amounts::span));
+                ("crash", table.end())
+            }
+            Action::RestartNode { node } => {
+                let mut table = Inline::default();
+                table.text("node", self.name(NameSpace::Outside, node.as_str()));
+                ("restart", table.end())
+            }
+            Action::CrashEngine { point, on } => {
+                let mut table = Inline::default();
+                table.text("engine", point.as_str());
+                table.text("on", self.payment(on));
+                ("crash", table.end())
+            }
+            Action::Trouble(trouble) => self.trouble(trouble),
+            Action::Gateway(fault) => ("gateway", self.gateway(fault)),
+            Action::Fee { feerate } => ("fee", super::quoted(&feerate.to_string())),
+            Action::Wait { span } => ("wait", super::quoted(&amounts::span(*span))),
+            Action::Reconcile { run } => {
+                let mut table = Inline::default();
+                table.text("id", self.name(NameSpace::Run, run.as_str()));
+                ("reconcile", table.end())
+            }
+            Action::Expect(expectation) => ("expect", self.expect(expectation)),
+        }
+    }
+
+    pub(super) fn payment(&self, name: &PaymentName) -> String {
+        self.name(NameSpace::Payment, name.as_str())
+    }
+
+    fn charge(&self, charge: &Charge) -> String {
+        let mut table = Inline::default();
+        table.text("id", self.payment(&charge.id));
+        table.text("party", self.name(NameSpace::Party, charge.party.as_str()));
+        table.text("amount", requested(&charge.request));
+        table.text("over", charge.request.rail().as_str());
+        let held = matches!(charge.request, Request::Lightning { hold: true, .. });
+        table.flag("hold", held);
+        table.maybe("expires", unless_an_hour(charge.expires));
+        table.end()
+    }
+
+    fn pay(&self, pay: &Pay) -> String {
+        let mut table = Inline::default();
+        let from = match &pay.payer {
+            Payer::Node { node, .. } => node.as_str(),
+            Payer::Wallet { wallet, .. } => wallet.as_str(),
+        };
+        let from = self.name(NameSpace::Outside, from);
+        match &pay.opens {
+            Some(charge) => {
+                table.text("id", self.payment(&charge.id));
+                table.text("from", from);
+                table.text("to", self.name(NameSpace::Party, charge.party.as_str()));
+                table.text("amount", requested(&charge.request));
+            }
+            None => {
+                table.text("charge", self.payment(&pay.charge));
+                table.text("from", from);
+                table.maybe("amount", instead(&pay.payer));
+            }
+        }
+        match &pay.payer {
+            Payer::Node {
+                route: Some(route), ..
+            } => {
+                let via: Vec<String> = route
+                    .via
+                    .iter()
+                    .map(|node| self.name(NameSpace::Outside, node.as_str()))
+                    .collect();
+                table.put("via", list(via.iter().map(String::as_str)));
+                table.text("final_cltv", route.final_cltv.to_string());
+            }
+            Payer::Node { route: None, .. } => {}
+            Payer::Wallet { feerate, .. } => {
+                table.maybe("feerate", feerate.map(|rate| rate.to_string()));
+            }
+        }
+        table.end()
+    }
+
+    fn payout(&self, payout: &Payout) -> String {
+        let mut table = Inline::default();
+        table.text("id", self.payment(&payout.id));
+        table.text("from", self.name(NameSpace::Party, payout.from.as_str()));
+        let (to, amount, funded_by) = match &payout.payee {
+            Payee::Node { node, amount } => (node.as_str(), amounts::msat(*amount), None),
+            Payee::Wallet { wallet, amount } => (wallet.as_str(), amounts::sat(*amount), None),
+            Payee::Account {
+                account,
+                amount,
+                funded_by,
+            } => (account.as_str(), amounts::cents(*amount), Some(*funded_by)),
+        };
+        table.text("to", self.name(NameSpace::Outside, to));
+        table.text("amount", amount);
+        let funded_by = funded_by.filter(|asset| *asset != Asset::Eur);
+        table.maybe("funded_by", funded_by.map(|asset| asset.to_string()));
+        table.maybe("deadline", unless_an_hour(payout.deadline));
+        table.end()
+    }
+
+    fn reorg(&self, reorg: &Reorg) -> String {
+        let mut table = Inline::default();
+        table.put("depth", reorg.depth.get().to_string());
+        table.put("then", reorg.then.get().to_string());
+        if !reorg.drop.is_empty() {
+            let dropped: Vec<String> = reorg.drop.iter().map(|name| self.payment(name)).collect();
+            table.put("drop", list(dropped.iter().map(String::as_str)));
+        }
+        table.flag("keep", reorg.keep);
+        table.end()
+    }
+
+    fn gateway(&self, fault: &GatewayFault) -> String {
+        let mut table = Inline::default();
+        let name = match &fault.kind {
+            GatewayFaultKind::LoseResponse { .. } => "lose-response",
+            GatewayFaultKind::DuplicateWebhook => "duplicate-webhook",
+            GatewayFaultKind::DelayWebhook { .. } => "delay-webhook",
+            GatewayFaultKind::DropWebhook => "drop-webhook",
+            GatewayFaultKind::WrongSignature => "wrong-signature",
+            GatewayFaultKind::Reject { .. } => "reject",
+            GatewayFaultKind::Return { .. } => "return",
+            GatewayFaultKind::ServerError { .. } => "server-error",
+        };
+        table.text("fault", name);
+        table.text("on", self.payment(&fault.on));
+        match &fault.kind {
+            GatewayFaultKind::LoseResponse { times } | GatewayFaultKind::ServerError { times } => {
+                unless_once(&mut table, "times", *times);
+            }
+            GatewayFaultKind::DelayWebhook { by } => table.text("by", amounts::span(*by)),
+            GatewayFaultKind::Reject { code } => {
+                let code = (*code != RejectCode::InsufficientFunds).then(|| code.to_string());
+                table.maybe("code", code);
+            }
+            GatewayFaultKind::Return { reason, after } => {
+                table.maybe("reason", (reason != "AC04").then(|| reason.clone()));
+                let after = (after.get() != ONE_MINUTE_MS).then(|| amounts::span(*after));
+                table.maybe("after", after);
+            }
+            GatewayFaultKind::DuplicateWebhook
+            | GatewayFaultKind::DropWebhook
+            | GatewayFaultKind::WrongSignature => {}
+        }
+        table.end()
+    }
+
+    fn expect(&self, expectation: &Expectation) -> String {
+        let mut table = Inline::default();
+        match expectation {
+            Expectation::Payment {
+                payment,
+                state,
+                within,
+                reason,
+            } => {
+                table.text("payment", self.payment(payment));
+                table.text("state", state.as_str());
+                table.maybe("reason", reason.map(|reason| reason.to_string()));
+                table.maybe("within", within.map(amounts::span));
+            }
+            Expectation::Party { party, btc, eur } => {
+                table.text("party", self.name(NameSpace::Party, party.as_str()));
+                table.maybe("btc", btc.map(amounts::btc_balance));
+                table.maybe("eur", eur.map(amounts::eur_balance));
+            }
+            Expectation::Channel {
+                channel,
+                end,
+                balance,
+            } => {
+                table.text("channel", self.name(NameSpace::Channel, channel.as_str()));
+                table.text("end", self.name(NameSpace::Outside, end.as_str()));
+                table.text("balance", amounts::msat(*balance));
+            }
+            Expectation::Forwarded { node, fee } => {
+                let mut forwarded = Inline::default();
+                forwarded.text("node", self.name(NameSpace::Outside, node.as_str()));
+                forwarded.text("fee", amounts::fee(*fee));
+                table.put("forwarded", forwarded.end());
+            }
+            Expectation::Htlc {
+                channel,
+                amount,
+                cltv_delta,
+            } => {
+                let mut htlc = Inline::default();
+                htlc.text("channel", self.name(NameSpace::Channel, channel.as_str()));
+                htlc.text("amount", amounts::fee(*amount));
+                htlc.put("cltv_delta", cltv_delta.get().to_string());
+                table.put("htlc", htlc.end());
+            }
+            Expectation::Wallet { wallet, balance } => {
+                let wallet = wallet.as_ref().map(|wallet| wallet.as_str());
+                table.text("wallet", self.or_operator(wallet));
+                table.text("balance", amounts::sat(*balance));
+            }
+            Expectation::Account { account, balance } => {
+                let account = account.as_ref().map(|account| account.as_str());
+                table.text("account", self.or_operator(account));
+                table.text("balance", amounts::cents(*balance));
+            }
+            Expectation::Run { run, breaks } => {
+                table.text("run", self.name(NameSpace::Run, run.as_str()));
+                table.put("breaks", breaks.to_string());
+            }
+            Expectation::Executed { payout, times } => {
+                table.text("executed", self.payment(payout));
+                table.put("times", times.to_string());
+            }
+            Expectation::Confirmations { payment, at_least } => {
+                let mut depth = Inline::default();
+                depth.text("payment", self.payment(payment));
+                depth.put("at_least", at_least.to_string());
+                table.put("confirmations", depth.end());
+            }
+        }
+        table.end()
+    }
+
+    fn or_operator(&self, name: Option<&str>) -> String {
+        name.map_or_else(
+            || OPERATOR.to_owned(),
+            |name| self.name(NameSpace::Outside, name),
+        )
+    }
+}
+
+fn requested(request: &Request) -> String {
+    match request {
+        Request::Lightning { amount, .. } => amounts::msat(*amount),
+        Request::Onchain { amount } => amounts::sat(*amount),
+    }
+}
+
+/// What is paid instead of what is asked.
+fn instead(payer: &Payer) -> Option<String> {
+    match payer {
+        Payer::Node { amount, .. } => amount.map(amounts::msat),
+        Payer::Wallet { amount, .. } => amount.map(amounts::sat),
+    }
+}
