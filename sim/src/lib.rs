@@ -3,6 +3,7 @@
 //! One scenario file runs in two worlds, with the same engine, the same assertions and the same canonical trace.
 //! Layers import downwards only (docs/ARCHITECTURE.md has the table, `tests/tidy.rs` enforces it).
 
+pub mod bundle;
 pub mod cli;
 pub mod entropy_shim;
 pub mod faults;
@@ -14,6 +15,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod scheduler;
+pub mod shrink;
 pub mod trace;
 pub mod vtime;
 pub mod worlds;

@@ -36,8 +36,10 @@ const STACK_BYTES: usize = 64 << 20;
 /// One run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Scenario file.
+    /// Scenario file; with `plan`, only its name for messages.
     pub file: String,
+    /// The text of the scenario, instead of what is in `file`.
+    pub plan: Option<String>,
     /// World.
     pub world: WorldKind,
     /// Root seed.
@@ -55,6 +57,7 @@ impl Job {
     pub fn new(file: impl Into<String>, world: WorldKind, seed: u64) -> Job {
         Job {
             file: file.into(),
+            plan: None,
             world,
             seed,
             trace: None,
@@ -153,7 +156,13 @@ pub(super) struct Prepared {
 }
 
 fn prepare(job: &Job) -> Result<Prepared, String> {
-    let source = sources::load(&job.file).map_err(|error| error.to_string())?;
+    let scenario = match &job.plan {
+        Some(text) => Scenario::parse(&job.file, text).map_err(|invalid| invalid.to_string())?,
+        None => {
+            let source = sources::load(&job.file).map_err(|error| error.to_string())?;
+            source.scenario
+        }
+    };
     let options = Options {
         file: job.file.clone(),
         seed: RootSeed(job.seed),
@@ -161,7 +170,7 @@ fn prepare(job: &Job) -> Result<Prepared, String> {
         planted: job.planted.as_deref().map(bug).transpose()?,
     };
     Ok(Prepared {
-        scenario: source.scenario,
+        scenario,
         options,
         salt: job.salt,
     })

@@ -70,6 +70,15 @@ impl HashChain {
         self.0 = sha256::Hash::from_engine(engine).to_byte_array();
     }
 
+    /// That of lines which were recorded before.
+    pub fn of_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> HashChain {
+        let mut chain = HashChain::START;
+        for line in lines {
+            chain.extend(line.as_bytes());
+        }
+        chain
+    }
+
     /// Hexadecimal.
     pub fn to_hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
