@@ -7,6 +7,7 @@ mod planted;
 mod planted_model;
 mod reports;
 mod scenarios;
+mod shrinking;
 
 use libtest_mimic::Arguments;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         planted_model::trials(),
         errors::trials(),
         reports::trials(),
+        shrinking::trials(),
     ];
     libtest_mimic::run(&arguments, lists.into_iter().flatten().collect()).exit_code()
 }

@@ -119,7 +119,7 @@ fn a_later_format_is_said() {
 fn damage_is_named_with_its_file() {
     type Damage = fn(&Path);
     let damages: [(&str, &str, Damage); 9] = [
-        (MANIFEST, "expected", |folder| {
+        (MANIFEST, "is damaged: key must be", |folder| {
             std::fs::write(folder.join(MANIFEST), "{ broken").expect("written");
         }),
         (MANIFEST, "format", |folder| {

@@ -1,5 +1,9 @@
 //! Owns the words of the command line: commands, options, their help. Does not own what they do.
 
+use super::failure_args::{
+    BISECT_EXAMPLES, BisectArguments, REPLAY_EXAMPLES, ReplayArguments, SHRINK_EXAMPLES,
+    ShrinkArguments,
+};
 use super::gate::GateArguments;
 use super::results::{MergeArguments, ResultArguments, Shard};
 use crate::worlds::WorldKind;
@@ -23,6 +27,15 @@ pub(super) enum Command {
     /// Run scenarios and write their canonical traces as the expected ones
     #[command(after_help = BLESS_EXAMPLES)]
     Bless(PathArguments),
+    /// Run the plans of failure bundles again
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArguments),
+    /// Make the plan of a failure bundle smaller while it fails in the same way
+    #[command(after_help = SHRINK_EXAMPLES)]
+    Shrink(ShrinkArguments),
+    /// Find the first record in which two runs of one seed differ
+    #[command(after_help = BISECT_EXAMPLES)]
+    BisectDeterminism(BisectArguments),
     /// Check scenario files without running them
     #[command(after_help = CHECK_EXAMPLES)]
     Check(PathArguments),
@@ -101,6 +114,9 @@ pub(super) struct RunArguments {
     /// Write the whole trace as JSON lines (one scenario in one world only)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "check_determinism"])]
     pub(super) trace: Option<PathBuf>,
+    /// Keep each failing run as a failure bundle in a folder below this one
+    #[arg(long, value_name = "DIR", conflicts_with = "check_determinism")]
+    pub(super) bundle: Option<PathBuf>,
     /// Print the outcomes as JSON, and nothing else, on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -129,6 +145,7 @@ impl RunArguments {
             seed: None,
             seeds: None,
             trace: None,
+            bundle: None,
             json: false,
             check_determinism: false,
             bless: true,

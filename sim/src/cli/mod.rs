@@ -7,20 +7,25 @@
 mod args;
 mod baseline;
 pub mod binaries;
+pub mod bisect;
+mod bundles;
 mod child;
 pub mod determinism;
 mod doctor;
 pub mod expected;
 mod explain;
+mod failure_args;
 mod files;
 mod gate;
 mod interrupt;
 mod output;
 pub mod processes;
 mod regtest;
+pub mod replay;
 mod report;
 mod results;
 mod run;
+pub mod shrink;
 pub mod sources;
 mod stopwatch;
 
@@ -82,6 +87,9 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(arguments) => run::run(&arguments, &mut Output::new(arguments.json)),
         Command::Bless(paths) => run::run(&RunArguments::blessing(paths), &mut plain),
+        Command::Replay(arguments) => replay::run(&arguments, &mut Output::new(arguments.json)),
+        Command::Shrink(arguments) => shrink::run(&arguments, &mut plain),
+        Command::BisectDeterminism(arguments) => bisect::run(&arguments, &mut plain),
         Command::Check(paths) => check(&paths, &mut plain),
         Command::Report(arguments) => report::run(&arguments, &mut plain),
         Command::Explain(arguments) => explain::run(&arguments, &mut Output::new(arguments.json)),

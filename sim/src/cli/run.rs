@@ -3,6 +3,7 @@
 
 use super::args::{RunArguments, WorldChoice};
 use super::binaries;
+use super::bundles;
 use super::child::Job;
 use super::determinism;
 use super::expected;
@@ -68,6 +69,9 @@ pub(super) fn run(arguments: &RunArguments, output: &mut Output) -> Result<u8, F
         true => run_twice(&jobs, &setting),
         false => run_once(&jobs, &setting),
     };
+    if let Some(folder) = &arguments.bundle {
+        keep_failing(folder, (&planned, &jobs), &outcomes, &setting, output)?;
+    }
     finish_trace(trace, &mut outcomes);
     compare(arguments, &mut outcomes, output)?;
     let exit_code = super::most_serious(outcomes.iter().map(|outcome| outcome.verdict.exit_code()));
@@ -255,6 +259,40 @@ fn run_twice(jobs: &[Job], setting: &Setting) -> Vec<Outcome> {
         }
     }
     judged
+}
+
+/// Each failing run becomes a bundle, whatever its canonical trace is expected to be.
+fn keep_failing(
+    folder: &Path,
+    (planned, jobs): (&[Planned<'_>], &[Job]),
+    outcomes: &[Outcome],
+    setting: &Setting,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    for outcome in outcomes.iter().filter(|outcome| bundles::is_due(outcome)) {
+        let same = |job: &&Job| {
+            (&job.file, job.world, job.seed) == (&outcome.scenario, outcome.world, outcome.seed)
+        };
+        let source = planned
+            .iter()
+            .find(|plan| plan.source.file == outcome.scenario);
+        let (Some(job), Some(plan)) = (jobs.iter().find(same), source) else {
+            continue;
+        };
+        let kept = bundles::Kept {
+            job,
+            scenario: &plan.source.scenario,
+            outcome,
+            profile: None,
+        };
+        let target = bundles::place(folder, outcome);
+        bundles::keep(&target, &kept, setting)?;
+        output.note(&format!(
+            "{}: kept; see it again with: lockstep replay {0}",
+            target.display()
+        ))?;
+    }
+    Ok(())
 }
 
 /// A trace is worth having when the run failed, too; not when it never came to its end.
