@@ -34,20 +34,20 @@ const BEFORE: &str = r#"
   { at = "1 s", charge = { id = "x1", party = "noise-1", amount = "333_333 sat", over = "onchain", expires = "2 h" } },
   { pay = { charge = "x1", from = "crowd", feerate = "9 sat/vB" } },
   { expect = { payment = "x1", state = "seen", within = "1 min" } },
-  { at = "3 s", clock = { of = "engine", fault = "skew", by = "2 s", for = "5 min" } },
-  { chain = { fault = "lag", blocks = 1, for = "30 s" } },
+  { at = "3 s", link = { between = ["engine", "gateway"], fault = "delay", by = "40 ms", for = "5 min" } },
+  { crash = { engine = "stepped", on = "x4" } },
   { at = "5 s", pay = { id = "x2", from = "crowd", to = "noise-2", amount = "444_444 sat" } },
   { mine = "2 blocks" },"#;
 
 /// And after them.
 const AFTER: &str = r#"
   { pay = { id = "x3", from = "crowd", to = "noise-2", amount = "555_555 sat" } },
-  { disk = { of = "engine", fault = "slow", by = "20 ms", for = "1 min" } },
+  { link = { between = ["engine", "gateway"], fault = "partition", for = "1 s" } },
   { mine = "6 blocks" },
   { expect = { confirmations = { payment = "x3", at_least = 1 } } },
   { payout = { id = "x4", from = "noise-2", to = "crowd", amount = "200_000 sat" } },
   { wait = "7 min" },
-  { process = { of = "engine", fault = "pause", for = "3 s" } },
+  { link = { between = ["engine", "gateway"], fault = "disconnect" } },
   { mine = "3 blocks" },
 "#;
 
@@ -119,7 +119,7 @@ fn is_dug_out(bug: Bug, scenario: &str, invariant: &str) -> Result<(), Failed> {
     if shrunk.scenario.parties.len() > 1 || text.contains("noise") {
         return Err(format!("what does not matter is left:\n{text}").into());
     }
-    println!("{bug:?}: {steps} steps, {} tried\n{text}", shrunk.tried);
+    eprintln!("{bug:?}: {steps} steps, {} tried\n{text}", shrunk.tried);
     written_case(&shrunk.scenario, &task, &symptom)
 }
 

@@ -36,14 +36,15 @@ const STACK_BYTES: usize = 64 << 20;
 /// One run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Scenario file; with `plan`, only its name for messages.
+    /// Scenario file.
     pub file: String,
-    /// The text of the scenario, instead of what is in `file`.
-    pub plan: Option<String>,
     /// World.
     pub world: WorldKind,
     /// Root seed.
     pub seed: u64,
+    /// The scenario's text, instead of what the file holds; `file` is then its name in messages.
+    #[serde(default)]
+    pub plan: Option<String>,
     /// Where to write the whole trace.
     pub trace: Option<PathBuf>,
     /// A bug planted in the engine, by its name. Tests only: no option of the command line sets it.
@@ -57,9 +58,9 @@ impl Job {
     pub fn new(file: impl Into<String>, world: WorldKind, seed: u64) -> Job {
         Job {
             file: file.into(),
-            plan: None,
             world,
             seed,
+            plan: None,
             trace: None,
             planted: None,
             salt: false,
@@ -157,10 +158,11 @@ pub(super) struct Prepared {
 
 fn prepare(job: &Job) -> Result<Prepared, String> {
     let scenario = match &job.plan {
-        Some(text) => Scenario::parse(&job.file, text).map_err(|invalid| invalid.to_string())?,
+        Some(plan) => Scenario::parse(&job.file, plan).map_err(|error| error.to_string())?,
         None => {
-            let source = sources::load(&job.file).map_err(|error| error.to_string())?;
-            source.scenario
+            sources::load(&job.file)
+                .map_err(|error| error.to_string())?
+                .scenario
         }
     };
     let options = Options {

@@ -1,5 +1,6 @@
 //! Owns the words of the commands about failures: replay, shrink, bisect-determinism. Does not own what they do.
 
+use super::results::{ResultArguments, Shard};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -14,6 +15,14 @@ pub(super) struct ReplayArguments {
     /// Print the findings as JSON, and nothing else, on standard output
     #[arg(long)]
     pub(super) json: bool,
+    /// Processes at a time (regtest runs are always one at a time) [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+    /// Do one part of the runs only, such as 1/4
+    #[arg(long, value_name = "K/N", value_parser = Shard::parse, conflicts_with = "trace")]
+    pub(super) shard: Option<Shard>,
+    #[command(flatten)]
+    pub(super) written: ResultArguments,
 }
 
 #[derive(Debug, Args)]

@@ -7,9 +7,11 @@ use super::failure_args::ReplayArguments;
 use super::files::Draft;
 use super::output::{Failure, Output};
 use super::processes::{self, Setting};
+use super::results::{self, take_shard};
 use super::{BAD_USAGE, HARNESS, binaries, interrupt};
 use crate::bundle::{self, Build, Bundle, Symptom};
 use crate::report::failure;
+use crate::report::results::{Case, Results};
 use crate::report::words::count;
 use crate::run::outcome::{Outcome, Verdict};
 use crate::worlds::WorldKind;
@@ -79,9 +81,12 @@ pub struct Replayed {
     pub same_build: bool,
 }
 
-/// Runs a bundle's plan again; `trace` is where its trace goes.
+/// Runs a bundle's plan again as `job` says; its trace is compared if the job keeps it.
 pub fn replay(bundle: &Bundle, job: &Job, setting: &Setting) -> Replayed {
-    let outcome = processes::run_one(job, setting);
+    judged(bundle, job, processes::run_one(job, setting))
+}
+
+fn judged(bundle: &Bundle, job: &Job, outcome: Outcome) -> Replayed {
     let trace = match &job.trace {
         Some(path) => compare(&bundle.trace_file(), path),
         None => TraceFate::None,
@@ -159,30 +164,21 @@ fn compare(was: &Path, is: &Path) -> TraceFate {
 /// Does all of it; the exit code.
 pub(super) fn run(arguments: &ReplayArguments, output: &mut Output) -> Result<u8, Failure> {
     interrupt::watch().map_err(|what| Failure::new(HARNESS, what))?;
-    let bundles = read_all(&arguments.bundles)?;
+    let mut bundles = read_all(&arguments.bundles)?;
+    take_shard(&mut bundles, arguments.shard);
     if bundles.is_empty() {
-        output.note("there is no failure bundle")?;
+        output.note("there is no failure bundle to replay")?;
     }
     let trace = begin_trace(arguments, &bundles)?;
-    let setting = setting(&bundles)?;
-    let folder = tempfile::tempdir()
-        .map_err(|error| Failure::new(HARNESS, format!("failed to make a temporary folder: {error}\nRemedy: set TMPDIR to a folder that you may write to.")))?;
-    let mut found = Vec::new();
-    for (number, bundle) in bundles.iter().enumerate() {
-        if interrupt::is_set() {
-            break;
-        }
-        let path = match &trace {
-            Some(draft) => draft.path().to_owned(),
-            None => folder.path().join(number.to_string()),
-        };
-        let job = Job {
-            trace: Some(path),
-            ..job(bundle)
-        };
-        let replayed = replay(bundle, &job, &setting);
-        output.say(&told(bundle, &replayed))?;
-        found.push((bundle, replayed));
+    let setting = setting(arguments, &bundles)?;
+    let folder = tempfile::tempdir().map_err(|error| {
+        let remedy = "set TMPDIR to a folder that you may write to.";
+        let text = format!("failed to make a temporary folder: {error}\nRemedy: {remedy}");
+        Failure::new(HARNESS, text)
+    })?;
+    let found = run_all(&bundles, &setting, trace.as_ref(), folder.path());
+    for (bundle, replayed) in &found {
+        output.say(&told(bundle, replayed))?;
     }
     if let Some(draft) = trace {
         draft
@@ -199,7 +195,40 @@ pub(super) fn run(arguments: &ReplayArguments, output: &mut Output) -> Result<u8
     if arguments.json {
         output.result(&as_json(&found, exit_code))?;
     }
+    let case = |(bundle, replayed): &(&Bundle, Replayed)| Case {
+        name: bundle.folder.display().to_string(),
+        text: told(bundle, replayed) + "\n",
+        ..Case::of(&replayed.outcome)
+    };
+    let cases = found.iter().map(case).collect();
+    results::publish(
+        &arguments.written,
+        &Results::of("old failures", cases),
+        output,
+    )?;
     Ok(exit_code)
+}
+
+/// What became of each bundle; those that were not begun before Ctrl-C are missing.
+fn run_all<'a>(
+    bundles: &'a [Bundle],
+    setting: &Setting,
+    trace: Option<&Draft>,
+    folder: &Path,
+) -> Vec<(&'a Bundle, Replayed)> {
+    let with_trace = |(number, bundle): (usize, &Bundle)| {
+        let beside = || folder.join(number.to_string());
+        Job {
+            trace: Some(trace.map_or_else(beside, |draft| draft.path().to_owned())),
+            ..job(bundle)
+        }
+    };
+    let jobs: Vec<Job> = bundles.iter().enumerate().map(with_trace).collect();
+    let outcomes = processes::run_all(&jobs, setting, &mut |_| {});
+    let ended = bundles.iter().zip(&jobs).zip(outcomes);
+    ended
+        .filter_map(|((bundle, job), outcome)| Some((bundle, judged(bundle, job, outcome?))))
+        .collect()
 }
 
 /// A README that a shell's `*` names beside bundles is passed over.
@@ -229,7 +258,11 @@ fn begin_trace(arguments: &ReplayArguments, bundles: &[Bundle]) -> Result<Option
         .map_err(|error| Failure::new(BAD_USAGE, error.to_string()))
 }
 
-fn setting(bundles: &[Bundle]) -> Result<Setting, Failure> {
+fn setting(arguments: &ReplayArguments, bundles: &[Bundle]) -> Result<Setting, Failure> {
+    let slots = match arguments.jobs {
+        Some(jobs) => usize::from(jobs),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
     let regtest = bundles
         .iter()
         .any(|bundle| bundle.manifest.world == WorldKind::Regtest);
@@ -237,10 +270,7 @@ fn setting(bundles: &[Bundle]) -> Result<Setting, Failure> {
         .then(binaries::locate)
         .transpose()
         .map_err(|missing| Failure::new(HARNESS, missing.to_string()))?;
-    Ok(Setting {
-        slots: 1,
-        executables,
-    })
+    Ok(Setting { slots, executables })
 }
 
 /// What was found, for people.

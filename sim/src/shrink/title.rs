@@ -68,13 +68,21 @@ fn part(action: &Action) -> Option<String> {
 
 fn gateway(kind: &GatewayFaultKind) -> &'static str {
     match kind {
+        GatewayFaultKind::LoseRequest { .. } => "a lost request",
         GatewayFaultKind::LoseResponse { .. } => "a lost response",
+        GatewayFaultKind::SlowResponse { .. } => "a late response",
+        GatewayFaultKind::SlowBody { .. } => "a slow response",
+        GatewayFaultKind::CutBody { .. } => "a response that is cut off",
+        GatewayFaultKind::ServerError { .. } => "server errors",
+        GatewayFaultKind::TooManyRequests { .. } => "too many requests",
+        GatewayFaultKind::ForgetKey => "a forgotten key",
         GatewayFaultKind::DuplicateWebhook => "a webhook that comes twice",
         GatewayFaultKind::DelayWebhook { .. } => "a late webhook",
+        GatewayFaultKind::ReorderWebhooks => "webhooks out of order",
         GatewayFaultKind::DropWebhook => "a webhook that never comes",
         GatewayFaultKind::WrongSignature => "a wrong signature",
+        GatewayFaultKind::WrongAmount => "a webhook of another amount",
         GatewayFaultKind::Reject { .. } => "a rejection",
         GatewayFaultKind::Return { .. } => "a return",
-        GatewayFaultKind::ServerError { .. } => "server errors",
     }
 }

@@ -154,7 +154,9 @@ fn spans(step: &mut Step) -> Vec<&mut Millis> {
         Action::CrashNode { down_for, .. } => down_for.iter_mut().collect(),
         Action::Wait { span } => vec![span],
         Action::Gateway(fault) => match &mut fault.kind {
-            GatewayFaultKind::DelayWebhook { by } => vec![by],
+            GatewayFaultKind::DelayWebhook { by }
+            | GatewayFaultKind::SlowResponse { by }
+            | GatewayFaultKind::SlowBody { by } => vec![by],
             GatewayFaultKind::Return { after, .. } => vec![after],
             _ => Vec::new(),
         },
@@ -319,9 +321,11 @@ fn of_blocks(id: usize, edits: &mut Vec<Edit>) {
 fn counts(step: &mut Step) -> Vec<&mut u32> {
     match &mut step.action {
         Action::Gateway(fault) => match &mut fault.kind {
-            GatewayFaultKind::LoseResponse { times } | GatewayFaultKind::ServerError { times } => {
-                vec![times]
-            }
+            GatewayFaultKind::LoseRequest { times }
+            | GatewayFaultKind::LoseResponse { times }
+            | GatewayFaultKind::CutBody { times }
+            | GatewayFaultKind::ServerError { times }
+            | GatewayFaultKind::TooManyRequests { times } => vec![times],
             _ => Vec::new(),
         },
         Action::Trouble(Trouble::Process {

@@ -165,23 +165,19 @@ impl Writer<'_> {
 
     fn gateway(&self, fault: &GatewayFault) -> String {
         let mut table = Inline::default();
-        let name = match &fault.kind {
-            GatewayFaultKind::LoseResponse { .. } => "lose-response",
-            GatewayFaultKind::DuplicateWebhook => "duplicate-webhook",
-            GatewayFaultKind::DelayWebhook { .. } => "delay-webhook",
-            GatewayFaultKind::DropWebhook => "drop-webhook",
-            GatewayFaultKind::WrongSignature => "wrong-signature",
-            GatewayFaultKind::Reject { .. } => "reject",
-            GatewayFaultKind::Return { .. } => "return",
-            GatewayFaultKind::ServerError { .. } => "server-error",
-        };
-        table.text("fault", name);
+        table.text("fault", gateway_fault(&fault.kind));
         table.text("on", self.payment(&fault.on));
         match &fault.kind {
-            GatewayFaultKind::LoseResponse { times } | GatewayFaultKind::ServerError { times } => {
+            GatewayFaultKind::LoseRequest { times }
+            | GatewayFaultKind::LoseResponse { times }
+            | GatewayFaultKind::CutBody { times }
+            | GatewayFaultKind::ServerError { times }
+            | GatewayFaultKind::TooManyRequests { times } => {
                 unless_once(&mut table, "times", *times);
             }
-            GatewayFaultKind::DelayWebhook { by } => table.text("by", amounts::span(*by)),
+            GatewayFaultKind::SlowResponse { by }
+            | GatewayFaultKind::SlowBody { by }
+            | GatewayFaultKind::DelayWebhook { by } => table.text("by", amounts::span(*by)),
             GatewayFaultKind::Reject { code } => {
                 let code = (*code != RejectCode::InsufficientFunds).then(|| code.to_string());
                 table.maybe("code", code);
@@ -191,9 +187,12 @@ impl Writer<'_> {
                 let after = (after.get() != ONE_MINUTE_MS).then(|| amounts::span(*after));
                 table.maybe("after", after);
             }
-            GatewayFaultKind::DuplicateWebhook
+            GatewayFaultKind::ForgetKey
+            | GatewayFaultKind::DuplicateWebhook
+            | GatewayFaultKind::ReorderWebhooks
             | GatewayFaultKind::DropWebhook
-            | GatewayFaultKind::WrongSignature => {}
+            | GatewayFaultKind::WrongSignature
+            | GatewayFaultKind::WrongAmount => {}
         }
         table.end()
     }
@@ -276,6 +275,28 @@ impl Writer<'_> {
             || OPERATOR.to_owned(),
             |name| self.name(NameSpace::Outside, name),
         )
+    }
+}
+
+/// Its name, as in files.
+fn gateway_fault(kind: &GatewayFaultKind) -> &'static str {
+    match kind {
+        GatewayFaultKind::LoseRequest { .. } => "lose-request",
+        GatewayFaultKind::LoseResponse { .. } => "lose-response",
+        GatewayFaultKind::SlowResponse { .. } => "slow-response",
+        GatewayFaultKind::SlowBody { .. } => "slow-body",
+        GatewayFaultKind::CutBody { .. } => "cut-body",
+        GatewayFaultKind::ServerError { .. } => "server-error",
+        GatewayFaultKind::TooManyRequests { .. } => "too-many-requests",
+        GatewayFaultKind::ForgetKey => "forget-key",
+        GatewayFaultKind::DuplicateWebhook => "duplicate-webhook",
+        GatewayFaultKind::DelayWebhook { .. } => "delay-webhook",
+        GatewayFaultKind::ReorderWebhooks => "reorder-webhooks",
+        GatewayFaultKind::DropWebhook => "drop-webhook",
+        GatewayFaultKind::WrongSignature => "wrong-signature",
+        GatewayFaultKind::WrongAmount => "wrong-amount",
+        GatewayFaultKind::Reject { .. } => "reject",
+        GatewayFaultKind::Return { .. } => "return",
     }
 }
 
