@@ -80,7 +80,9 @@ pub fn read(folder: &Path) -> Result<Bundle, BundleError> {
     if outcome.verdict.word() != manifest.verdict {
         return Err(differs("it has another verdict"));
     }
-    let (plan_text, plan) = plan(&folder.join(PLAN))?;
+    let (plan_text, mut plan) = plan(&folder.join(PLAN))?;
+    // Whatever the text says: the run had this one.
+    plan.seed = manifest.seed;
     check_trace(&folder.join(TRACE), &outcome)?;
     Ok(Bundle {
         folder: folder.to_owned(),

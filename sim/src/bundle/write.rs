@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// A run that failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Failing<'a> {
-    /// What ran, in full: the text of a scenario file (`expanded`).
+    /// What ran, in full: the text of a scenario file (`expanded`). Records name the lines of this text.
     pub plan: &'a str,
     /// How it ended.
     pub outcome: &'a Outcome,

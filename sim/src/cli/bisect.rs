@@ -96,7 +96,7 @@ fn parting(first: &Path, second: &Path) -> std::io::Result<Option<Parting>> {
                 let mut subsystems: Vec<String> = [&left, &right]
                     .into_iter()
                     .flatten()
-                    .map(subsystem)
+                    .map(|record| subsystem(record))
                     .collect();
                 subsystems.dedup();
                 let (first, second) = (rest(left, first)?, rest(right, second)?);
@@ -121,7 +121,7 @@ fn rest(record: Option<String>, more: Records) -> std::io::Result<Vec<String>> {
     std::iter::once(Ok(record)).chain(more).collect()
 }
 
-fn subsystem(record: &String) -> String {
+fn subsystem(record: &str) -> String {
     let value: Option<Value> = serde_json::from_str(record).ok();
     let name = value
         .as_ref()

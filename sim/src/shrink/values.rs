@@ -261,11 +261,14 @@ fn of_amounts(id: usize, edits: &mut Vec<Edit>) {
     }
 }
 
+fn of_request(request: &mut Request) -> Amount<'_> {
+    match request {
+        Request::Lightning { amount, .. } => Amount::Msat(amount),
+        Request::Onchain { amount } => Amount::Sat(amount),
+    }
+}
+
 fn amount(step: &mut Step) -> Option<Amount<'_>> {
-    let of_request = |request| match request {
-        &mut Request::Lightning { ref mut amount, .. } => Amount::Msat(amount),
-        &mut Request::Onchain { ref mut amount } => Amount::Sat(amount),
-    };
     match &mut step.action {
         Action::Charge(charge) => Some(of_request(&mut charge.request)),
         Action::Pay(pay) => match &mut pay.opens {
