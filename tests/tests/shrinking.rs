@@ -63,6 +63,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         bundle_is_replayed,
     ));
     trials.push(Trial::test(
+        "shrinking::a_failing_run_is_kept_replayed_and_shrunk",
+        failing_run,
+    ));
+    trials.push(Trial::test(
         "shrinking::runs_that_differ_are_bisected",
         runs_that_differ,
     ));
@@ -206,6 +210,47 @@ fn commands_of(bundle: &Path) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// From a red run to a small scenario, by the command line alone: an expectation that is wrong, behind what does not matter.
+fn failing_run() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let text = std::fs::read_to_string("tests/planted/charge.toml")?;
+    let text = text
+        .replace("parties.merchant", "parties.other = {}\nparties.merchant")
+        .replace("steps = [", "steps = [\n  # Not in the plan.\n  { pay = { id = \"x\", from = \"alice\", to = \"other\", amount = \"5_000 sat\" } },")
+        .replace("\n]", "\n  { expect = { party = \"merchant\", btc = \"999_999 sat\" } },\n]")
+        .replace("at = \"10 s\", ", "");
+    std::fs::write(folder.path().join("wrong.toml"), text)?;
+    let told = |arguments: &[&str], code: i32| -> Result<String, Failed> {
+        let done = lockstep_tests::lockstep(folder.path(), arguments.iter().copied()).output()?;
+        let told = String::from_utf8_lossy(&done.stdout).into_owned();
+        match done.status.code() == Some(code) {
+            true => Ok(told),
+            false => Err(format!("{arguments:?}: {:?}: {told}", done.status).into()),
+        }
+    };
+    told(&["run", "wrong.toml", "--bundle", "kept"], 1)?;
+    let bundle = "kept/wrong-simulated-seed-1";
+    let replayed = told(&["replay", bundle], 1)?;
+    for word in [
+        "still occurs, at the same step",
+        "build: the same",
+        "the same, byte for byte",
+    ] {
+        if !replayed.contains(word) {
+            return Err(format!("replay does not say `{word}`: {replayed}").into());
+        }
+    }
+    told(&["shrink", bundle, "--into", "small", "--jobs", "2"], 0)?;
+    let small = std::fs::read_to_string(folder.path().join("small/expect-party-seed-1.toml"))?;
+    let is_small =
+        !small.contains("other") && small.contains("pay = ") && small.contains("mine = ");
+    let small_fails = told(&["run", "small/expect-party-seed-1.toml"], 1)?;
+    match is_small && small_fails.contains("not 999999000 msat") {
+        true => Ok(()),
+        false => Err(format!("{small}\n{small_fails}").into()),
+    }
 }
 
 fn runs_that_differ() -> Result<(), Failed> {
