@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod cli;
+pub mod coverage;
 pub mod entropy_shim;
 pub mod faults;
 pub mod invariants;
@@ -18,6 +19,7 @@ pub mod scheduler;
 pub mod shrink;
 pub mod trace;
 pub mod vtime;
+pub mod workload;
 pub mod worlds;
 
 #[cfg(not(madsim))]

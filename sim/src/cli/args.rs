@@ -4,6 +4,7 @@ use super::failure_args::{
     BISECT_EXAMPLES, BisectArguments, REPLAY_EXAMPLES, ReplayArguments, SHRINK_EXAMPLES,
     ShrinkArguments,
 };
+use super::fuzz::{FUZZ_EXAMPLES, FuzzArguments};
 use super::gate::GateArguments;
 use super::results::{MergeArguments, ResultArguments, Shard};
 use crate::worlds::WorldKind;
@@ -39,15 +40,22 @@ pub(super) enum Command {
     /// Check scenario files without running them
     #[command(after_help = CHECK_EXAMPLES)]
     Check(PathArguments),
+    /// Draw plans from seeds and run them, to find what breaks
+    #[command(after_help = FUZZ_EXAMPLES)]
+    Fuzz(FuzzArguments),
+    /// Print the JSON schema of scenario files
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema {
+        /// The schema of fuzz profiles instead
+        #[arg(long)]
+        profile: bool,
+    },
     /// Make HTML pages of runs, traces or failure bundles
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArguments),
     /// Tell the story of a payment in the terminal
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArguments),
-    /// Print the JSON schema of scenario files
-    #[command(after_help = SCHEMA_EXAMPLES)]
-    Schema,
     /// Check everything that must hold before a change lands
     #[command(after_help = GATE_EXAMPLES)]
     Gate(GateArguments),

@@ -18,7 +18,7 @@ use lockstep_engine::planted::Bug;
 use lockstep_host::ports::Store;
 use lockstep_host::store::JournalStore;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,6 +83,9 @@ impl Job {
             faults: Vec::new(),
             checks: Default::default(),
             waits_ms: BTreeMap::new(),
+            phase: None,
+            coverage: BTreeSet::new(),
+            rare: BTreeSet::new(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod expected;
 mod explain;
 mod failure_args;
 mod files;
+mod fuzz;
 mod gate;
 mod interrupt;
 mod output;
@@ -93,9 +94,10 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Check(paths) => check(&paths, &mut plain),
         Command::Report(arguments) => report::run(&arguments, &mut plain),
         Command::Explain(arguments) => explain::run(&arguments, &mut Output::new(arguments.json)),
-        Command::Schema => schema(&mut plain),
         Command::Gate(arguments) => gate::run(&arguments, &mut plain),
         Command::Merge(arguments) => results::merge(&arguments, &mut plain),
+        Command::Fuzz(arguments) => fuzz::run(&arguments, &mut Output::new(arguments.json)),
+        Command::Schema { profile } => schema(profile, &mut plain),
         Command::Doctor => doctor::run(&mut plain),
     }
 }
@@ -107,8 +109,12 @@ fn check(PathArguments { paths }: &PathArguments, output: &mut Output) -> Result
     Ok(0)
 }
 
-fn schema(output: &mut Output) -> Result<u8, Failure> {
-    let text = serde_json::to_string_pretty(&crate::scenario::schema()).expect("a value is JSON");
+fn schema(profile: bool, output: &mut Output) -> Result<u8, Failure> {
+    let schema = match profile {
+        true => crate::workload::schema(),
+        false => crate::scenario::schema(),
+    };
+    let text = serde_json::to_string_pretty(&schema).expect("a value is JSON");
     output.result(&text).map(|()| 0)
 }
 

@@ -75,7 +75,23 @@ pub(super) fn run_all(
     tell: &mut dyn FnMut(Event<'_>),
 ) -> Vec<Option<Outcome>> {
     let mut outcomes: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
-    let mut waiting = jobs.iter().enumerate().peekable();
+    run_each(jobs.iter().cloned(), setting, &mut |index, event| {
+        tell(match event {
+            Event::Ended(outcome) => Event::Ended(outcomes[index].insert(outcome.clone())),
+            running => running,
+        });
+    });
+    outcomes
+}
+
+/// Runs jobs as long as there are any, each in a process of its own; outcomes are only told, with the job's number. No job is
+/// taken after Ctrl-C.
+pub(super) fn run_each(
+    jobs: impl Iterator<Item = Job>,
+    setting: &Setting,
+    tell: &mut dyn FnMut(usize, Event<'_>),
+) {
+    let mut waiting = jobs.enumerate().peekable();
     let mut running: Vec<Running> = Vec::new();
     loop {
         while !interrupt::is_set() && running.len() < setting.slots.max(1) {
@@ -86,25 +102,28 @@ pub(super) fn run_all(
             let Some((index, job)) = waiting.next_if(|(_, job)| fits(job)) else {
                 break;
             };
-            match start(index, job, setting) {
+            match start(index, &job, setting) {
                 Ok(child) => running.push(child),
                 Err(error) => {
                     let what = format!("failed to start a process for the run: {error}");
-                    outcomes[index] = Some(job.without_run(Verdict::Harness { what }));
+                    tell(
+                        index,
+                        Event::Ended(&job.without_run(Verdict::Harness { what })),
+                    );
                 }
             }
         }
         for (index, outcome) in take_ended(&mut running) {
-            tell(Event::Ended(outcomes[index].insert(outcome)));
+            tell(index, Event::Ended(&outcome));
         }
         if running.is_empty() && (interrupt::is_set() || waiting.peek().is_none()) {
-            return outcomes;
+            return;
         }
         let now: Vec<_> = running
             .iter()
             .map(|run| (describe(&run.job), run.started.elapsed()))
             .collect();
-        tell(Event::Running(&now));
+        tell(0, Event::Running(&now));
         nap(LOOK);
     }
 }

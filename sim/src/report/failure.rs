@@ -118,6 +118,9 @@ pub(super) mod tests {
             faults: Vec::new(),
             checks: Default::default(),
             waits_ms: Default::default(),
+            phase: None,
+            coverage: Default::default(),
+            rare: Default::default(),
         }
     }
 

@@ -11,6 +11,7 @@ mod steps;
 mod warm_up;
 mod words;
 
+use crate::coverage::Coverage;
 use crate::faults::{FaultId, Faults};
 use crate::invariants;
 use crate::model::Terms;
@@ -30,7 +31,7 @@ use lockstep_engine::planted::Bug;
 use lockstep_engine::policy::{DepthStep, Policy, Rate};
 use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::software_signer::SoftwareSigner;
-use outcome::{Outcome, Stop, Verdict};
+use outcome::{Outcome, Phase, Stop, Verdict};
 use owners::Owners;
 use recorder::Recorder;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,13 +65,14 @@ impl Run {
     pub fn new(scenario: Scenario, options: Options) -> Run {
         let trace = SharedTrace::new(Trace::new(options.keep_lines));
         let checkers = invariants::all_under(Terms::of(&scenario.policy));
-        let recorder = Arc::new(Recorder::new(trace.clone(), checkers));
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let recorder = Recorder::new(trace.clone(), checkers, faults.clone());
         Run {
             options,
             scenario,
-            recorder,
+            recorder: Arc::new(recorder),
             trace,
-            faults: Arc::new(Mutex::new(Faults::default())),
+            faults,
         }
     }
 
@@ -139,6 +141,7 @@ impl Run {
             &self,
             kind,
             Stop::World(error).verdict(None, "building the world"),
+            None,
             0,
         )
     }
@@ -184,7 +187,14 @@ fn policy(scenario: &Scenario) -> Policy {
     policy
 }
 
-fn outcome(run: &Run, world: WorldKind, verdict: Verdict, virtual_ms: u64) -> Outcome {
+fn outcome(
+    run: &Run,
+    world: WorldKind,
+    verdict: Verdict,
+    phase: Option<Phase>,
+    virtual_ms: u64,
+) -> Outcome {
+    let coverage = run.recorder.coverage();
     let trace = run.trace.lock();
     let subsystem = |(subsystem, hash)| {
         let name = serde_json::to_value(subsystem).expect("a plain name");
@@ -204,7 +214,18 @@ fn outcome(run: &Run, world: WorldKind, verdict: Verdict, virtual_ms: u64) -> Ou
         faults: run.faults.lock().expect("no holder panics").all(),
         checks: run.recorder.checks(),
         waits_ms: BTreeMap::new(),
+        phase,
+        coverage: coverage.cells().clone(),
+        rare: rare(&coverage),
     }
+}
+
+/// Rare things that this process has reached: branches of engine and host, and what the harness has seen.
+fn rare(coverage: &Coverage) -> BTreeSet<String> {
+    let branches = lockstep_engine::rare::reached();
+    let mut rare: BTreeSet<String> = branches.iter().map(|rare| rare.name().to_owned()).collect();
+    rare.extend(coverage.rare().iter().cloned());
+    rare
 }
 
 /// Something that the run itself will do at a time.
@@ -234,6 +255,7 @@ struct Runner<W: World> {
     until_healed: Vec<FaultId>,
     /// Active faults under which the engine may see another chain than there is.
     hiding: BTreeSet<FaultId>,
+    phase: Phase,
     step: Option<(usize, String)>,
 }
 
@@ -273,15 +295,18 @@ impl<W: World> Runner<W> {
             last_balances: BTreeMap::new(),
             until_healed: Vec::new(),
             hiding: BTreeSet::new(),
+            phase: Phase::WarmUp,
             step: None,
         }
     }
 
     /// All phases.
     async fn go(&mut self, open_store: &OpenStore, config: EngineConfig) -> Verdict {
+        self.watch_faults();
         if let Err(stop) = self.warm_up().await {
             return stop.verdict(None, "warm-up");
         }
+        self.phase = Phase::Chaos;
         let mut steps = self.run.scenario.steps.clone();
         steps.retain(|step| self.happens_here(step.only));
         for step in &steps {
@@ -343,7 +368,13 @@ impl<W: World> Runner<W> {
             return Ok(());
         };
         match alarm {
-            Alarm::Restart(node) => self.world.restart(&node).await?,
+            Alarm::Restart(node) => match self.world.restart(&node).await {
+                // Another fault may keep its peers away; when all is healed it has to have found them.
+                Err(WorldError::Unsettled { .. }) if !self.is_lock_step() => {
+                    self.run.recorder.mark_rare("restart-without-peers");
+                }
+                other => other?,
+            },
             Alarm::End(fault) => {
                 self.end_fault(fault).await?;
             }
@@ -377,6 +408,7 @@ impl<W: World> Runner<W> {
 
     /// Heals, lets everything become final, and audits the journal.
     async fn end(&mut self, open_store: &OpenStore, config: EngineConfig) -> Result<(), Stop> {
+        self.phase = Phase::Heal;
         while let Some((due, _)) = self.alarms.keys().next().copied() {
             self.world.pass_until(due).await?;
             self.set_off().await?;
@@ -386,11 +418,12 @@ impl<W: World> Runner<W> {
         }
         self.world.settle().await?;
         self.check_recorder()?;
+        self.phase = Phase::Settle;
         self.await_terminal().await?;
         self.observe(Some("end")).await?;
         self.check_recorder()?;
         self.check_outcomes()?;
-        self.count_fault_effects();
+        self.phase = Phase::Audit;
         let live = self.world.service().with_engine(|engine| engine.digest())?;
         let store = open_audit(open_store)?;
         let violations = invariants::audit_journal(store.as_ref(), config, live)
@@ -434,11 +467,15 @@ impl<W: World> Runner<W> {
         }
     }
 
-    fn count_fault_effects(&mut self) {
-        let mut faults = self.run.faults.lock().expect("no holder panics");
-        for id in self.world.switch().fired() {
-            faults.set_effects(id, 1);
-        }
+    /// From now on the count that the engine's switch keeps is brought up to date before each input.
+    fn watch_faults(&self) {
+        let (faults, switch) = (self.run.faults.clone(), self.world.switch().clone());
+        self.run.recorder.count_faults_by(Arc::new(move || {
+            let mut faults = faults.lock().expect("no holder panics");
+            for id in switch.fired() {
+                faults.set_effects(id, 1);
+            }
+        }));
     }
 
     async fn mine(&mut self, blocks: u32) -> Result<(), Stop> {
@@ -448,8 +485,7 @@ impl<W: World> Runner<W> {
     }
 
     /// Ends the world and tells the outcome.
-    async fn finish(mut self, verdict: Verdict) -> Outcome {
-        self.count_fault_effects();
+    async fn finish(self, verdict: Verdict) -> Outcome {
         let virtual_ms = self.world.epoch().offset(self.world.now()).0;
         let kind = self.world.kind();
         let ended = self.world.shut_down().await;
@@ -457,7 +493,7 @@ impl<W: World> Runner<W> {
             (Verdict::Pass, Err(error)) => Stop::World(error).verdict(None, "shutting down"),
             (verdict, _) => verdict,
         };
-        outcome(&self.run, kind, verdict, virtual_ms)
+        outcome(&self.run, kind, verdict, Some(self.phase), virtual_ms)
     }
 }
 

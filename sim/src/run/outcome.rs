@@ -4,7 +4,7 @@ use crate::faults::Fault;
 use crate::invariants::{Kind, Violation};
 use crate::worlds::{WorldError, WorldKind};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,11 +71,42 @@ impl Verdict {
     }
 }
 
+/// The phases of a run, in order. Safety is checked after every event of all of them, liveness after healing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Blocks, funds, channels, opening balances.
+    WarmUp,
+    /// The steps, faults among them.
+    Chaos,
+    /// Every fault that still lasts ends, and the world comes to rest.
+    Heal,
+    /// Blocks and time until every payment is final.
+    Settle,
+    /// The journal is folded again.
+    Audit,
+}
+
+impl Phase {
+    /// One word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::WarmUp => "warm-up",
+            Phase::Chaos => "chaos",
+            Phase::Heal => "heal",
+            Phase::Settle => "settle",
+            Phase::Audit => "audit",
+        }
+    }
+}
+
 /// Why a run stopped before its end.
 #[derive(Debug)]
 pub enum Stop {
     /// An expectation did not hold.
     Expectation(String),
+    /// A charge that is to be paid has no invoice or address.
+    NoRequest(String),
     /// An expectation with a time limit did not come about.
     TooLate(String),
     /// An invariant is broken.
@@ -95,7 +126,9 @@ impl Stop {
     pub fn verdict(self, line: Option<usize>, step: &str) -> Verdict {
         let step = step.to_owned();
         match self {
-            Stop::Expectation(what) => Verdict::Violated { line, step, what },
+            Stop::Expectation(what) | Stop::NoRequest(what) => {
+                Verdict::Violated { line, step, what }
+            }
             Stop::TooLate(what) => Verdict::Liveness { line, step, what },
             Stop::Violation(violation) => match violation.kind {
                 Kind::Safety => Verdict::Violated {
@@ -167,4 +200,13 @@ pub struct Outcome {
     pub checks: BTreeMap<String, Checked>,
     /// Real time by what was waited for, in ms (the regtest world).
     pub waits_ms: BTreeMap<String, u64>,
+    /// The phase in which it ended; `audit` for a run that came to its end, none for one that never began.
+    #[serde(default)]
+    pub phase: Option<Phase>,
+    /// Cells of (rail, payment state, fault) that it reached (`coverage`).
+    #[serde(default)]
+    pub coverage: BTreeSet<String>,
+    /// Rare things that happened.
+    #[serde(default)]
+    pub rare: BTreeSet<String>,
 }

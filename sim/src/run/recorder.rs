@@ -3,6 +3,8 @@
 //! driver (`lockstep-host`) nor the invariants.
 
 use super::outcome::Checked;
+use crate::coverage::Coverage;
+use crate::faults::Faults;
 use crate::invariants::{Invariant, Kind, Looks, Settled, Stepped, Violation};
 use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
@@ -42,17 +44,25 @@ struct State {
     commands: BTreeSet<CommandId>,
     /// Accepted inputs seen; what recovery replays beyond them was journaled just before a kill.
     accepted: u64,
+    coverage: Coverage,
+    /// Brings the counts of faults up to date that are kept elsewhere.
+    count_faults: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// The observer.
 pub struct Recorder {
     trace: SharedTrace,
+    faults: Arc<Mutex<Faults>>,
     state: Mutex<State>,
 }
 
 impl Recorder {
     /// An observer that has seen nothing.
-    pub fn new(trace: SharedTrace, invariants: Vec<Box<dyn Invariant>>) -> Recorder {
+    pub fn new(
+        trace: SharedTrace,
+        invariants: Vec<Box<dyn Invariant>>,
+        faults: Arc<Mutex<Faults>>,
+    ) -> Recorder {
         let state = State {
             invariants,
             truth: None,
@@ -64,9 +74,12 @@ impl Recorder {
             epoch: None,
             commands: BTreeSet::new(),
             accepted: 0,
+            coverage: Coverage::default(),
+            count_faults: None,
         };
         Recorder {
             trace,
+            faults,
             state: Mutex::new(state),
         }
     }
@@ -82,6 +95,42 @@ impl Recorder {
         let mut state = self.state();
         state.epoch = Some(epoch);
         state.truth = truth;
+    }
+
+    /// `count` brings the counts of faults up to date that are kept elsewhere; it is called before each input is taken in.
+    pub fn count_faults_by(&self, count: Arc<dyn Fn() + Send + Sync>) {
+        self.state().count_faults = Some(count);
+    }
+
+    /// Marks the coverage of faults that had an effect since the last input; what was reached so far.
+    pub fn coverage(&self) -> Coverage {
+        self.cover();
+        self.state().coverage.clone()
+    }
+
+    /// Something rare happened to the harness.
+    pub fn mark_rare(&self, what: &str) {
+        self.state().coverage.mark_rare(what);
+    }
+
+    /// Payments stand now as they stood when the faults had their effects.
+    fn cover(&self) {
+        let count = self.state().count_faults.clone();
+        if let Some(count) = count {
+            count();
+        }
+        let fresh: Vec<_> = {
+            let mut faults = self.faults.lock().expect("no holder panics");
+            let fresh = faults.take_fresh();
+            fresh
+                .into_iter()
+                .filter_map(|id| faults.get(id).cloned())
+                .collect()
+        };
+        let mut state = self.state();
+        for fault in &fresh {
+            state.coverage.mark(fault);
+        }
     }
 
     /// The first violation so far.
@@ -250,6 +299,7 @@ fn learn(state: &mut State, event: &Event) {
 
 impl Observer for Recorder {
     fn on_accepted(&self, at: Timestamp, input: &Input, output: &Output, engine: &Engine) {
+        self.cover();
         let mut state = self.state();
         state.accepted += 1;
         if let Some(epoch) = state.epoch {
@@ -271,6 +321,7 @@ impl Observer for Recorder {
         for event in &output.events {
             self.record(event);
             learn(&mut state, event);
+            state.coverage.learn(event);
         }
         let truth = state.truth.as_ref().map(|source| source.truth());
         let stepped = Stepped {

@@ -1,0 +1,286 @@
+//! Owns what is there before a plan's first step: topology, parties, wallets, bank accounts, policy, each drawn from a stream of
+//! its own. Does not own what happens (`traffic`).
+
+use super::draws::Draws;
+use super::profile::Profile;
+use super::text::{blocks, euro, sat, span};
+use crate::prng::RootSeed;
+
+/// Outsiders' nodes; at most 6 nodes with the operator's.
+const OUTSIDERS: [&str; 5] = ["ann", "bob", "cleo", "dan", "eve"];
+const PARTIES: [&str; 4] = ["merchant", "baker", "studio", "grocer"];
+
+/// The operator's node.
+pub(super) const OPERATOR: &str = "shop";
+
+/// Accounts with a right check sum (ISO 13616), and whose they are.
+const ACCOUNTS: [(&str, &str, &str); 4] = [
+    ("mill-bank", "DE89 3704 0044 0532 0130 00", "Mill GmbH"),
+    ("farm-bank", "NL91 ABNA 0417 1643 00", "Farm BV"),
+    (
+        "atelier-bank",
+        "FR14 2004 1010 0505 0001 3M02 606",
+        "Atelier SARL",
+    ),
+    ("vine-bank", "ES91 2100 0418 4502 0005 1332", "Vine SL"),
+];
+
+/// One whose check digits are wrong.
+pub(super) const BAD_ACCOUNT: (&str, &str, &str) = (
+    "nowhere-bank",
+    "DE00 3704 0044 0532 0130 00",
+    "Nowhere GmbH",
+);
+
+/// How the nodes are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Line,
+    Star,
+    Ring,
+}
+
+impl Shape {
+    fn word(self) -> &'static str {
+        match self {
+            Shape::Line => "in a line",
+            Shape::Star => "in a star",
+            Shape::Ring => "in a ring",
+        }
+    }
+}
+
+/// What was drawn.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Setup {
+    /// Nodes but the operator's; empty without Lightning.
+    pub(super) outsiders: Vec<&'static str>,
+    pub(super) parties: Vec<&'static str>,
+    pub(super) wallets: Vec<&'static str>,
+    pub(super) accounts: Vec<&'static str>,
+    /// Smallest channel, in satoshi.
+    pub(super) smallest_channel_sat: u64,
+    /// The deepest that any payment must be.
+    pub(super) deepest: u64,
+    /// In words, for the title.
+    pub(super) shape: String,
+    /// Lines of the file.
+    pub(super) lines: Vec<String>,
+}
+
+/// Draws it. Without `lightning` there are no nodes.
+pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup {
+    let mut setup = Setup {
+        smallest_channel_sat: u64::MAX,
+        ..Setup::default()
+    };
+    let mut channels = Vec::new();
+    if lightning {
+        channels = topology(&mut setup, profile, seed);
+    }
+    operator(&mut setup, seed, lightning);
+    policy(&mut setup, seed);
+    people(&mut setup, profile, seed);
+    if lightning {
+        nodes(&mut setup, &channels);
+    }
+    setup
+}
+
+/// A channel: its ends, size in satoshi, and line.
+struct Channel {
+    from: &'static str,
+    capacity: u64,
+    line: String,
+}
+
+fn topology(setup: &mut Setup, profile: &Profile, seed: RootSeed) -> Vec<Channel> {
+    let mut draws = Draws::of(seed, "topology");
+    let count = draws.between(profile.nodes.least.into(), profile.nodes.most.into()) as usize;
+    let mut names: Vec<&'static str> = OUTSIDERS[..count - 1].to_vec();
+    setup.outsiders = names.clone();
+    let shapes = [
+        (Shape::Line, 4),
+        (Shape::Star, 3),
+        (Shape::Ring, if count > 2 { 3 } else { 0 }),
+    ];
+    let shape = draws.weighted(&shapes).unwrap_or(Shape::Line);
+    // Mostly at the end: routes are longest there.
+    let place = if draws.percent(60) {
+        count - 1
+    } else {
+        draws.between(0, count as u64 - 1) as usize
+    };
+    names.insert(place, OPERATOR);
+    setup.shape = format!("{count} nodes {}", shape.word());
+    let mut edges: Vec<(usize, usize)> = match shape {
+        Shape::Line | Shape::Ring => (1..count).map(|right| (right - 1, right)).collect(),
+        Shape::Star => (1..count).map(|leaf| (0, leaf)).collect(),
+    };
+    if shape == Shape::Ring {
+        edges.push((0, count - 1));
+    }
+    let degree = |node: usize| {
+        edges
+            .iter()
+            .filter(|(a, b)| *a == node || *b == node)
+            .count()
+    };
+    let mut channels = Vec::new();
+    for (index, (a, b)) in edges.iter().enumerate() {
+        let leaf = degree(*a) == 1 || degree(*b) == 1;
+        let mut draws = Draws::of(seed, &format!("channel/{index}"));
+        let ends = if draws.percent(50) {
+            (*a, *b)
+        } else {
+            (*b, *a)
+        };
+        channels.push(channel(&mut draws, (names[ends.0], names[ends.1]), leaf));
+    }
+    let sizes = channels.iter().map(|channel| channel.capacity);
+    setup.smallest_channel_sat = sizes.min().unwrap_or(u64::MAX);
+    channels
+}
+
+fn channel(draws: &mut Draws, (from, to): (&'static str, &'static str), leaf: bool) -> Channel {
+    let capacity = draws.between(10, 100) * 100_000;
+    let push = capacity / 100 * draws.between(25, 60);
+    let mut line = format!(
+        "channels.{from}-{to} = {{ from = \"{from}\", to = \"{to}\", capacity = \"{}\", push = \"{}\"",
+        sat(capacity),
+        sat(push)
+    );
+    // Nobody routes over a channel that is not announced: only at the edge.
+    if leaf && draws.percent(15) {
+        line.push_str(", announced = false");
+    }
+    if draws.percent(50) {
+        line.push_str(&format!(
+            ", fees = {{ from = {}, to = {} }}",
+            fees(draws),
+            fees(draws)
+        ));
+    }
+    line.push_str(" }");
+    Channel {
+        from,
+        capacity,
+        line,
+    }
+}
+
+fn fees(draws: &mut Draws) -> String {
+    let (base, ppm, cltv) = (
+        draws.between(0, 3_000),
+        draws.between(0, 1_000),
+        draws.between(60, 144),
+    );
+    format!("{{ base = \"{base} msat\", ppm = {ppm}, cltv = \"{cltv} blocks\" }}")
+}
+
+/// What a node needs on chain beside what it puts into channels (the format asks for 50,000 sat for each of them).
+const SPARE_SAT: u64 = 500_000;
+
+fn nodes(setup: &mut Setup, channels: &[Channel]) {
+    let all = setup.outsiders.iter().copied().chain([OPERATOR]);
+    let lines: Vec<String> = all
+        .map(|name| {
+            let opened = channels.iter().filter(|channel| channel.from == name);
+            let needed: u64 = opened.map(|channel| channel.capacity + 50_000).sum();
+            format!(
+                "nodes.{name} = {{ funds = \"{}\" }}",
+                sat(needed + SPARE_SAT)
+            )
+        })
+        .collect();
+    setup.lines.extend(lines);
+    setup
+        .lines
+        .extend(channels.iter().map(|channel| channel.line.clone()));
+}
+
+fn operator(setup: &mut Setup, seed: RootSeed, lightning: bool) {
+    let mut draws = Draws::of(seed, "operator");
+    let node = if lightning {
+        format!("node = \"{OPERATOR}\", ")
+    } else {
+        String::new()
+    };
+    // Now and then there is too little outside for what is ordered.
+    let wallet = if draws.percent(15) {
+        draws.between(50_000, 400_000)
+    } else {
+        draws.between(2, 50) * 1_000_000
+    };
+    let gateway = if draws.percent(15) {
+        draws.between(1, 50) * 100
+    } else {
+        draws.between(200, 5_000) * 100
+    };
+    setup.lines.push(format!(
+        "operator = {{ {node}wallet = \"{}\", gateway = \"{}\" }}",
+        sat(wallet),
+        euro(gateway)
+    ));
+}
+
+fn policy(setup: &mut Setup, seed: RootSeed) {
+    let mut draws = Draws::of(seed, "policy");
+    let (small, large) = (draws.between(1, 2), draws.between(1, 4));
+    let payout_depth = draws.between(1, 3);
+    setup.deepest = small.max(large).max(payout_depth);
+    let mut keys = vec![
+        format!(
+            "depth = [{{ below = \"{}\", blocks = {small} }}, {{ blocks = {large} }}]",
+            sat(draws.between(1, 8) * 100_000)
+        ),
+        format!("payout_depth = \"{}\"", blocks(payout_depth)),
+    ];
+    if draws.percent(50) {
+        keys.push(format!("feerate = \"{} sat/vB\"", draws.between(1, 5)));
+    }
+    if draws.percent(40) {
+        keys.push(format!("hold_margin = \"{}\"", blocks(draws.between(1, 6))));
+    }
+    if draws.percent(50) {
+        keys.push(format!(
+            "poll_interval = \"{}\"",
+            span(draws.between(1, 12) * 60_000)
+        ));
+    }
+    if draws.percent(40) {
+        keys.push(format!(
+            "rate = \"{}.{:02} EUR/BTC\"",
+            draws.between(20_000, 120_000),
+            draws.between(0, 99)
+        ));
+    }
+    setup
+        .lines
+        .push(format!("policy = {{ {} }}", keys.join(", ")));
+}
+
+fn people(setup: &mut Setup, profile: &Profile, seed: RootSeed) {
+    let mut draws = Draws::of(seed, "people");
+    let count = draws.between(profile.parties.least.into(), profile.parties.most.into()) as usize;
+    setup.parties = PARTIES[..count].to_vec();
+    setup.wallets = ["walt", "wanda"][..draws.between(1, 2) as usize].to_vec();
+    let known = &ACCOUNTS[..draws.between(1, 4) as usize];
+    setup.accounts = known.iter().map(|(name, ..)| *name).collect();
+    setup.lines.push(String::new());
+    for party in &setup.parties {
+        setup.lines.push(format!("parties.{party} = {{}}"));
+    }
+    for wallet in &setup.wallets {
+        let funds = draws.between(50, 500) * 1_000_000;
+        setup.lines.push(format!(
+            "wallets.{wallet} = {{ funds = \"{}\" }}",
+            sat(funds)
+        ));
+    }
+    for (name, iban, holder) in known.iter().chain([&BAD_ACCOUNT]) {
+        setup.lines.push(format!(
+            "accounts.{name} = {{ iban = \"{iban}\", name = \"{holder}\" }}"
+        ));
+    }
+}

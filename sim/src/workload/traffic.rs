@@ -1,0 +1,438 @@
+//! Owns what happens in a plan but for faults: payments over all rails and what their outside does, commands that must be
+//! refused, blocks, the fee market, reconciliations, and the tail that lets everything become final. Each payment has a stream
+//! of its own. Does not own who is there (`setup`) nor faults (`faults`).
+
+use super::draws::Draws;
+use super::profile::{Profile, SHORTEST_DEADLINE_S, Sort};
+use super::setup::{BAD_ACCOUNT, Setup};
+use super::text::{Draft, blocks, euro, line, sat, span};
+use crate::prng::RootSeed;
+use std::collections::BTreeMap;
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+
+/// Under the smallest output that the network relays to a P2WPKH address (294 sat).
+const DUST_SAT: u64 = 100;
+
+/// What of a channel LDK lets be in flight, at most: 10 % of an announced one.
+const IN_FLIGHT_PERCENT: u64 = 10;
+
+/// Draws the kinds of payments of a plan, in no order: whole kinds are off per plan, the others have weights of the plan's own.
+pub(super) fn sorts(profile: &Profile, seed: RootSeed) -> Vec<Sort> {
+    let mut swarm = Draws::of(seed, "traffic/kinds");
+    let of_profile = profile.traffic.weights();
+    let mut weights = of_profile.map(|(sort, weight)| {
+        let off = swarm.ppm(profile.off_ppm);
+        let drawn = swarm.between(1, u64::from(weight.max(1)) * 2) as u32;
+        (sort, if off || weight == 0 { 0 } else { drawn })
+    });
+    // Without charges nobody has anything to pay out.
+    let charges =
+        |weights: &[(Sort, u32)]| weights.iter().any(|(sort, w)| sort.is_charge() && *w > 0);
+    if !charges(&weights) && charges(&of_profile) {
+        for (mine, of_profile) in weights.iter_mut().zip(of_profile) {
+            if of_profile.0.is_charge() {
+                mine.1 = of_profile.1;
+            }
+        }
+    }
+    let mut draws = Draws::of(seed, "traffic/count");
+    let count = draws.between(profile.payments.least.into(), profile.payments.most.into());
+    let mut sorts: Vec<Sort> = (0..count)
+        .filter_map(|index| Draws::of(seed, &format!("traffic/kind/{index}")).weighted(&weights))
+        .collect();
+    // The first one brings money.
+    if let Some(charge) = sorts.iter().position(|sort| sort.is_charge()) {
+        sorts.swap(0, charge);
+    }
+    sorts
+}
+
+/// Everything that happens, into the draft.
+pub(super) fn draw(
+    draft: &mut Draft,
+    setup: &Setup,
+    sorts: &[Sort],
+    profile: &Profile,
+    seed: RootSeed,
+) {
+    let mut draws = Draws::of(seed, "traffic/span");
+    let minutes = draws.between(profile.minutes.least.into(), profile.minutes.most.into());
+    let mut traffic = Traffic {
+        draft,
+        setup,
+        lasts: minutes * MINUTE,
+        owed: BTreeMap::new(),
+    };
+    for (index, sort) in sorts.iter().enumerate() {
+        let draws = Draws::of(seed, &format!("payment/{index}"));
+        traffic.payment(index + 1, *sort, draws);
+    }
+    traffic.chain(Draws::of(seed, "traffic/blocks"));
+    traffic.fee_market(Draws::of(seed, "traffic/fees"));
+    traffic.reconciliations(Draws::of(seed, "traffic/reconciliations"));
+    draft.sort();
+    tail(draft, setup, profile);
+}
+
+struct Traffic<'a> {
+    draft: &'a mut Draft,
+    setup: &'a Setup,
+    lasts: u64,
+    /// What each party may expect of its charges, in satoshi.
+    owed: BTreeMap<&'static str, u64>,
+}
+
+impl Traffic<'_> {
+    fn payment(&mut self, number: usize, sort: Sort, mut draws: Draws) {
+        let draws = &mut draws;
+        match sort {
+            Sort::ChargeLightning => self.lightning_charge(number, draws),
+            Sort::ChargeHold => self.held_charge(number, draws),
+            Sort::ChargeOnchain => self.onchain_charge(number, draws),
+            Sort::PayoutLightning | Sort::PayoutOnchain | Sort::PayoutSepa => {
+                self.payout(number, sort, draws);
+            }
+            Sort::Refused => self.refused(number, draws),
+        }
+    }
+
+    /// When a charge begins: early, so that there is money to pay out.
+    fn early(&self, number: usize, draws: &mut Draws) -> u64 {
+        let latest = if number == 1 {
+            MINUTE
+        } else {
+            self.lasts * 7 / 10
+        };
+        draws.between(5, latest / SECOND) * SECOND
+    }
+
+    fn party(&self, draws: &mut Draws) -> &'static str {
+        draws
+            .pick(&self.setup.parties)
+            .copied()
+            .unwrap_or("merchant")
+    }
+
+    fn payer(&self, draws: &mut Draws) -> &'static str {
+        draws.pick(&self.setup.outsiders).copied().unwrap_or("ann")
+    }
+
+    fn lightning_sat(&self, draws: &mut Draws) -> u64 {
+        let fits = self.setup.smallest_channel_sat / 100 * IN_FLIGHT_PERCENT;
+        match draws.between(0, 9) {
+            // Dust HTLCs, and more than a single path takes.
+            0 => draws.between(1, 700),
+            1 => draws.between(fits / 2, fits * 3),
+            _ => draws.between(1_000, fits / 2),
+        }
+    }
+
+    fn expect(&mut self, party: &'static str, sat: u64) {
+        *self.owed.entry(party).or_default() += sat;
+    }
+
+    fn lightning_charge(&mut self, number: usize, draws: &mut Draws) {
+        let (at, party, payer) = (
+            self.early(number, draws),
+            self.party(draws),
+            self.payer(draws),
+        );
+        let (id, amount) = (format!("charge-{number}"), self.lightning_sat(draws));
+        if draws.percent(20) {
+            self.expect(party, amount);
+            return self.draft.at(
+                at,
+                &format!("pay = {{ id = \"{id}\", from = \"{payer}\", to = \"{party}\", amount = \"{}\" }}", sat(amount)),
+            );
+        }
+        let pays = at + draws.between(1, 20) * SECOND;
+        let fate = draws.between(0, 99);
+        let expires = if fate >= 84 && fate < 92 {
+            5 * MINUTE
+        } else {
+            draws.between(10, 60) * MINUTE
+        };
+        self.charge(
+            at,
+            (&id, party),
+            &sat(amount),
+            &format!("over = \"lightning\", expires = \"{}\"", span(expires)),
+        );
+        let pay = format!("pay = {{ charge = \"{id}\", from = \"{payer}\" }}");
+        match fate {
+            0..76 => {
+                self.expect(party, amount);
+                self.draft.at(pays, &pay);
+            }
+            // Twice, late, never.
+            76..84 => {
+                self.expect(party, amount);
+                self.draft.at(pays, &pay);
+                self.draft.at(pays + draws.between(0, 30) * SECOND, &pay);
+            }
+            84..92 => self
+                .draft
+                .at(at + expires + draws.between(0, 90) * SECOND, &pay),
+            _ => {}
+        }
+    }
+
+    fn charge(&mut self, at: u64, (id, party): (&str, &str), amount: &str, rest: &str) {
+        self.draft.at(
+            at,
+            &format!(
+                "charge = {{ id = \"{id}\", party = \"{party}\", amount = \"{amount}\", {rest} }}"
+            ),
+        );
+    }
+
+    fn held_charge(&mut self, number: usize, draws: &mut Draws) {
+        let (at, party, payer) = (
+            self.early(number, draws),
+            self.party(draws),
+            self.payer(draws),
+        );
+        let (id, amount) = (format!("held-{number}"), self.lightning_sat(draws));
+        let expires = span(draws.between(10, 60) * MINUTE);
+        self.charge(
+            at,
+            (&id, party),
+            &sat(amount),
+            &format!("over = \"lightning\", hold = true, expires = \"{expires}\""),
+        );
+        let pays = at + draws.between(1, 20) * SECOND;
+        self.draft.at(
+            pays,
+            &format!("pay = {{ charge = \"{id}\", from = \"{payer}\" }}"),
+        );
+        let decided = pays + draws.between(2, 240) * SECOND;
+        match draws.between(0, 99) {
+            0..60 => {
+                self.expect(party, amount);
+                self.draft.at(decided, &format!("release = \"{id}\""));
+            }
+            60..88 => self.draft.at(decided, &format!("refuse = \"{id}\"")),
+            // Left to the margin before its claim deadline.
+            _ => {}
+        }
+    }
+
+    fn onchain_charge(&mut self, number: usize, draws: &mut Draws) {
+        let (at, party) = (self.early(number, draws), self.party(draws));
+        let id = format!("charge-{number}");
+        let amount = draws.between(20, 1_200) * 1_000 + draws.between(0, 999);
+        let fate = draws.between(0, 99);
+        let expires = if fate >= 76 && fate < 84 {
+            5 * MINUTE
+        } else {
+            draws.between(20, 90) * MINUTE
+        };
+        self.charge(
+            at,
+            (&id, party),
+            &sat(amount),
+            &format!("over = \"onchain\", expires = \"{}\"", span(expires)),
+        );
+        let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
+        let feerate = if draws.percent(30) {
+            format!(", feerate = \"{} sat/vB\"", draws.between(1, 12))
+        } else {
+            String::new()
+        };
+        let pay = |paid: u64| {
+            let other = if paid == amount {
+                String::new()
+            } else {
+                format!(", amount = \"{}\"", sat(paid))
+            };
+            format!("pay = {{ charge = \"{id}\", from = \"{wallet}\"{other}{feerate} }}")
+        };
+        let pays = at + draws.between(1, 120) * SECOND;
+        match fate {
+            0..56 => {
+                self.expect(party, amount);
+                self.draft.at(pays, &pay(amount));
+            }
+            // Too little, perhaps the rest later; too much; late; twice; never.
+            56..66 => {
+                let short = (amount * draws.between(10, 95) / 100).max(1_000);
+                self.draft.at(pays, &pay(short));
+                if draws.percent(50) {
+                    self.draft.at(
+                        pays + draws.between(5, 600) * SECOND,
+                        &pay((amount - short).max(1_000)),
+                    );
+                }
+            }
+            66..76 => {
+                self.expect(party, amount);
+                self.draft
+                    .at(pays, &pay(amount + amount * draws.between(1, 150) / 100));
+            }
+            76..84 => self
+                .draft
+                .at(at + expires + draws.between(0, 600) * SECOND, &pay(amount)),
+            84..94 => {
+                self.expect(party, amount);
+                self.draft.at(pays, &pay(amount));
+                self.draft
+                    .at(pays + draws.between(0, 600) * SECOND, &pay(amount));
+            }
+            _ => {}
+        }
+    }
+
+    /// The party that can expect most, or any; and what it can spend at most, in satoshi.
+    fn spender(&self, draws: &mut Draws) -> (&'static str, u64) {
+        let richest = self.owed.iter().max_by_key(|(_, sat)| **sat);
+        match richest {
+            Some((party, sat)) if draws.percent(75) => (party, *sat),
+            _ => {
+                let party = self.party(draws);
+                (party, self.owed.get(party).copied().unwrap_or(0))
+            }
+        }
+    }
+
+    fn payout(&mut self, number: usize, sort: Sort, draws: &mut Draws) {
+        let at = draws.between(self.lasts * 35 / 100 / SECOND, self.lasts / SECOND) * SECOND;
+        let (party, owed) = self.spender(draws);
+        let most = (owed / 2).clamp(2_000, 600_000);
+        let least = u64::from(SHORTEST_DEADLINE_S) / 60;
+        let deadline = span(draws.between(least, 3 * least) * MINUTE);
+        let (to, amount, funded) = match sort {
+            Sort::PayoutLightning => {
+                let fits = (self.setup.smallest_channel_sat / 100 * IN_FLIGHT_PERCENT).max(2_000);
+                let most = if draws.percent(10) {
+                    fits * 3
+                } else {
+                    most.min(fits / 2)
+                };
+                (self.payer(draws), sat(draws.between(1_000, most)), "")
+            }
+            Sort::PayoutOnchain => {
+                let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
+                (wallet, sat(draws.between(1_000, most)), "")
+            }
+            _ => {
+                let account = draws
+                    .pick(&self.setup.accounts)
+                    .copied()
+                    .unwrap_or("mill-bank");
+                // A satoshi is worth 0.02 to 0.12 cents, by the policy's rate.
+                let cents = draws.between(1, most / 25);
+                let funded = if draws.percent(92) {
+                    ", funded_by = \"BTC\""
+                } else {
+                    ""
+                };
+                (account, euro(cents.max(1)), funded)
+            }
+        };
+        self.owed
+            .entry(party)
+            .and_modify(|sat| *sat -= (*sat).min(most / 2));
+        self.draft.at(
+            at,
+            &format!(
+                "payout = {{ id = \"payout-{number}\", from = \"{party}\", to = \"{to}\", amount = \"{amount}\"{funded}, deadline = \"{deadline}\" }}"
+            ),
+        );
+    }
+
+    /// A command that must be refused, whatever else happens.
+    fn refused(&mut self, number: usize, draws: &mut Draws) {
+        let at = draws.between(5, self.lasts / SECOND) * SECOND;
+        let party = self.party(draws);
+        let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
+        let account = draws
+            .pick(&self.setup.accounts)
+            .copied()
+            .unwrap_or("mill-bank");
+        let payout = |to: &str, rest: &str| {
+            format!(
+                "payout = {{ id = \"refused-{number}\", from = \"{party}\", to = \"{to}\", {rest} }}"
+            )
+        };
+        let charge = |rest: &str| {
+            format!(
+                "charge = {{ id = \"refused-{number}\", party = \"{party}\", over = \"onchain\", {rest} }}"
+            )
+        };
+        let text = match draws.between(0, 7) {
+            0 => payout(wallet, "amount = \"9 BTC\""),
+            1 => payout(wallet, &format!("amount = \"{}\"", sat(DUST_SAT))),
+            2 => payout(BAD_ACCOUNT.0, "amount = \"1.00 EUR\", funded_by = \"BTC\""),
+            3 => payout(
+                account,
+                "amount = \"5_000_000.00 EUR\", funded_by = \"EUR\"",
+            ),
+            4 => payout(wallet, "amount = \"10_000 sat\", deadline = \"8 d\""),
+            5 => charge("amount = \"11 BTC\""),
+            6 => charge("amount = \"10_000 sat\", expires = \"8 d\""),
+            _ => payout(wallet, "amount = \"11 BTC\""),
+        };
+        self.draft.at(at, &text);
+    }
+
+    /// Blocks all along.
+    fn chain(&mut self, mut draws: Draws) {
+        let slow = draws.between(1, 4);
+        let mut at = 0;
+        loop {
+            at += draws.between(40, 200 * slow) * SECOND;
+            if at > self.lasts {
+                return;
+            }
+            let count = if draws.percent(80) {
+                1
+            } else {
+                draws.between(2, 3)
+            };
+            self.draft.at(at, &format!("mine = \"{}\"", blocks(count)));
+        }
+    }
+
+    fn fee_market(&mut self, mut draws: Draws) {
+        let moves = if draws.percent(35) {
+            draws.between(1, 3)
+        } else {
+            0
+        };
+        for _ in 0..moves {
+            let at = draws.between(5, self.lasts / SECOND) * SECOND;
+            self.draft
+                .at(at, &format!("fee = \"{} sat/vB\"", draws.between(1, 12)));
+        }
+    }
+
+    fn reconciliations(&mut self, mut draws: Draws) {
+        let runs = if draws.percent(50) {
+            draws.between(1, 3)
+        } else {
+            0
+        };
+        for number in 1..=runs {
+            let at = draws.between(30, self.lasts / SECOND) * SECOND;
+            self.draft
+                .at(at, &format!("reconcile = {{ id = \"run-{number}\" }}"));
+        }
+        if draws.percent(15) {
+            let at = draws.between(30, self.lasts / SECOND) * SECOND;
+            self.draft.wait(at, draws.between(1, 20) * SECOND);
+        }
+    }
+}
+
+/// After the last fault everything becomes final: the fee market is calm and blocks come until all is deep.
+fn tail(draft: &mut Draft, setup: &Setup, profile: &Profile) {
+    let mut at = draft.last() + u64::from(profile.faults.longest_s) * SECOND + MINUTE;
+    let mut tail = vec![line(at, "fee = \"1 sat/vB\"")];
+    for _ in 0..setup.deepest + 2 {
+        at += MINUTE;
+        tail.push(line(at, "mine = \"1 block\""));
+    }
+    draft.tail = tail;
+}
