@@ -102,7 +102,12 @@ fn hunt(arguments: &FuzzArguments, plans: &Plans, setting: &Setting) -> Result<S
             shown.draw(&summary, running.len(), watch.elapsed());
         }
         Event::Ended(outcome) => {
+            let known = summary.failures.len();
             tally::add(&mut summary, outcome);
+            for failed in &summary.failures[known..] {
+                shown.clear();
+                eprintln!("{}", failed.in_short());
+            }
             failed.set(failed.get() + u32::from(tally::has_failed(outcome)));
         }
     });

@@ -61,6 +61,15 @@ pub struct Failed {
     pub folder: Option<String>,
 }
 
+impl Failed {
+    /// One line.
+    pub fn in_short(&self) -> String {
+        let phase = self.phase.as_deref().unwrap_or("no phase");
+        let what = self.what.lines().next().unwrap_or_default();
+        format!("seed {}: {} in {phase}: {what}", self.seed, self.verdict)
+    }
+}
+
 /// Failures that the terminal shows.
 const SHOWN: usize = 5;
 

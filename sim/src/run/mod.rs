@@ -1,6 +1,7 @@
 //! Owns one run of one scenario in one world: seed -> options -> warm-up, steps, audit -> outcome. The same code for both
 //! worlds. Does not own processes, files or terminals (`cli`).
 
+mod answers;
 mod expectations;
 mod fates;
 mod observe;
@@ -307,12 +308,13 @@ impl<W: World> Runner<W> {
             return stop.verdict(None, "warm-up");
         }
         self.phase = Phase::Chaos;
-        let mut steps = self.run.scenario.steps.clone();
-        steps.retain(|step| self.happens_here(step.only));
-        for step in &steps {
+        for (step, foretold) in &self.foretold_steps() {
             let heading = step.to_string();
             self.step = Some((step.line, heading.clone()));
-            if let Err(stop) = self.take(step, &heading).await {
+            let before = self.commands;
+            let taken = self.take(step, &heading).await;
+            let right = taken.and_then(|()| self.check_answer(step, *foretold, before));
+            if let Err(stop) = right {
                 return stop.verdict(Some(step.line), &heading);
             }
         }

@@ -23,6 +23,8 @@ pub(super) struct Draft {
     pub(super) head: Vec<String>,
     /// In the order of their time.
     pub(super) steps: Vec<Line>,
+    /// Payments that are refused anyway: no fault is spent on them.
+    pub(super) pointless: Vec<String>,
     /// What brings everything to an end after all faults; the same form as `steps`.
     pub(super) tail: Vec<Line>,
 }

@@ -374,6 +374,7 @@ impl Traffic<'_> {
             6 => charge("amount = \"10_000 sat\", expires = \"8 d\""),
             _ => payout(wallet, "amount = \"11 BTC\""),
         };
+        self.draft.pointless.push(format!("refused-{number}"));
         self.draft.at(at, &text);
     }
 

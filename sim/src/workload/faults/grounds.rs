@@ -70,6 +70,8 @@ impl Grounds {
         for (index, (step, line)) in scenario.steps.iter().zip(&draft.steps).enumerate() {
             grounds.take(&step.action, line.from, index);
         }
+        let worth = |payment: &Payment| !draft.pointless.contains(&payment.id);
+        grounds.payments.retain(worth);
         grounds
     }
 
