@@ -86,8 +86,13 @@ fn failed(outcome: &Outcome) -> Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::child::Job;
     use crate::faults::Fault;
-    use crate::report::failure::tests::outcome;
+    use crate::worlds::WorldKind;
+
+    fn outcome(verdict: Verdict) -> Outcome {
+        Job::new("plan", WorldKind::Simulated, 7).without_run(verdict)
+    }
 
     fn fault(effects: u64) -> Fault {
         Fault {

@@ -46,6 +46,8 @@ pub(super) struct Grounds {
     /// Name and ends.
     channels: Vec<(String, String, String)>,
     payments: Vec<Payment>,
+    /// When blocks are mined.
+    mined: Vec<u64>,
     /// When the last step before the tail begins.
     pub(super) until: u64,
 }
@@ -65,6 +67,7 @@ impl Grounds {
                 .map(|c| (c.name.to_string(), c.from.to_string(), c.to.to_string()))
                 .collect(),
             payments: Vec::new(),
+            mined: Vec::new(),
             until: draft.last().max(3_000),
         };
         for (index, (step, line)) in scenario.steps.iter().zip(&draft.steps).enumerate() {
@@ -111,6 +114,7 @@ impl Grounds {
                 self.payments
                     .push(made(payout.id.as_str(), payout.payee.rail(), true));
             }
+            Action::Mine { .. } => self.mined.push(at),
             _ => {}
         }
     }
@@ -143,8 +147,14 @@ impl Grounds {
             Hits::Link | Hits::Process | Hits::NodeOrPoint | Hits::Disk => true,
         };
         let fitting = self.payments.iter().filter(of_rail);
+        let mined = match kind.hits {
+            Hits::Chain => self.mined.as_slice(),
+            _ => &[],
+        };
+        let mined = mined.iter().copied();
         fitting
             .flat_map(|payment| [payment.made_at, payment.paid_at])
+            .chain(mined)
             .collect()
     }
 
