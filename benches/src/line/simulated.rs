@@ -13,7 +13,7 @@ use lockstep::invariants;
 use lockstep::prng::RootSeed;
 use lockstep::run::recorder::Recorder;
 use lockstep::trace::{SharedTrace, Trace};
-use lockstep::worlds::Blueprint;
+use lockstep::worlds::{Blueprint, NodeDisks};
 use lockstep::worlds::chain_book::ChainBook;
 use lockstep::worlds::gateway::GatewayConfig;
 use lockstep::worlds::keys::{self, NETWORK};
@@ -178,6 +178,7 @@ fn blueprint(form: Form, trace: SharedTrace, recorder: Arc<Recorder>) -> Bluepri
         trace,
         faults: Arc::new(Mutex::new(Faults::default())),
         watch_htlcs: false,
+        node_disks: NodeDisks::default(),
         planted: None,
     }
 }

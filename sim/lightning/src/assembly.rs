@@ -24,8 +24,7 @@ use lightning::routing::utxo::UtxoLookup;
 use lightning::sign::{EntropySource as _, InMemorySigner, NodeSigner as _};
 use lightning::util::logger::{Logger, Record};
 use lightning::util::persist::{
-    MonitorUpdatingPersister, NETWORK_GRAPH_PERSISTENCE_KEY, OUTPUT_SWEEPER_PERSISTENCE_KEY,
-    SCORER_PERSISTENCE_KEY,
+    NETWORK_GRAPH_PERSISTENCE_KEY, OUTPUT_SWEEPER_PERSISTENCE_KEY, SCORER_PERSISTENCE_KEY,
 };
 use lightning::util::ser::ReadableArgs as _;
 use lightning::util::sweep::OutputSweeperSync;
@@ -37,6 +36,7 @@ use crate::events::EventQueue;
 use crate::fees::FeeSource;
 use crate::keys::WalletKeys;
 use crate::links::LinkEnd;
+use crate::monitor_store::{MonitorStore, Persister};
 use crate::node::StartError;
 use crate::wallet::Wallet;
 
@@ -73,14 +73,6 @@ type Router = DefaultRouter<
 >;
 type MessageRouter = DefaultMessageRouter<Arc<Graph>, Arc<NoLog>, Arc<WalletKeys>>;
 type DynFilter = Arc<dyn Filter + Send + Sync>;
-type MonitorStore = MonitorUpdatingPersister<
-    Arc<Store>,
-    Arc<NoLog>,
-    Arc<WalletKeys>,
-    Arc<WalletKeys>,
-    Arc<Broadcaster>,
-    Arc<FeeSource>,
->;
 pub(crate) type ChainMonitor = chainmonitor::ChainMonitor<
     InMemorySigner,
     DynFilter,
@@ -139,6 +131,7 @@ pub(crate) struct Parts {
     pub(crate) graph: Arc<Graph>,
     pub(crate) scorer: Arc<Mutex<Scorer>>,
     pub(crate) monitors: Arc<ChainMonitor>,
+    pub(crate) monitor_store: Arc<MonitorStore>,
     pub(crate) channels: Arc<ChannelManager>,
     pub(crate) peers: PeerManager,
     pub(crate) sweeper: Sweeper,
@@ -161,8 +154,9 @@ struct Base {
 /// Builds all parts; see the module for the order.
 pub(crate) fn assemble(config: &NodeConfig, store: Arc<Store>) -> Result<Parts, StartError> {
     let base = base(config, store)?;
-    let monitor_store = monitor_store(&base);
+    let monitor_store = monitor_store(&base, config.deferred_stores);
     let stored_monitors = monitor_store
+        .persister
         .read_all_channel_monitors_with_updates()
         .map_err(damaged("channel monitors"))?;
     let monitors = Arc::new(ChainMonitor::new(
@@ -170,7 +164,7 @@ pub(crate) fn assemble(config: &NodeConfig, store: Arc<Store>) -> Result<Parts, 
         base.broadcaster.clone(),
         base.log.clone(),
         base.fees.clone(),
-        monitor_store,
+        monitor_store.clone(),
         base.keys.clone(),
         base.keys.get_peer_storage_key(),
     ));
@@ -202,6 +196,7 @@ pub(crate) fn assemble(config: &NodeConfig, store: Arc<Store>) -> Result<Parts, 
         graph,
         scorer,
         monitors,
+        monitor_store,
         channels,
         peers,
         sweeper,
@@ -230,8 +225,8 @@ fn base(config: &NodeConfig, store: Arc<Store>) -> Result<Base, StartError> {
     })
 }
 
-fn monitor_store(base: &Base) -> Arc<MonitorStore> {
-    Arc::new(MonitorStore::new(
+fn monitor_store(base: &Base, deferred: bool) -> Arc<MonitorStore> {
+    let persister = Persister::new(
         base.store.clone(),
         base.log.clone(),
         MONITOR_UPDATES_BEFORE_FULL_WRITE,
@@ -239,7 +234,8 @@ fn monitor_store(base: &Base) -> Arc<MonitorStore> {
         base.keys.clone(),
         base.broadcaster.clone(),
         base.fees.clone(),
-    ))
+    );
+    Arc::new(MonitorStore::new(persister, base.store.clone(), deferred))
 }
 
 /// Pays for closing transactions out of the wallet (anchors, BOLT 3).

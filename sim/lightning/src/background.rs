@@ -228,7 +228,8 @@ impl Inner {
     /// Forwarding does not count by itself: while a payment may still be retried LDK asks for it all the time.
     fn round(&self, now: Duration) -> bool {
         let happened = Cell::new(false);
-        if self.channels.needs_pending_htlc_processing() {
+        let withholding = self.withholding.load(Ordering::Relaxed);
+        if !withholding && self.channels.needs_pending_htlc_processing() {
             self.channels.process_pending_htlc_forwards();
         }
         let handle = |event: Event| {

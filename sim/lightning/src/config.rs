@@ -32,6 +32,8 @@ pub struct NodeConfig {
     pub network: Network,
     /// Where the chain stands for a node without a past; a restored node resumes from its disk instead.
     pub tip: (BlockHash, u32),
+    /// Whether channel monitors reach the disk only when the owner says so ([`crate::Node::finish_stores`]), in this life.
+    pub deferred_stores: bool,
 }
 
 /// What a node asks for forwarding a payment over one channel (BOLT 7).

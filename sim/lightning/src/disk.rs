@@ -1,13 +1,15 @@
-//! The disk port, a disk in memory, and the fail-stop store through which the whole node writes.
+//! The disk port, and the fail-stop store through which the whole node writes.
 //!
-//! Owns key names and the rule that nothing is written after a failed write. Does not own what the bytes mean, and does
-//! not inject faults: a faulty disk is another [`Disk`].
+//! Owns key names, the rule that nothing is written after a failed write, and holding changes back for a slow disk. Does not
+//! own what the bytes mean, and does not inject faults: a faulty disk is another [`Disk`].
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use lightning::io;
 use lightning::util::persist::KVStoreSync;
+
+/// How the name of a temporary file ends. One that is left over from a process that died is no value.
+pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// Why a disk refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,81 +35,8 @@ pub trait Disk: Send + Sync {
     fn list(&self, prefix: &str) -> Result<Vec<String>, DiskError>;
 }
 
-/// A disk in memory. It works until it is told to refuse. Clone its `Arc` to restart a node from it.
-#[derive(Debug, Default)]
-pub struct MemoryDisk {
-    values: Mutex<BTreeMap<String, Vec<u8>>>,
-    writes_left: Mutex<Option<u64>>,
-}
-
-impl MemoryDisk {
-    /// An independent copy of what is stored now, to restart a node as if it had crashed at this moment.
-    pub fn snapshot(&self) -> MemoryDisk {
-        MemoryDisk {
-            values: Mutex::new(self.lock().clone()),
-            writes_left: Mutex::new(None),
-        }
-    }
-
-    /// Takes `writes` more writes and then refuses for ever.
-    pub fn refuse_after(&self, writes: u64) {
-        *self
-            .writes_left
-            .lock()
-            .expect("no user of this lock panics") = Some(writes);
-    }
-
-    fn count_write(&self, operation: &'static str, key: &str) -> Result<(), DiskError> {
-        match self
-            .writes_left
-            .lock()
-            .expect("no user of this lock panics")
-            .as_mut()
-        {
-            Some(0) => Err(DiskError {
-                operation,
-                key: key.to_owned(),
-                cause: "told to refuse".to_owned(),
-            }),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
-        self.values.lock().expect("no user of this lock panics")
-    }
-}
-
-impl Disk for MemoryDisk {
-    fn read(&self, key: &str) -> Result<Option<Vec<u8>>, DiskError> {
-        Ok(self.lock().get(key).cloned())
-    }
-
-    fn write(&self, key: &str, value: &[u8]) -> Result<(), DiskError> {
-        self.count_write("write", key)?;
-        self.lock().insert(key.to_owned(), value.to_vec());
-        Ok(())
-    }
-
-    fn remove(&self, key: &str) -> Result<(), DiskError> {
-        self.count_write("remove", key)?;
-        self.lock().remove(key);
-        Ok(())
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>, DiskError> {
-        Ok(self
-            .lock()
-            .keys()
-            .filter(|key| key.starts_with(prefix))
-            .cloned()
-            .collect())
-    }
-}
+/// A change that was asked for: a key and what it is to hold, `None` to forget it.
+pub(crate) type HeldChange = (String, Option<Vec<u8>>);
 
 /// A disk that stops for good at its first failed write.
 ///
@@ -116,6 +45,8 @@ impl Disk for MemoryDisk {
 pub(crate) struct Store {
     disk: Arc<dyn Disk>,
     failure: Mutex<Option<DiskError>>,
+    /// While this is something, changes are kept here instead of being made.
+    held: Mutex<Option<Vec<HeldChange>>>,
 }
 
 impl Store {
@@ -123,7 +54,39 @@ impl Store {
         Store {
             disk,
             failure: Mutex::new(None),
+            held: Mutex::new(None),
         }
+    }
+
+    /// The changes that `work` asks for, none of them made.
+    pub(crate) fn hold_back<T>(&self, work: impl FnOnce() -> T) -> (T, Vec<HeldChange>) {
+        *self.held() = Some(Vec::new());
+        let result = work();
+        (result, self.held().take().unwrap_or_default())
+    }
+
+    /// Makes changes that were held back, in order.
+    pub(crate) fn make(&self, changes: &[HeldChange]) -> Result<(), DiskError> {
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.put(key, value)?,
+                None => self.forget(key)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Vec<HeldChange>>> {
+        self.held.lock().expect("no user of this lock panics")
+    }
+
+    /// Keeps a change if changes are held back now; whether it did.
+    fn keep(&self, key: &str, value: Option<&[u8]>) -> bool {
+        let mut held = self.held();
+        let keeping = held.as_mut().map(|held| {
+            held.push((key.to_owned(), value.map(<[u8]>::to_vec)));
+        });
+        keeping.is_some()
     }
 
     /// The failure that stopped this store.
@@ -139,16 +102,23 @@ impl Store {
     }
 
     pub(crate) fn put(&self, key: &str, value: &[u8]) -> Result<(), DiskError> {
+        if self.keep(key, Some(value)) {
+            return Ok(());
+        }
         self.guarded(|disk| disk.write(key, value))
     }
 
     pub(crate) fn forget(&self, key: &str) -> Result<(), DiskError> {
+        if self.keep(key, None) {
+            return Ok(());
+        }
         self.guarded(|disk| disk.remove(key))
     }
 
-    /// The keys below `prefix`, sorted.
+    /// The keys below `prefix`, sorted, without what writes that never ended have left.
     pub(crate) fn keys(&self, prefix: &str) -> Result<Vec<String>, DiskError> {
         let mut keys = self.disk.list(prefix)?;
+        keys.retain(|key| !key.ends_with(TEMPORARY));
         keys.sort();
         Ok(keys)
     }
@@ -229,6 +199,7 @@ impl KVStoreSync for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory_disk::MemoryDisk;
 
     struct FullAfter(Mutex<u32>, MemoryDisk);
 
@@ -266,6 +237,33 @@ mod tests {
         assert!(store.put("c", b"3").is_err());
         assert!(store.forget("a").is_err());
         assert_eq!(store.keys("").unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn changes_that_are_held_back_are_made_later_and_in_order() {
+        let store = Store::new(Arc::new(MemoryDisk::default()));
+        store.put("a", b"1").unwrap();
+        let ((), changes) = store.hold_back(|| {
+            store.put("a", b"2").unwrap();
+            store.put("b", b"3").unwrap();
+            store.forget("a").unwrap();
+        });
+        assert_eq!(store.get("a").unwrap().unwrap(), b"1");
+        assert_eq!(store.get("b").unwrap(), None);
+        store.make(&changes).unwrap();
+        assert_eq!(store.keys("").unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn what_a_torn_write_left_is_no_value() {
+        let disk = Arc::new(MemoryDisk::default());
+        disk.write("updates/m1/7.tmp", b"half").unwrap();
+        let store = Store::new(disk);
+        assert!(
+            KVStoreSync::list(&store, "updates", "m1")
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     now_secs: AtomicU64,
     /// Resolved monitors are looked for at the end of the next pass, when no event of a monitor waits any more.
     pub(crate) archiving_due: AtomicBool,
+    /// HTLCs that come in are left lying.
+    pub(crate) withholding: AtomicBool,
 }
 
 impl Deref for Inner {
@@ -87,6 +89,7 @@ impl Node {
             timers: Mutex::new(Timers::starting_at(config.now)),
             now_secs: AtomicU64::new(config.now.as_secs()),
             archiving_due: AtomicBool::new(false),
+            withholding: AtomicBool::new(false),
             alias: config.alias,
             queue: Mutex::new(queue),
             parts,
@@ -100,6 +103,12 @@ impl Node {
         Ok(Node {
             inner: Arc::new(inner),
         })
+    }
+
+    /// From now on, or no longer, HTLCs that reach this node are neither forwarded nor claimed nor failed: what a peer does
+    /// that jams a channel. A preimage that comes back for an HTLC forwarded before is still passed on.
+    pub fn withhold_htlcs(&self, withhold: bool) {
+        self.inner.withholding.store(withhold, Ordering::Relaxed);
     }
 
     /// The node's public key.

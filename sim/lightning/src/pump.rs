@@ -78,6 +78,20 @@ impl Pump {
         &self.members[index].disk
     }
 
+    /// From its next start on, the node stores its channel monitors in the deferred way.
+    pub fn defer_stores(&mut self, index: usize) {
+        self.members[index].config.deferred_stores = true;
+    }
+
+    /// What another life of this node would be started with, under a number of its own.
+    pub fn config(&self, index: usize, restart_count: u32) -> NodeConfig {
+        NodeConfig {
+            restart_count,
+            now: self.now,
+            ..self.members[index].config.clone()
+        }
+    }
+
     /// The chain's height.
     pub fn height(&self) -> u32 {
         u32::try_from(self.blocks.len()).expect("a test's chain is short")
@@ -369,6 +383,7 @@ impl Member {
             now,
             network: Network::Regtest,
             tip: (genesis, 0),
+            deferred_stores: false,
         };
         let disk = Arc::new(MemoryDisk::default());
         let port: Arc<dyn Disk> = disk.clone();

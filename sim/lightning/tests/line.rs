@@ -3,6 +3,9 @@
 //! Owns what must hold for the assembled node; parts have their tests beside them. `HashMap` order differs between runs
 //! here, outside of a simulation, so nothing is asserted that depends on it.
 
+#[path = "line/stores.rs"]
+mod stores;
+
 use bitcoin::hashes::{Hash as _, sha256};
 use lockstep_lightning::pump::Pump;
 use lockstep_lightning::*;
@@ -503,65 +506,6 @@ fn a_reorganisation_and_a_mutual_close_leave_the_rest_intact() {
         before + PUSH_MSAT / 1000 + 6_000
     );
     assert_eq!(pump.node(3).channels(), []);
-}
-
-/// LDK gives a channel up whose monitor was stored and whose channel manager was not. The payment in it is then decided on
-/// chain, in favour of both ends or of none.
-#[test]
-fn a_disk_that_refuses_at_any_write_stops_the_node_and_splits_no_payment() {
-    let mut closed = 0;
-    for writes in 0..8 {
-        let mut pump = line();
-        let text = pump.node(3).create_invoice(invoice(1_000_000)).unwrap();
-        pump.node(0).pay_invoice(pay(&text, 1)).unwrap();
-        pump.disk(1).refuse_after(writes);
-        pump.run();
-        assert!(
-            pump.node(1).process(pump.now()).is_err(),
-            "a payment takes more than {writes} writes"
-        );
-        assert!(pump.node(1).new_address().is_err());
-        pump.restart(1);
-        pump.run();
-        pump.connect(1, 0);
-        pump.connect(1, 2);
-        pump.advance(12);
-        let intact = pump.node(1).channels().len() == 2;
-        closed += u32::from(!intact);
-        let payment = |pump: &Pump| pump.node(0).payment(PaymentId([1; 32])).unwrap().unwrap();
-        for block in 0..600 {
-            if payment(&pump).status != OutgoingStatus::Pending {
-                break;
-            }
-            assert!(!intact, "pending in open channels after {writes} writes");
-            pump.mine(1);
-            if block % 10 == 0 {
-                pump.advance(31);
-            }
-        }
-        let view = payment(&pump);
-        let receipt = pump.node(3).receipt(view.payment_hash).unwrap().unwrap();
-        match view.status {
-            // A random shadow route may put the expiry further off than this test waits.
-            OutgoingStatus::Pending => assert_eq!(receipt.status, IncomingStatus::Expected),
-            OutgoingStatus::Sent { .. } => {
-                assert_eq!(
-                    receipt.status,
-                    IncomingStatus::Received {
-                        amount_msat: 1_000_000
-                    }
-                );
-            }
-            OutgoingStatus::Failed { .. } => assert_eq!(receipt.status, IncomingStatus::Expected),
-        }
-        if intact {
-            check_conservation(&pump);
-        }
-    }
-    assert!(
-        (1..8).contains(&closed),
-        "both ways were taken: {closed} of 8 closed a channel"
-    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::worlds::gateway::GatewayConfig;
 use crate::worlds::keys::{self, NETWORK};
 use crate::worlds::purse::Purse;
 use crate::worlds::service::OpenStore;
-use crate::worlds::{Blueprint, World, WorldError, WorldKind};
+use crate::worlds::{Blueprint, NodeDisks, World, WorldError, WorldKind};
 use bitcoin::ScriptBuf;
 use lockstep_engine::api::{Engine, EngineConfig};
 use lockstep_engine::money::Sat;
@@ -87,6 +87,12 @@ impl Run {
         let gateway = GatewayConfig::new(&token, &secret, scenario.operator.gateway.get() as i64);
         let htlcs_matter =
             |step: &Step| matches!(step.action, Action::Expect(Expectation::Htlc { .. }));
+        let mut node_disks = NodeDisks::default();
+        for step in &scenario.steps {
+            if let Action::Trouble(trouble) = &step.action {
+                node_disks.prepare_for(trouble);
+            }
+        }
         Ok(Blueprint {
             seed,
             nodes: scenario
@@ -103,6 +109,7 @@ impl Run {
             trace: self.trace.clone(),
             faults: self.faults.clone(),
             watch_htlcs: scenario.steps.iter().any(htlcs_matter),
+            node_disks,
             planted: self.options.planted,
         })
     }

@@ -14,7 +14,7 @@ pub mod simulated;
 
 use crate::faults::{FaultId, Faults};
 use crate::prng::RootSeed;
-use crate::scenario::Trouble;
+use crate::scenario::{DiskFaultKind, Endpoint, PeerFaultKind, ProcessFaultKind, Trouble};
 use crate::trace::SharedTrace;
 use crate::vtime::Epoch;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
@@ -26,6 +26,7 @@ use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_host::ports::Observer;
 use serde::{Deserialize, Serialize};
 use service::{Service, Switch};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -252,6 +253,41 @@ impl SharedGateway {
     }
 }
 
+/// What is special about the disks of Lightning nodes, because faults of the scenario need it. The simulated world.
+#[derive(Clone, Debug, Default)]
+pub struct NodeDisks {
+    /// Whose disk remembers what it held: a node that will be started from an old disk, or will publish an old state.
+    pub with_history: BTreeSet<String>,
+    /// Whose channel monitors are stored in LDK's deferred way: a node whose disk will be slow. LDK panics if the way
+    /// changes during a life.
+    pub deferred: BTreeSet<String>,
+}
+
+impl NodeDisks {
+    /// What this trouble needs is there from now on.
+    pub fn prepare_for(&mut self, trouble: &Trouble) {
+        match trouble {
+            Trouble::Process {
+                of: Endpoint::Node(node),
+                kind: ProcessFaultKind::StaleRestart { .. },
+            }
+            | Trouble::Peer {
+                of: node,
+                kind: PeerFaultKind::Revoked { .. },
+            } => {
+                self.with_history.insert(node.to_string());
+            }
+            Trouble::Disk {
+                of: Endpoint::Node(node),
+                kind: DiskFaultKind::Slow { .. },
+            } => {
+                self.deferred.insert(node.to_string());
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What every world is made from; how much of it a world can do differs.
 pub struct Blueprint {
     /// Root of all draws.
@@ -276,6 +312,8 @@ pub struct Blueprint {
     pub faults: Arc<Mutex<Faults>>,
     /// Whether to write down every HTLC that is offered (the simulated world).
     pub watch_htlcs: bool,
+    /// What faults need of the disks of Lightning nodes.
+    pub node_disks: NodeDisks,
     /// A bug planted in the engine, to show that it is caught. Tests only.
     pub planted: Option<Bug>,
 }

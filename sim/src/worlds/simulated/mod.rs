@@ -45,6 +45,8 @@ use ports::{LinkHttp, OperatorNode, SeededEntropy, VirtualClock};
 use serde_json::json;
 use sites::disks::{Disks, DyingSwitch};
 use sites::processes::{GatedChain, Processes};
+use sites::nodes::Nodes;
+use sites::peers::Peers;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -81,6 +83,8 @@ pub struct SimulatedWorld {
     running: Option<Service>,
     switch: Arc<Switch>,
     channels: Vec<(ChannelPlan, OutPoint)>,
+    node_site: Nodes,
+    peer_site: Peers,
 }
 
 fn host(name: &str) -> NodeHandle {
@@ -92,13 +96,15 @@ fn host(name: &str) -> NodeHandle {
 
 impl SimulatedWorld {
     /// The parts in which faults are brought about.
-    fn sites(&self) -> [&dyn FaultSite; 5] {
+    fn sites(&self) -> [&dyn FaultSite; 7] {
         [
             &self.network,
             &self.clocks,
             &self.backend,
             &self.processes,
             &self.disks,
+            &self.node_site,
+            &self.peer_site,
         ]
     }
 
@@ -155,6 +161,8 @@ impl SimulatedWorld {
             directory: Directory::default(),
             next_link: Arc::new(AtomicU64::new(0)),
             watch_htlcs: blueprint.watch_htlcs,
+            disks: blueprint.node_disks.clone(),
+            faults: blueprint.faults.clone(),
         };
         let mut nodes = Vec::new();
         for name in &blueprint.nodes {
@@ -180,6 +188,8 @@ impl SimulatedWorld {
             running: None,
             switch: Arc::new(Switch::default()),
             channels: Vec::new(),
+            node_site: Nodes(surroundings.directory.clone()),
+            peer_site: Peers::new(surroundings.directory),
         })
     }
 
@@ -237,20 +247,26 @@ impl SimulatedWorld {
         }
     }
 
+    /// What both ends hold; `None` once the channel is closed or being closed: its funding output is spent, or an end has
+    /// given it up. An end that was started from an old disk says nothing before both have agreed on what is.
     fn channel_state(
         &self,
         plan: &ChannelPlan,
         funding: OutPoint,
-    ) -> Result<ChannelState, WorldError> {
+    ) -> Result<Option<ChannelState>, WorldError> {
+        if self.backend.read(|chain| chain.spender(&funding)).is_some() {
+            return Ok(None);
+        }
         let ends = [plan.from.clone(), plan.to.clone()];
         let mut views = Vec::new();
         for name in &ends {
+            let process = self.process(name)?;
             let of_channel = |view: &ChannelView| view.funding == Some(funding);
-            views.push(self.process(name)?.channels().into_iter().find(of_channel));
+            let view = process.channels().into_iter().find(of_channel);
+            views.push(view.filter(|view| view.usable || !process.is_forgetful()));
         }
         let (Some(near), Some(far)) = (&views[0], &views[1]) else {
-            let doing = format!("read channel {}", plan.name);
-            return Err(WorldError::harness(doing, "an end has closed it"));
+            return Ok(None);
         };
         // Each end speaks for itself: its own balance, and the HTLCs that it has offered.
         let offered = |view: &ChannelView| -> u64 {
@@ -260,13 +276,13 @@ impl SimulatedWorld {
                 .map(|htlc| htlc.amount_msat)
                 .sum()
         };
-        Ok(ChannelState {
+        Ok(Some(ChannelState {
             name: plan.name.clone(),
             capacity_sat: plan.capacity_sat,
             balance_msat: [near.local_balance_msat, far.local_balance_msat],
             in_flight_msat: [offered(near), offered(far)],
             funding,
             ends,
-        })
+        }))
     }
 }

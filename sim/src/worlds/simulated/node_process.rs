@@ -1,31 +1,37 @@
 //! Owns the life of one simulated Lightning node: its process (tasks of one madsim node, so that a crash ends them at any
-//! await), its links, its blocks, its disk, and what it told. Does not own the node itself (`lockstep-lightning`).
+//! await), its links, its disk, and what it told. Blocks are in `blocks`, what goes wrong with it in `trouble`. Does not own
+//! the node itself (`lockstep-lightning`).
 //!
 //! Fault model: a crash ends every task between two polls and loses what is not on the disk; the disk keeps each write
-//! that was answered. A restart begins from the disk with fresh randomness. The opener of a channel reconnects.
+//! that was answered. A restart begins from the disk with fresh randomness. The opener of a channel reconnects. A process
+//! whose disk fails, or whose LDK panics over what it was started from, ends by itself.
 
-use super::backend::{self, Backend};
+mod blocks;
+mod caught;
+mod life;
+mod revoked;
+mod trouble;
+
+use super::backend::Backend;
 use super::clocks::Clocks;
 use super::told::{self, HtlcBook};
-use crate::links::{End, Network, Outgoing};
+use crate::faults::Faults;
+use crate::links::{End, Network};
 use crate::prng::RootSeed;
 use crate::trace::{SharedTrace, Subsystem};
-use crate::vtime::simulated_instant;
 use crate::worlds::keys::NETWORK;
-use crate::worlds::{OfferedHtlc, WorldError};
+use crate::worlds::{NodeDisks, OfferedHtlc, WorldError};
 use async_channel::{Receiver, Sender};
 use bitcoin::secp256k1::PublicKey;
-use bitcoin::{BlockHash, Transaction, Txid};
-use futures_util::{FutureExt, select_biased};
-use lockstep_lightning::{
-    ChannelView, Effect, LinkId, MemoryDisk, Node, NodeConfig, NodeEvent, Notice,
-};
+use caught::caught;
+use life::Life;
+use lockstep_lightning::{ChannelView, LinkId, MemoryDisk, Node, NodeConfig, NodeEvent, Notice};
 use madsim::runtime::NodeHandle;
-use madsim::time::sleep_until;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use trouble::Troubled;
 
 /// How often a node does its chores; LDK's own intervals are multiples of it.
 const TICK: Duration = Duration::from_secs(1);
@@ -62,6 +68,7 @@ struct State {
     htlcs: HtlcBook,
     /// As they were when the process was killed: they hold the same money while it is down.
     last_channels: Vec<ChannelView>,
+    troubled: Troubled,
 }
 
 /// A Lightning node of the world.
@@ -75,6 +82,8 @@ pub struct NodeProcess {
     disk: Arc<MemoryDisk>,
     state: Arc<Mutex<State>>,
     told: (Sender<()>, Receiver<()>),
+    /// Holds a message when a process that stands still may go on.
+    resumed: (Sender<()>, Receiver<()>),
 }
 
 /// What every node process needs of its world.
@@ -96,6 +105,10 @@ pub struct Surroundings {
     pub next_link: Arc<AtomicU64>,
     /// Whether to write down every HTLC that is offered.
     pub watch_htlcs: bool,
+    /// What is special about whose disk.
+    pub disks: NodeDisks,
+    /// Where effects of faults are counted.
+    pub faults: Arc<Mutex<Faults>>,
 }
 
 /// Finds nodes by name.
@@ -111,6 +124,12 @@ impl Directory {
             .insert(process.name.clone(), process);
     }
 
+    /// All nodes, by name.
+    pub fn all(&self) -> Vec<NodeProcess> {
+        let nodes = self.0.lock().expect("no holder panics");
+        nodes.values().cloned().collect()
+    }
+
     /// The node of that name.
     pub fn get(&self, name: &str) -> Option<NodeProcess> {
         self.0.lock().expect("no holder panics").get(name).cloned()
@@ -120,13 +139,19 @@ impl Directory {
 impl NodeProcess {
     /// A node that is not running, with an empty disk.
     pub fn new(name: &str, operated: bool, world: Surroundings) -> NodeProcess {
+        let disk = if world.disks.with_history.contains(name) {
+            MemoryDisk::with_history(Arc::new(super::virtual_unix_time))
+        } else {
+            MemoryDisk::default()
+        };
         NodeProcess {
             name: name.to_owned(),
             operated,
             world,
-            disk: Arc::new(MemoryDisk::default()),
+            disk: Arc::new(disk),
             state: Arc::new(Mutex::new(State::default())),
             told: async_channel::bounded(1),
+            resumed: async_channel::bounded(1),
         }
     }
 
@@ -136,32 +161,52 @@ impl NodeProcess {
             .expect("no holder of a node's state panics")
     }
 
-    /// Starts the process, from the disk if it ran before.
-    pub fn start(&self) -> Result<(), WorldError> {
-        let restarts = self.state().restarts;
+    fn config(&self, restart_count: u32) -> NodeConfig {
         let tip = self.world.backend.tip();
-        let config = NodeConfig {
+        NodeConfig {
             alias: self.name.clone(),
             key_seed: self.world.seed.bytes(&format!("node/{}", self.name)),
-            restart_count: restarts,
-            now: self.world.clocks.now(&self.name),
+            restart_count,
+            now: self.time(),
             network: NETWORK,
             tip: (tip.hash, tip.height),
+            deferred_stores: self.world.disks.deferred.contains(&self.name),
+        }
+    }
+
+    /// Starts the process, from the disk if it ran before. A fault may keep it from starting.
+    pub fn start(&self) -> Result<(), WorldError> {
+        if !self.may_start() {
+            return Ok(());
+        }
+        let restarts = self.state().restarts;
+        self.state().restarts += 1;
+        self.disk.revive();
+        let config = self.config(restarts);
+        let started = match caught(|| Node::start(config, self.disk.clone())) {
+            Ok(started) => started.map_err(|cause| cause.to_string()),
+            Err(panic) => Err(panic),
         };
-        let node = Node::start(config, self.disk.clone())
-            .map_err(|cause| WorldError::harness(format!("start node {}", self.name), cause))?;
+        let node = match started {
+            Ok(node) => node,
+            Err(cause) => return self.did_not_start(&cause),
+        };
+        node.withhold_htlcs(self.withholds());
         let (inbox, incoming) = async_channel::bounded(MAX_INCOMING);
         let host = madsim::runtime::Handle::current()
             .create_node()
             .name(self.name.as_str())
             .build();
         self.world.network.bring_up(&self.name);
-        {
+        let last = {
             let mut state = self.state();
             state.node = Some(node.clone());
             state.inbox = Some(inbox.clone());
-            state.host = Some(host.clone());
-            state.restarts += 1;
+            state.host.replace(host.clone())
+        };
+        if let Some(last) = last {
+            // Its process ended by itself; what it had under way ends now.
+            madsim::runtime::Handle::current().kill(last.id());
         }
         let life = Life {
             process: self.clone(),
@@ -171,9 +216,17 @@ impl NodeProcess {
             links: BTreeMap::new(),
             peer_links: BTreeMap::new(),
             told_mempool: BTreeSet::new(),
+            unsaid: Vec::new(),
+            stores_begun: 0,
+            storing: VecDeque::new(),
         };
-        host.spawn(follow_chain(self.world.clone(), self.name.clone(), inbox));
+        host.spawn(blocks::follow_chain(
+            self.world.clone(),
+            self.name.clone(),
+            inbox,
+        ));
         host.spawn(life.run(incoming));
+        self.call_peers();
         Ok(())
     }
 
@@ -182,14 +235,22 @@ impl NodeProcess {
         self.world.clocks.now(&self.name)
     }
 
+    /// Has those who keep a connection to this node connect at once.
+    fn call_peers(&self) {
+        for other in self.world.directory.all() {
+            let wanted = other.state().peers.values().any(|peer| *peer == self.name);
+            if wanted && other.name != self.name {
+                other.poke();
+            }
+        }
+    }
+
     /// Kills the process; false if it was not running.
     pub fn kill(&self) -> bool {
+        self.keep_last_channels();
         let (host, was_running) = {
             let mut state = self.state();
             state.inbox = None;
-            if let Some(node) = &state.node {
-                state.last_channels = node.channels();
-            }
             (state.host.take(), state.node.take().is_some())
         };
         self.world.network.take_down(&self.name);
@@ -197,6 +258,13 @@ impl NodeProcess {
             madsim::runtime::Handle::current().kill(host.id());
         }
         was_running
+    }
+
+    fn keep_last_channels(&self) {
+        if let Some(node) = self.running() {
+            let channels = node.channels();
+            self.state().last_channels = channels;
+        }
     }
 
     /// Its channels; those of a dead process as they were.
@@ -209,10 +277,16 @@ impl NodeProcess {
 
     /// The running node.
     pub fn node(&self) -> Result<Node, WorldError> {
-        self.state()
-            .node
-            .clone()
-            .ok_or_else(|| WorldError::refused(self.name.clone(), "answer", "it is down"))
+        self.running()
+            .filter(|_| !self.stands_still())
+            .ok_or_else(|| {
+                let why = if self.stands_still() {
+                    "it stands still"
+                } else {
+                    "it is down"
+                };
+                WorldError::refused(self.name.clone(), "answer", why)
+            })
     }
 
     /// The running node, if it runs.
@@ -352,248 +426,4 @@ impl NodeProcess {
             }
         }
     }
-}
-
-/// Tells the process of chain changes after the link's latency.
-async fn follow_chain(world: Surroundings, name: String, inbox: Sender<Incoming>) {
-    let changes = world.backend.subscribe();
-    loop {
-        if inbox.send(Incoming::ChainChanged).await.is_err() || changes.recv().await.is_err() {
-            return;
-        }
-        world.backend.wait_while_stopped().await;
-        let copies = world.network.travel_surely(backend::ENDPOINT, &name).await;
-        for _ in 1..copies {
-            if inbox.send(Incoming::ChainChanged).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Carries what arrives on one link into the process.
-async fn read_link(link: LinkId, end: End, inbox: Sender<Incoming>) {
-    while let Some(chunk) = end.receive().await {
-        if inbox.send(Incoming::Bytes(link, chunk)).await.is_err() {
-            return;
-        }
-    }
-    // The process may be gone.
-    let _ = inbox.send(Incoming::Closed(link)).await;
-}
-
-/// One life of a process, from start to kill.
-struct Life {
-    process: NodeProcess,
-    node: Node,
-    host: NodeHandle,
-    inbox: Sender<Incoming>,
-    links: BTreeMap<LinkId, Outgoing>,
-    peer_links: BTreeMap<PublicKey, LinkId>,
-    told_mempool: BTreeSet<Txid>,
-}
-
-impl Life {
-    async fn run(mut self, incoming: Receiver<Incoming>) {
-        let mut next_tick = simulated_instant();
-        loop {
-            if let Err(error) = self.work() {
-                self.process.state().failure = Some(error);
-                return;
-            }
-            let wake = self.node.wake();
-            select_biased! {
-                message = incoming.recv().fuse() => match message {
-                    Ok(message) => self.take(message),
-                    Err(_) => return,
-                },
-                () = wake.fuse() => {}
-                () = sleep_until(next_tick).fuse() => {
-                    next_tick += TICK;
-                    self.node.tick(self.process.time());
-                    self.reconnect();
-                }
-            }
-        }
-    }
-
-    /// Does all that the node has to do now, and carries it out.
-    fn work(&mut self) -> Result<(), String> {
-        let effects = self
-            .node
-            .process(self.process.time())
-            .map_err(|error| error.to_string())?;
-        let quiet = effects.is_empty();
-        for effect in effects {
-            match effect {
-                Effect::Send { link, bytes } => {
-                    if let Some(outgoing) = self.links.get(&link) {
-                        outgoing.send(bytes);
-                    }
-                }
-                Effect::CloseLink { link } => self.drop_link(link),
-                Effect::Broadcast(transactions) => self.broadcast(transactions),
-                Effect::Event(notice) => self.process.tell(notice),
-            }
-        }
-        if !quiet {
-            self.process.record_htlcs(&self.node);
-        }
-        self.process.watch_htlcs(&self.node);
-        Ok(())
-    }
-
-    fn broadcast(&self, transactions: Vec<Transaction>) {
-        let (world, name) = (self.process.world.clone(), self.process.name.clone());
-        self.host.spawn(async move {
-            let copies = world.network.travel_surely(&name, backend::ENDPOINT).await;
-            world.backend.wait_while_stopped().await;
-            for _ in 0..copies {
-                world.backend.submit_package(&transactions);
-            }
-        });
-    }
-
-    fn take(&mut self, message: Incoming) {
-        match message {
-            Incoming::Connected(end) => self.accept(end),
-            Incoming::Bytes(link, bytes) => {
-                if self.links.contains_key(&link) && self.node.bytes_in(link, &bytes).is_err() {
-                    self.drop_link(link);
-                }
-            }
-            Incoming::Closed(link) => {
-                if self.links.contains_key(&link) {
-                    self.drop_link(link);
-                    self.node.link_closed(link);
-                }
-            }
-            Incoming::ChainChanged => self.follow(),
-            Incoming::Poke => self.reconnect(),
-        }
-    }
-
-    fn drop_link(&mut self, link: LinkId) {
-        if let Some(outgoing) = self.links.remove(&link) {
-            outgoing.close();
-        }
-        self.peer_links.retain(|_, of_peer| *of_peer != link);
-    }
-
-    fn adopt(&mut self, end: End) -> LinkId {
-        let link = LinkId(self.process.world.next_link.fetch_add(1, Ordering::Relaxed));
-        self.links.insert(link, end.outgoing());
-        self.host.spawn(read_link(link, end, self.inbox.clone()));
-        link
-    }
-
-    fn accept(&mut self, end: End) {
-        let link = self.adopt(end);
-        if self.node.connect_inbound(link).is_err() {
-            self.drop_link(link);
-        }
-    }
-
-    /// Connects to every wanted peer without a link.
-    fn reconnect(&mut self) {
-        let wanted: Vec<(PublicKey, String)> = self
-            .process
-            .state()
-            .peers
-            .iter()
-            .map(|(peer, name)| (*peer, name.clone()))
-            .collect();
-        for (peer, name) in wanted {
-            if !self.peer_links.contains_key(&peer) {
-                self.connect(peer, &name);
-            }
-        }
-    }
-
-    fn connect(&mut self, peer: PublicKey, name: &str) {
-        let Some(other) = self.process.world.directory.get(name) else {
-            return;
-        };
-        let Ok((mine, theirs)) = self.process.world.network.connect(&self.process.name, name)
-        else {
-            return;
-        };
-        let link = self.adopt(mine);
-        match self.node.connect_outbound(link, peer) {
-            Ok(first) => {
-                self.peer_links.insert(peer, link);
-                if let Some(outgoing) = self.links.get(&link) {
-                    outgoing.send(first);
-                }
-                other.deliver(Incoming::Connected(theirs));
-            }
-            Err(_) => self.drop_link(link),
-        }
-    }
-
-    /// Brings the node to the chain's tip and shows it the mempool.
-    fn follow(&mut self) {
-        let best: Vec<(BlockHash, u32)> = self.node.best_blocks();
-        let shown = self.process.world.backend.look_height();
-        let (fork, blocks) = self.process.world.backend.read(|chain| {
-            let on_chain =
-                |(hash, height): &(BlockHash, u32)| chain.hash_at(*height) == Some(*hash);
-            let stale: Vec<&(BlockHash, u32)> =
-                best.iter().filter(|block| !on_chain(block)).collect();
-            let fork = stale
-                .iter()
-                .filter_map(|(hash, _)| fork_of(chain, *hash))
-                .min_by_key(|(_, height)| *height);
-            let from = fork.map_or(u32::MAX, |(_, height)| height);
-            let from = best
-                .iter()
-                .map(|(_, height)| *height)
-                .min()
-                .unwrap_or(0)
-                .min(from);
-            let blocks: Vec<_> = (from + 1..=shown)
-                .filter_map(|height| Some((chain.block_at(height)?, height)))
-                .collect();
-            (fork, blocks)
-        });
-        if let Some(fork) = fork {
-            self.node.blocks_disconnected(fork);
-        }
-        for (block, height) in blocks {
-            self.node.block_connected(&block, height);
-        }
-        self.show_mempool();
-    }
-
-    fn show_mempool(&mut self) {
-        let transactions = self.process.world.backend.mempool();
-        let now: BTreeSet<Txid> = transactions.iter().map(Transaction::compute_txid).collect();
-        let left: Vec<Txid> = self
-            .told_mempool
-            .difference(&now)
-            .copied()
-            .filter(|txid| {
-                self.process
-                    .world
-                    .backend
-                    .read(|chain| chain.transaction(txid).is_none())
-            })
-            .collect();
-        let shown = self
-            .node
-            .mempool(&transactions)
-            .and_then(|()| self.node.evicted(&left));
-        if let Err(error) = shown {
-            self.process.state().failure = Some(error.to_string());
-        }
-        self.told_mempool = now;
-    }
-}
-
-/// The last block of the best chain from which the branch of `hash` grew.
-fn fork_of(chain: &super::chain::Chain, mut hash: BlockHash) -> Option<(BlockHash, u32)> {
-    while !chain.is_in_best_chain(&hash) {
-        hash = chain.header(&hash)?.prev_blockhash;
-    }
-    Some((hash, chain.height_of(&hash)?))
 }

@@ -37,7 +37,7 @@ impl SimulatedWorld {
                     reason,
                 ));
             }
-            let Some(node) = process.running() else {
+            let Some(node) = process.running().filter(|_| !process.is_hindered()) else {
                 continue;
             };
             let best = node.best_blocks();

@@ -265,6 +265,7 @@ impl World for SimulatedWorld {
                 .map_err(|error| refused(error.to_string()))?;
             acceptor.poke();
         }
+        self.peer_site.learn(&plan.name, funding);
         self.channels.push((plan.clone(), funding));
         Ok(funding)
     }
@@ -350,7 +351,9 @@ impl World for SimulatedWorld {
     }
 
     async fn crash(&mut self, node: &str) -> Result<(), WorldError> {
-        if self.process(node)?.kill() {
+        let process = self.process(node)?;
+        if process.kill() {
+            process.set_crashed(true);
             return Ok(());
         }
         Err(WorldError::refused(node, "crash", "it is down already"))
@@ -358,25 +361,40 @@ impl World for SimulatedWorld {
 
     async fn restart(&mut self, node: &str) -> Result<(), WorldError> {
         let process = self.process(node)?.clone();
+        process.set_crashed(false);
         process.start()?;
         for (plan, _) in self.channels.iter().filter(|(plan, _)| plan.from == node) {
             if let Some(peer) = self.process(&plan.to)?.running() {
                 process.keep_connected_to(peer.node_id(), &plan.to);
             }
         }
+        if process.is_hindered() {
+            return Ok(());
+        }
+        // Channels that LDK has given up, and those with a peer that is down or hindered, are not waited for.
         let usable = |world: &Self| {
             let up = |name: &str| {
                 world
                     .process(name)
-                    .is_ok_and(|process| process.running().is_some())
+                    .is_ok_and(|process| process.running().is_some() && !process.is_hindered())
             };
-            let expected = world.channels.iter().filter(|(plan, _)| {
-                (plan.from == node && up(&plan.to)) || (plan.to == node && up(&plan.from))
+            let missing = process.running().is_some_and(|running| {
+                let views = running.channels();
+                let waits = |plan: &ChannelPlan, funding: &OutPoint| {
+                    let other = if plan.from == node {
+                        &plan.to
+                    } else {
+                        &plan.from
+                    };
+                    let of_channel = |view: &&lockstep_lightning::ChannelView| {
+                        view.funding == Some(*funding) && !view.usable
+                    };
+                    up(other) && views.iter().any(|view| of_channel(&view))
+                };
+                let mine = |plan: &ChannelPlan| plan.from == node || plan.to == node;
+                let mut channels = world.channels.iter();
+                channels.any(|(plan, funding)| mine(plan) && waits(plan, funding))
             });
-            let usable = process.running().map_or(0, |running| {
-                running.channels().iter().filter(|c| c.usable).count()
-            });
-            let missing = usable < expected.count();
             Ok(if missing {
                 vec![format!("node {node} to re-establish its channels")]
             } else {
@@ -423,7 +441,7 @@ impl World for SimulatedWorld {
     async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
         self.channels
             .iter()
-            .map(|(plan, funding)| self.channel_state(plan, *funding))
+            .filter_map(|(plan, funding)| self.channel_state(plan, *funding).transpose())
             .collect()
     }
 

@@ -5,4 +5,6 @@ mod chain;
 mod clocks;
 pub(super) mod disks;
 mod links;
+pub(super) mod nodes;
+pub(super) mod peers;
 pub(super) mod processes;
