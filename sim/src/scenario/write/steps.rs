@@ -216,6 +216,32 @@ impl Writer<'_> {
                 table.maybe("btc", btc.map(amounts::btc_balance));
                 table.maybe("eur", eur.map(amounts::eur_balance));
             }
+            Expectation::Channel { .. }
+            | Expectation::Forwarded { .. }
+            | Expectation::Htlc { .. }
+            | Expectation::Wallet { .. }
+            | Expectation::Account { .. } => self.expect_outside(expectation, &mut table),
+            Expectation::Run { run, breaks } => {
+                table.text("run", self.name(NameSpace::Run, run.as_str()));
+                table.put("breaks", breaks.to_string());
+            }
+            Expectation::Executed { payout, times } => {
+                table.text("executed", self.payment(payout));
+                table.put("times", times.to_string());
+            }
+            Expectation::Confirmations { payment, at_least } => {
+                let mut depth = Inline::default();
+                depth.text("payment", self.payment(payment));
+                depth.put("at_least", at_least.to_string());
+                table.put("confirmations", depth.end());
+            }
+        }
+        table.end()
+    }
+
+    /// What somebody outside must hold, earn or offer.
+    fn expect_outside(&self, expectation: &Expectation, table: &mut Inline) {
+        match expectation {
             Expectation::Channel {
                 channel,
                 end,
@@ -252,22 +278,8 @@ impl Writer<'_> {
                 table.text("account", self.or_operator(account));
                 table.text("balance", amounts::cents(*balance));
             }
-            Expectation::Run { run, breaks } => {
-                table.text("run", self.name(NameSpace::Run, run.as_str()));
-                table.put("breaks", breaks.to_string());
-            }
-            Expectation::Executed { payout, times } => {
-                table.text("executed", self.payment(payout));
-                table.put("times", times.to_string());
-            }
-            Expectation::Confirmations { payment, at_least } => {
-                let mut depth = Inline::default();
-                depth.text("payment", self.payment(payment));
-                depth.put("at_least", at_least.to_string());
-                table.put("confirmations", depth.end());
-            }
+            _ => {}
         }
-        table.end()
     }
 
     fn or_operator(&self, name: Option<&str>) -> String {
