@@ -57,6 +57,8 @@ enum Incoming {
 #[derive(Default)]
 struct State {
     node: Option<Node>,
+    /// Its public key, once it has run.
+    id: Option<PublicKey>,
     host: Option<NodeHandle>,
     inbox: Option<Sender<Incoming>>,
     restarts: u32,
@@ -201,6 +203,7 @@ impl NodeProcess {
         let last = {
             let mut state = self.state();
             state.node = Some(node.clone());
+            state.id = Some(node.node_id());
             state.inbox = Some(inbox.clone());
             state.host.replace(host.clone())
         };

@@ -44,7 +44,8 @@ impl SimulatedWorld {
             if !best.iter().all(|(hash, height)| has_seen(*height, *hash)) {
                 waiting.push(format!("node {} to see block {shown}", process.name));
             }
-            if !node.quiet() || !process.has_read_all() {
+            let quiet = node.quiet() || process.waits_for_the_lost(&node);
+            if !quiet || !process.has_read_all() {
                 waiting.push(format!("node {} to come to rest", process.name));
             }
         }

@@ -210,10 +210,7 @@ impl Life {
     fn broadcast(&self, transactions: Vec<Transaction>) {
         let (world, name) = (self.process.world.clone(), self.process.name.clone());
         self.host.spawn(async move {
-            let copies = world
-                .network
-                .travel_surely(&name, backend::ENDPOINT)
-                .await;
+            let copies = world.network.travel_surely(&name, backend::ENDPOINT).await;
             world.backend.wait_while_stopped().await;
             for _ in 0..copies {
                 world.backend.submit_package(&transactions);

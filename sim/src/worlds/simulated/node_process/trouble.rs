@@ -317,6 +317,23 @@ impl NodeProcess {
             && troubled.withholding.is_empty())
     }
 
+    /// Whether an exchange of this node waits for a peer that will never run again: then its rest is not waited for.
+    pub(in super::super) fn waits_for_the_lost(&self, node: &Node) -> bool {
+        let nodes = self.world.directory.all();
+        let lost: BTreeSet<_> = nodes
+            .iter()
+            .filter_map(|other| {
+                let state = other.state();
+                let id = state.id;
+                id.filter(|_| state.troubled.given_up.is_some())
+            })
+            .collect();
+        let waits = |view: &lockstep_lightning::ChannelView| {
+            lost.contains(&view.peer) && view.htlcs.iter().any(|htlc| !htlc.at_rest)
+        };
+        !lost.is_empty() && node.channels().iter().any(waits)
+    }
+
     /// Whether it was started from a disk older than what it had answered.
     pub(in super::super) fn is_forgetful(&self) -> bool {
         self.state().troubled.forgetful
