@@ -13,9 +13,9 @@ use super::processes::{self, Event, Setting};
 use super::results;
 use super::stopwatch::Stopwatch;
 use super::{HARNESS, interrupt, most_serious};
+use crate::bundle::{self, Failing};
 use crate::report::fuzz::Summary;
 use crate::report::results::Results;
-use crate::run::outcome::Outcome;
 use crate::worlds::WorldKind;
 use plans::Plans;
 use std::cell::{Cell, RefCell};
@@ -145,15 +145,21 @@ fn keep_failures(
     for failed in summary.failures.iter_mut().take(TRACED) {
         let folder = folder(&arguments.out, failed.seed);
         let (file, text) = plans.draw(failed.seed)?;
-        write(&folder, "plan.toml", &text)?;
+        let trace = folder.join(bundle::TRACE);
+        write(&folder, bundle::PLAN, &text)?;
         let job = Job {
-            plan: Some(text),
-            trace: Some(folder.join("trace.jsonl")),
+            plan: Some(text.clone()),
+            trace: Some(trace.clone()),
             ..Job::new(file, WorldKind::Simulated, failed.seed)
         };
-        let outcome: Outcome = processes::run_one(&job, setting);
-        let pretty = serde_json::to_string_pretty(&outcome).expect("only string keys");
-        write(&folder, "outcome.json", &pretty)?;
+        let failing = Failing {
+            plan: &text,
+            outcome: &processes::run_one(&job, setting),
+            trace: &trace,
+            profile: Some(&plans.name),
+        };
+        bundle::write(&folder, &failing)
+            .map_err(|error| Failure::new(HARNESS, error.to_string()))?;
         failed.folder = Some(folder.display().to_string());
     }
     Ok(())
