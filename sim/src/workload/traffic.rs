@@ -149,7 +149,7 @@ impl Traffic<'_> {
         }
         let pays = at + draws.between(1, 20) * SECOND;
         let fate = draws.between(0, 99);
-        let expires = if fate >= 84 && fate < 92 {
+        let expires = if (84..92).contains(&fate) {
             5 * MINUTE
         } else {
             draws.between(10, 60) * MINUTE
@@ -224,7 +224,7 @@ impl Traffic<'_> {
         let id = format!("charge-{number}");
         let amount = draws.between(20, 1_200) * 1_000 + draws.between(0, 999);
         let fate = draws.between(0, 99);
-        let expires = if fate >= 76 && fate < 84 {
+        let expires = if (76..84).contains(&fate) {
             5 * MINUTE
         } else {
             draws.between(20, 90) * MINUTE

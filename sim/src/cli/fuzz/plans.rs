@@ -93,7 +93,7 @@ fn matching(glob: &str) -> Result<Vec<Taken>, Failure> {
             None => PathBuf::from("."),
         },
     };
-    let files = sources::find(&[folder.clone()]).map_err(Failure::sources)?;
+    let files = sources::find(std::slice::from_ref(&folder)).map_err(Failure::sources)?;
     let mut found = Vec::new();
     for file in files {
         let shown = file
