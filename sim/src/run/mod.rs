@@ -8,6 +8,7 @@ mod observe;
 pub mod outcome;
 mod owners;
 pub mod recorder;
+mod reorgs;
 mod steps;
 mod warm_up;
 mod words;

@@ -4,12 +4,11 @@ use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
     Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind, Pay,
-    Payee, Payer, Payout, Reorg, Request, Step, Trouble,
+    Payee, Payer, Payout, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, World, WorldError, WorldKind};
-use bitcoin::absolute::LockTime;
-use bitcoin::{Address, Amount, Transaction, TxOut, Txid};
+use bitcoin::{Address, Amount, Transaction, TxOut};
 use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_engine::api::{self, Command, Destination, Output};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
@@ -18,7 +17,6 @@ use lockstep_engine::rail::Rail;
 use lockstep_engine::time::Span;
 use lockstep_host::SubmitError;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 /// Feerate of an outsider's payment when the fee market asks for nothing: 2 sat/vB, in satoshi per 1,000 weight units.
@@ -404,88 +402,6 @@ impl<W: World> Runner<W> {
         self.command(Command::Reconcile { run, report_day }).await
     }
 
-    async fn reorg(&mut self, reorg: &Reorg) -> Result<(), Stop> {
-        self.book.refresh(&mut self.world).await?;
-        let tip = self.book.tip_height().unwrap_or(0);
-        let depth = reorg.depth.get() as u32;
-        let mut given_up: Vec<Transaction> = Vec::new();
-        for height in (tip + 1).saturating_sub(depth)..=tip {
-            let block = self.world.block(height).await?;
-            given_up.extend(block.txdata.into_iter().filter(|tx| !tx.is_coinbase()));
-        }
-        let height = (tip + 1).saturating_sub(depth);
-        let include = self.mined_again(reorg, &given_up, height)?;
-        let fault = self.plan_fault(Family::Chain, "reorg", "chain");
-        let order = worlds::Reorg {
-            depth,
-            blocks: reorg.then.get() as u32,
-            include,
-        };
-        self.world.reorg(order, self.miner.script()).await?;
-        self.faults().had_effect(fault);
-        Ok(())
-    }
-
-    /// What the first new block holds of the given-up transactions, in their order: for each dropped payment the payer's
-    /// conflicting one, with what that spends; the others if they are kept. What spends a dropped payment vanishes with it. What
-    /// is locked until after `height` waits in the mempool.
-    fn mined_again(
-        &mut self,
-        reorg: &Reorg,
-        given_up: &[Transaction],
-        height: u32,
-    ) -> Result<Vec<Transaction>, Stop> {
-        let dropped: Vec<String> = reorg.drop.iter().map(|id| format!("pay:{id}")).collect();
-        let (mut gone, mut waits) = (BTreeSet::new(), BTreeSet::new());
-        let mut rivals: BTreeMap<Txid, Transaction> = BTreeMap::new();
-        for transaction in given_up {
-            let txid = transaction.compute_txid();
-            let spends = |from: &BTreeSet<Txid>| {
-                let mut inputs = transaction.input.iter();
-                inputs.any(|input| from.contains(&input.previous_output.txid))
-            };
-            if spends(&gone) {
-                gone.insert(txid);
-                continue;
-            }
-            if is_locked_at(transaction, height) || spends(&waits) {
-                waits.insert(txid);
-                continue;
-            }
-            let name = self
-                .owners
-                .name(transaction, &self.book, &mut self.run.trace.lock().names);
-            if dropped.contains(&name) {
-                let mut purses = self.purses.values();
-                let rival = purses.find_map(|purse| purse.conflict(&self.book, transaction));
-                let reason = format!("{name} was not paid by one wallet of the scenario");
-                let rival =
-                    rival.ok_or_else(|| WorldError::harness("conflict a payment away", reason))?;
-                gone.insert(txid);
-                rivals.insert(txid, rival);
-            }
-        }
-        let mut needed: BTreeSet<Txid> = BTreeSet::new();
-        for transaction in given_up.iter().rev() {
-            let txid = transaction.compute_txid();
-            if rivals.contains_key(&txid) || needed.contains(&txid) {
-                needed.extend(
-                    transaction
-                        .input
-                        .iter()
-                        .map(|input| input.previous_output.txid),
-                );
-            }
-        }
-        let again = given_up.iter().filter_map(|transaction| {
-            let txid = transaction.compute_txid();
-            let stays = !gone.contains(&txid) && !waits.contains(&txid);
-            let again = stays && (reorg.keep || needed.contains(&txid));
-            rivals.get(&txid).or(again.then_some(transaction)).cloned()
-        });
-        Ok(again.collect())
-    }
-
     async fn crash(&mut self, node: &str, down_for: Option<u64>) -> Result<(), Stop> {
         let fault = self.plan_fault(Family::Process, "crash", node);
         self.world.crash(node).await?;
@@ -496,7 +412,7 @@ impl<W: World> Runner<W> {
         Ok(())
     }
 
-    fn plan_fault(&self, family: Family, name: &str, scope: &str) -> FaultId {
+    pub(super) fn plan_fault(&self, family: Family, name: &str, scope: &str) -> FaultId {
         let fault = self.faults().plan(family.as_str(), name, scope);
         self.record_fault(fault, name, scope, "begin");
         fault
@@ -609,17 +525,6 @@ fn hides_the_chain(trouble: &Trouble) -> bool {
             ChainFaultKind::Lag { .. } | ChainFaultKind::Stop { .. } | ChainFaultKind::Lie { .. }
         )
     )
-}
-
-/// Whether the transaction may not be in a block of this height yet (nLockTime).
-fn is_locked_at(transaction: &Transaction, height: u32) -> bool {
-    let before = height.saturating_sub(1);
-    match transaction.lock_time {
-        LockTime::Blocks(until) => {
-            transaction.is_lock_time_enabled() && until.to_consensus_u32() > before
-        }
-        LockTime::Seconds(_) => false,
-    }
 }
 
 fn stop_text(stop: &Stop) -> String {
