@@ -7,8 +7,14 @@ use super::life::Life;
 use super::{Incoming, Surroundings};
 use async_channel::Sender;
 use bitcoin::{BlockHash, Transaction, Txid};
+use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_lightning::Node;
+use madsim::time::sleep;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How often a notice that is on its way looks whether the process is still there.
+const END_POLL: Duration = Duration::from_secs(1);
 
 /// Tells the process of chain changes after the link's latency.
 pub(super) async fn follow_chain(world: Surroundings, name: String, inbox: Sender<Incoming>) {
@@ -18,12 +24,25 @@ pub(super) async fn follow_chain(world: Surroundings, name: String, inbox: Sende
             return;
         }
         world.backend.wait_while_stopped().await;
-        let copies = world.network.travel_surely(backend::ENDPOINT, &name).await;
+        let notice = world.network.travel_surely(backend::ENDPOINT, &name).fuse();
+        let end = ended(&inbox).fuse();
+        pin_mut!(notice, end);
+        let copies = select_biased! {
+            copies = notice => copies,
+            () = end => return,
+        };
         for _ in 1..copies {
             if inbox.send(Incoming::ChainChanged).await.is_err() {
                 return;
             }
         }
+    }
+}
+
+/// Waits until the process has ended by itself: then nobody waits for a notice any more.
+async fn ended(inbox: &Sender<Incoming>) {
+    while !inbox.is_closed() {
+        sleep(END_POLL).await;
     }
 }
 
