@@ -71,9 +71,7 @@ fn weights(profile: &Profile, grounds: &Grounds, seed: RootSeed) -> Vec<(&'stati
         (family, if off || weight == 0 { 0 } else { mine }, weight)
     });
     let with = |weight_of: &dyn Fn(Family) -> u32| -> Vec<(&'static FaultKind, u32)> {
-        let usable = KINDS
-            .iter()
-            .filter(|kind| kind.is_available() && grounds.has(kind));
+        let usable = KINDS.iter().filter(|kind| grounds.has(kind));
         usable
             .map(|kind| {
                 let own = budget

@@ -50,11 +50,6 @@ impl FaultKind {
     pub fn key(&self) -> String {
         format!("{}/{}", self.family.as_str(), self.name)
     }
-
-    /// Whether a world can bring it about today.
-    pub fn is_available(&self) -> bool {
-        !NOT_YET.contains(&self.key().as_str())
-    }
 }
 
 const fn kind(family: Family, name: &'static str, weight: u32, hits: Hits) -> FaultKind {
@@ -133,42 +128,6 @@ pub const KINDS: &[FaultKind] = &[
     kind(Family::Peer, "withhold-htlc", 3, Hits::Outsider),
     kind(Family::Peer, "silent", 2, Hits::Outsider),
     closing(Family::Peer, "revoked", 1, Hits::Channel),
-];
-
-/// Kinds that no world can bring about yet; none of them is drawn.
-pub const NOT_YET: &[&str] = &[
-    "link/one-way",
-    "link/clog",
-    "link/half-open",
-    "link/spikes",
-    "link/reorder",
-    "link/duplicate",
-    "process/kill",
-    "process/kill-at-write",
-    "process/pause",
-    "process/stale-restart",
-    "process/slow-start",
-    "disk/torn",
-    "disk/lost",
-    "disk/slow",
-    "disk/failed-sync",
-    "disk/full",
-    "disk/read-error",
-    "disk/bit-flip",
-    "clock/skew",
-    "clock/step",
-    "clock/drift",
-    "chain/late-blocks",
-    "chain/empty-blocks",
-    "chain/fee-spike",
-    "chain/evict",
-    "chain/replace",
-    "chain/lag",
-    "chain/stop",
-    "chain/lie",
-    "peer/withhold-htlc",
-    "peer/silent",
-    "peer/revoked",
 ];
 
 /// The kind under `family/name`.
