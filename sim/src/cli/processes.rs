@@ -60,12 +60,20 @@ struct Running {
 
 /// Runs one job in a process of its own. Start-up and death of the process are outcomes too.
 pub fn run_one(job: &Job, setting: &Setting) -> Outcome {
-    let outcomes = run_all(std::slice::from_ref(job), setting, &mut |_| {});
+    let outcomes = run_together(std::slice::from_ref(job), setting);
     outcomes
         .into_iter()
-        .flatten()
         .next()
-        .unwrap_or_else(|| job.without_run(Verdict::Interrupted))
+        .expect("one outcome for each job")
+}
+
+/// Runs several jobs, each in a process of its own; one outcome for each, in order.
+pub fn run_together(jobs: &[Job], setting: &Setting) -> Vec<Outcome> {
+    let outcomes = run_all(jobs, setting, &mut |_| {});
+    let or_interrupted = |(outcome, job): (Option<Outcome>, &Job)| {
+        outcome.unwrap_or_else(|| job.without_run(Verdict::Interrupted))
+    };
+    outcomes.into_iter().zip(jobs).map(or_interrupted).collect()
 }
 
 /// Runs all jobs, each in a process of its own. `None` for those that were not begun before Ctrl-C.

@@ -124,12 +124,16 @@ impl Recorder {
             let fresh = faults.take_fresh();
             fresh
                 .into_iter()
-                .filter_map(|id| faults.get(id).cloned())
+                .filter_map(|id| Some((id, faults.get(id)?.clone())))
                 .collect()
         };
         let mut state = self.state();
-        for fault in &fresh {
+        for (id, fault) in &fresh {
             state.coverage.mark(fault);
+            let event = json!({ "fault": fault.name, "id": id.number(), "phase": "effect" });
+            self.trace
+                .lock()
+                .record(Subsystem::Faults, &fault.scope, event);
         }
     }
 

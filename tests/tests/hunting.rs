@@ -1,0 +1,187 @@
+//! The fuzzer finds every planted bug: in plans that know nothing of it, within 500 seeds, and what it finds shrinks to a
+//! case that one can read. Owns the list of where each was found first. Does not own the bugs (`engine/src/planted.rs`).
+//!
+//! A trial begins at the seed of the list and goes on from seed 0 if plans have changed since. With `LOCKSTEP_HUNT=full` each
+//! hunt begins at seed 0, what is caught is shrunk, and the table of docs/TESTING.md is printed.
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use lockstep::bundle::Symptom;
+use lockstep::cli::processes::{Setting, run_one};
+use lockstep::cli::shrink::{Task, minimise};
+use lockstep::cli::{self, Job};
+use lockstep::run::outcome::{Outcome, Verdict};
+use lockstep::scenario::Scenario;
+use lockstep::workload::{self, Profile};
+use lockstep::worlds::WorldKind;
+use lockstep_engine::planted::Bug;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// No bug may survive so many seeds.
+const MOST_SEEDS: u64 = 500;
+
+/// A shrunk case with more steps would be too long to read.
+const MOST_STEPS: usize = 8;
+
+/// Longest that one case is shrunk.
+const BUDGET: Duration = Duration::from_secs(240);
+
+const PROFILE: &str = "default";
+
+/// Bug, and the first seed of the default profile that catches it.
+const FIRST: &[(Bug, u64)] = &[];
+
+fn main() -> ExitCode {
+    cli::child_entry();
+    std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .expect("the workspace can be entered");
+    let mut arguments = Arguments::from_args();
+    // Each trial keeps all processors busy by itself.
+    arguments.test_threads = Some(1);
+    let full = std::env::var_os("LOCKSTEP_HUNT").is_some_and(|value| value == "full");
+    let hunts = Bug::ALL.iter().map(|&bug| {
+        Trial::test(format!("hunting::{}", bug.name()), move || {
+            if full {
+                hunt_and_shrink(bug)
+            } else {
+                is_caught(bug)
+            }
+        })
+    });
+    let mut trials: Vec<Trial> = hunts.collect();
+    trials.push(Trial::test("hunting::a_canary_that_must_fail", canary));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn setting() -> Setting {
+    Setting {
+        slots: std::thread::available_parallelism().map_or(1, usize::from),
+        executables: None,
+    }
+}
+
+fn job(seed: u64, bug: Option<Bug>) -> Result<(Job, Scenario), Failed> {
+    let text = Profile::built_in(PROFILE).ok_or("there is no such profile")?;
+    let profile = Profile::parse(PROFILE, text).map_err(|invalid| invalid.to_string())?;
+    let text = workload::plan(PROFILE, &profile, seed).map_err(|invalid| invalid.to_string())?;
+    let name = workload::file_name(PROFILE, seed);
+    let plan = Scenario::parse(&name, &text).map_err(|invalid| invalid.to_string())?;
+    let job = Job {
+        plan: Some(text),
+        planted: bug.map(|bug| bug.name().to_owned()),
+        ..Job::new(name, WorldKind::Simulated, seed)
+    };
+    Ok((job, plan))
+}
+
+/// What was found, and after how many seeds.
+struct Caught {
+    seed: u64,
+    tried: u64,
+    job: Job,
+    plan: Scenario,
+    outcome: Outcome,
+}
+
+/// The first of these seeds whose run fails with the bug.
+fn hunt(bug: Bug, seeds: impl Iterator<Item = u64>) -> Result<Option<Caught>, Failed> {
+    let slots = setting().slots.max(1);
+    let mut seeds = seeds.peekable();
+    let mut tried = 0;
+    while seeds.peek().is_some() {
+        let batch: Vec<(u64, Job, Scenario)> = seeds
+            .by_ref()
+            .take(slots)
+            .map(|seed| job(seed, Some(bug)).map(|(job, plan)| (seed, job, plan)))
+            .collect::<Result<_, Failed>>()?;
+        let jobs: Vec<Job> = batch.iter().map(|(_, job, _)| job.clone()).collect();
+        let outcomes = cli::processes::run_together(&jobs, &setting());
+        for ((seed, job, plan), outcome) in batch.into_iter().zip(outcomes) {
+            tried += 1;
+            match &outcome.verdict {
+                Verdict::Pass => {}
+                Verdict::Interrupted => return Err("interrupted".into()),
+                _ => {
+                    return Ok(Some(Caught {
+                        seed,
+                        tried,
+                        job,
+                        plan,
+                        outcome,
+                    }));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn symptom(caught: &Caught) -> String {
+    match Symptom::of(&caught.outcome.verdict) {
+        Some(Symptom::Invariant(name)) => name,
+        Some(other) => other.to_string(),
+        None => "nothing".to_owned(),
+    }
+}
+
+fn survived(bug: Bug) -> Failed {
+    format!("{} survived {MOST_SEEDS} seeds", bug.name()).into()
+}
+
+fn is_caught(bug: Bug) -> Result<(), Failed> {
+    let first = FIRST.iter().find(|(known, _)| *known == bug);
+    let seeds = first
+        .map(|(_, seed)| *seed)
+        .into_iter()
+        .chain(0..MOST_SEEDS);
+    let caught = hunt(bug, seeds)?.ok_or_else(|| survived(bug))?;
+    let (clean, _) = job(caught.seed, None)?;
+    let clean = run_one(&clean, &setting());
+    if clean.verdict != Verdict::Pass {
+        return Err(format!("seed {} fails without the bug, too", caught.seed).into());
+    }
+    if caught.tried > setting().slots as u64 {
+        eprintln!(
+            "note: plans have changed: {} is caught first by seed {} now (update FIRST and docs/TESTING.md)",
+            bug.name(),
+            caught.seed
+        );
+    }
+    Ok(())
+}
+
+fn hunt_and_shrink(bug: Bug) -> Result<(), Failed> {
+    let caught = hunt(bug, 0..MOST_SEEDS)?.ok_or_else(|| survived(bug))?;
+    let invariant = symptom(&caught);
+    let before = caught.plan.steps.len();
+    let mut task = Task::new(caught.job.clone(), &caught.outcome, setting())
+        .ok_or("the plan does not fail")?;
+    task.budget = Some(BUDGET);
+    let shrunk = minimise(&caught.plan, &task);
+    let steps = shrunk.scenario.steps.len();
+    println!(
+        "| `{}` | {} | `{invariant}` | {before} | {steps} |",
+        bug.name(),
+        caught.seed,
+    );
+    if steps > MOST_STEPS {
+        let text = shrunk.scenario.to_toml();
+        return Err(format!("{steps} steps of {before} are left:\n{text}").into());
+    }
+    Ok(())
+}
+
+/// If a run whose expectation is false passed, nothing here would mean anything.
+fn canary() -> Result<(), Failed> {
+    let (mut job, plan) = job(0, None)?;
+    let party = plan.parties.first().ok_or("a plan without parties")?;
+    let lie = format!("  {{ expect = {{ party = \"{party}\", btc = \"-1 msat\" }} }},\n]");
+    let text = job.plan.take().ok_or("a job without a plan")?;
+    let end = text.rfind(']').ok_or("a plan without steps")?;
+    job.plan = Some(format!("{}{lie}\n", &text[..end]));
+    let outcome = run_one(&job, &setting());
+    match outcome.verdict {
+        Verdict::Violated { .. } => Ok(()),
+        other => Err(format!("a false expectation ended as {other:?}").into()),
+    }
+}
