@@ -413,11 +413,46 @@ impl Trouble {
         }
     }
 
+    /// Whether the regtest world can do it to real parts (`worlds::regtest::faults`). The chain's process is electrs there:
+    /// the world itself needs bitcoind. A disk that is full has none: LDK panics when a monitor is not stored.
+    fn has_a_real_part(&self) -> bool {
+        match self {
+            Self::Link { between, kind } => match (&between.0, &between.1) {
+                (Endpoint::Node(_), Endpoint::Node(_)) => matches!(
+                    kind,
+                    LinkFaultKind::Partition { .. }
+                        | LinkFaultKind::Disconnect
+                        | LinkFaultKind::Delay { .. }
+                ),
+                (Endpoint::Engine, Endpoint::Gateway) | (Endpoint::Gateway, Endpoint::Engine) => {
+                    matches!(kind, LinkFaultKind::Partition { .. })
+                }
+                _ => false,
+            },
+            Self::Process { of, kind } => match of {
+                Endpoint::Chain => matches!(
+                    kind,
+                    ProcessFaultKind::Kill { .. } | ProcessFaultKind::Pause { .. }
+                ),
+                Endpoint::Node(_) => matches!(kind, ProcessFaultKind::Kill { .. }),
+                Endpoint::Engine | Endpoint::Gateway => false,
+            },
+            Self::Chain(kind) => matches!(
+                kind,
+                ChainFaultKind::LateBlocks { .. }
+                    | ChainFaultKind::EmptyBlocks { .. }
+                    | ChainFaultKind::FeeSpike { .. }
+                    | ChainFaultKind::Stop { .. }
+            ),
+            Self::Disk { .. } | Self::Clock { .. } | Self::Peer { .. } => false,
+        }
+    }
+
     /// Whether it can be brought about in this world.
     pub fn is_possible_in(&self, world: World) -> bool {
         match world {
             World::Simulated => true,
-            World::Regtest => false,
+            World::Regtest => self.has_a_real_part(),
         }
     }
 }

@@ -174,6 +174,20 @@ impl Servers {
         Ok(())
     }
 
+    /// How many unconfirmed transactions a fee floor leaves to be mined.
+    pub(super) fn payable(&self, floor: u64) -> Result<usize, WorldError> {
+        Ok(choose(&self.waiting()?, floor).len())
+    }
+
+    /// Mines blocks that hold nothing but their coinbase.
+    pub(super) fn mine_empty(&self, blocks: u32, payout: &ScriptBuf) -> Result<(), WorldError> {
+        let address = payout_address(payout)?;
+        for _ in 0..blocks {
+            self.ask("generateblock", &[json!(address), json!([])])?;
+        }
+        Ok(())
+    }
+
     /// Gives blocks up and mines others in their place.
     pub(super) fn reorg(
         &self,
@@ -260,9 +274,7 @@ impl Servers {
             lacks.push("electrs to see the mempool".to_owned());
         }
         if !lacks.is_empty() {
-            self.electrs
-                .trigger()
-                .map_err(|error| WorldError::harness("wake electrs", error))?;
+            self.wake_electrs()?;
         }
         Ok(lacks)
     }

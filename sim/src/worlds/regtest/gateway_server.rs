@@ -1,8 +1,10 @@
 //! Owns the gateway's transports in the regtest world: the model behind a real HTTP server (wiremock), a TCP proxy in
 //! front of it that can lose a response, and the engine's webhook server with the deliveries to it, all on loopback.
-//! Does not own what the gateway answers (`worlds::gateway`) nor when webhooks are due (it says so; the world moves time).
+//! Does not own what the gateway answers (`worlds::gateway`), the proxy's door (`gateway_door`) nor when webhooks are due (it says so; the world moves time).
 
 use super::clock::LockStepClock;
+use super::gateway_door::{self, Door, Doorkeeper};
+use crate::faults::Faults;
 use crate::trace::SharedTrace;
 use crate::worlds::gateway::{Fate, Request, WebhookDelivery};
 use crate::worlds::gateway_traffic::{record_call, record_webhook};
@@ -90,6 +92,8 @@ pub(super) struct GatewayServer {
     /// Where the engine reaches the gateway.
     pub(super) address: SocketAddr,
     webhooks: SocketAddr,
+    /// Between the engine and the gateway.
+    pub(super) door: Door,
     tasks: Vec<JoinHandle<()>>,
     _server: MockServer,
 }
@@ -109,6 +113,7 @@ impl GatewayServer {
         clock: LockStepClock,
         trace: SharedTrace,
         service: CurrentService,
+        faults: Arc<Mutex<Faults>>,
     ) -> Result<GatewayServer, WorldError> {
         let failed = |error: io::Error| WorldError::harness("start the gateway's server", error);
         let server = MockServer::builder()
@@ -134,8 +139,9 @@ impl GatewayServer {
             proxy.local_addr().map_err(failed)?,
             receiver.local_addr().map_err(failed)?,
         );
+        let (door, keeper) = gateway_door::open(proxy, faults).map_err(failed)?;
         let tasks = vec![
-            tokio::spawn(run_proxy(proxy, *server.address())),
+            tokio::spawn(run_proxy(keeper, *server.address())),
             tokio::spawn(receive_webhooks(receiver, service.clone())),
         ];
         Ok(GatewayServer {
@@ -145,6 +151,7 @@ impl GatewayServer {
             service,
             address,
             webhooks,
+            door,
             tasks,
             _server: server,
         })
@@ -169,6 +176,9 @@ impl GatewayServer {
 
     async fn post(&self, delivery: &WebhookDelivery) -> Option<u16> {
         self.await_engine().await;
+        if self.door.stops() {
+            return None;
+        }
         let stream = TcpStream::connect(self.webhooks).await.ok()?;
         let request = webhook_request(delivery);
         let answer = http_client::exchange_over(
@@ -213,8 +223,8 @@ async fn receive_webhooks(listener: TcpListener, service: CurrentService) {
     }
 }
 
-async fn run_proxy(listener: TcpListener, server: SocketAddr) {
-    while let Ok((client, _)) = listener.accept().await {
+async fn run_proxy(mut keeper: Doorkeeper, server: SocketAddr) {
+    while let Ok(client) = keeper.next().await {
         tokio::spawn(async move {
             // An error closes the connection, which is all that a proxy can do about it.
             let _ = pass_on(client, server).await;
@@ -287,7 +297,8 @@ mod tests {
             );
             let response = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\nok");
             let sent = response.clone();
-            tokio::spawn(run_proxy(proxy, at));
+            let (_door, keeper) = gateway_door::open(proxy, Arc::default()).expect("bound");
+            tokio::spawn(run_proxy(keeper, at));
             tokio::spawn(async move {
                 let (mut stream, _) = server.accept().await.expect("a connection");
                 let mut request = [0; 8];

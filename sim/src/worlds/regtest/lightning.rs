@@ -3,10 +3,11 @@
 
 use super::RegtestWorld;
 use super::balances::OpenChannel;
-use super::nodes::{NodeProcess, address, beside, channel_config};
+use super::nodes::{NodeProcess, beside, channel_config};
 use super::waits::{POLL, Patience};
 use crate::worlds::{ChannelPlan, WorldError};
 use bitcoin::OutPoint;
+use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
 use ldk_node::{Node, UserChannelId};
 use std::sync::Arc;
@@ -58,9 +59,10 @@ impl RegtestWorld {
             self.process(&plan.to)?.clone(),
         );
         let (node, peer) = (opener.node()?, acceptor.node()?);
+        let at = self.door(&plan.from, &plan.to)?;
         let own_id = beside({
             let (node, peer, plan) = (node.clone(), peer.clone(), plan.clone());
-            move || open(&node, &peer, &plan)
+            move || open(&node, &peer, at, &plan)
         });
         let own_id = own_id.await?.map_err(refused)?;
         let missing = || {
@@ -216,7 +218,13 @@ impl RegtestWorld {
             .collect()
     }
 
-    async fn reconnect(&self, from: &str, to: &str) -> Result<(), WorldError> {
+    /// Where `from` dials to reach `to`.
+    fn door(&self, from: &str, to: &str) -> Result<SocketAddress, WorldError> {
+        Ok(self.links.door(from, to)?.into())
+    }
+
+    /// Has two running nodes lose each other and connect anew.
+    pub(super) async fn reconnect(&self, from: &str, to: &str) -> Result<(), WorldError> {
         let (node, peer) = (self.process(from)?.node()?, self.process(to)?.node()?);
         node.disconnect(peer.node_id())
             .map_err(|error| WorldError::harness(format!("disconnect {from} from {to}"), error))?;
@@ -240,7 +248,7 @@ impl RegtestWorld {
         let start = Instant::now();
         while !(is_connected(&node, &peer) && is_connected(&peer, &node)) {
             self.cancel.check()?;
-            let (at, dialling, id) = (address(&peer)?, node.clone(), peer.node_id());
+            let (at, dialling, id) = (self.door(from, to)?, node.clone(), peer.node_id());
             let connected = beside(move || dialling.connect(id, at, true)).await?;
             if let Err(error) = connected
                 && start.elapsed() >= CONNECT_LIMIT
@@ -299,7 +307,7 @@ impl RegtestWorld {
             else {
                 continue;
             };
-            if self.process(other)?.running().is_some() {
+            if self.process(other)?.running().is_some() && !self.links.is_held(name, other) {
                 expected += 1;
                 self.connect(name, other).await?;
             }
@@ -322,8 +330,12 @@ impl RegtestWorld {
     }
 }
 
-fn open(node: &Arc<Node>, peer: &Arc<Node>, plan: &ChannelPlan) -> Result<UserChannelId, String> {
-    let at = address(peer).map_err(|error| error.to_string())?;
+fn open(
+    node: &Arc<Node>,
+    peer: &Arc<Node>,
+    at: SocketAddress,
+    plan: &ChannelPlan,
+) -> Result<UserChannelId, String> {
     let (push, config) = (Some(plan.push_msat), Some(channel_config(plan.fees_from)));
     let opened = if plan.announced {
         node.open_announced_channel(peer.node_id(), at, plan.capacity_sat, push, config)

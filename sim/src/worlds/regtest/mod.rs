@@ -2,9 +2,10 @@
 //! production adapters, in lock step with a virtual clock that stands still until the world moves it.
 //! Does not own when the world is at rest (`rest`) nor the scenario (`run`).
 //!
-//! Fault model: what the simulated world can do to links and messages, this one refuses. Nodes crash by an orderly stop
-//! (they are part of this process, see `nodes`), the gateway loses responses and webhooks as its model says, reorgs and
-//! fee floors are bitcoind's own. ldk-node takes its time from the machine, not from the virtual clock.
+//! Fault model: links between nodes are held, delayed and cut by proxies (`proxy`), nodes are stopped or killed as far as
+//! parts of this process can be (`nodes`), electrs is paused and killed (`electrs_process`), the gateway loses responses and
+//! webhooks as its model says, reorgs and fee floors are bitcoind's own. What else the simulated world can do, this one
+//! refuses (`faults`). ldk-node takes its time from the machine, not from the virtual clock.
 //!
 //! Everything is gone from the machine after `shut_down`, an error, a panic or Ctrl-C: the world's `Drop` ends engine,
 //! nodes and servers and removes the run's one directory. See `servers` for what a SIGKILL leaves behind.
@@ -12,12 +13,17 @@
 mod balances;
 mod chain;
 mod clock;
+mod electrs_process;
+mod faults;
+mod gateway_door;
 mod gateway_server;
 mod lightning;
 mod nodes;
 mod operator;
+mod proxy;
 mod rest;
 mod servers;
+mod store;
 mod waits;
 
 pub use waits::{Cancel, Waits};
@@ -37,7 +43,10 @@ use crate::vtime::{Epoch, Offset};
 use balances::OpenChannel;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use clock::LockStepClock;
+use electrs_process::ElectrsProcess;
+use faults::Troubles;
 use futures_util::future::BoxFuture;
+use gateway_door::WatchedWay;
 use gateway_server::{CurrentService, GatewayServer};
 use lockstep_engine::rail::{BlockId, Entropy};
 use lockstep_engine::time::Timestamp;
@@ -47,6 +56,7 @@ use lockstep_host::ports::{EntropySource, LightningNode, Ports, Store, StoreErro
 use lockstep_host::store::JournalStore;
 use nodes::NodeProcess;
 use operator::OperatorNode;
+use proxy::Links;
 use servers::{Executables, Servers};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -86,8 +96,10 @@ pub struct RegtestWorld {
     switch: Arc<Switch>,
     channels: Vec<OpenChannel>,
     fee_floor: u64,
+    troubles: Troubles,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
     nodes: Vec<Arc<NodeProcess>>,
+    links: Links,
     // In the order of their end.
     gateway_server: GatewayServer,
     servers: Servers,
@@ -154,8 +166,9 @@ impl RegtestWorld {
         );
         let service = CurrentService::default();
         let (trace, shared) = (blueprint.trace.clone(), service.clone());
+        let faults = blueprint.faults.clone();
         let gateway_server =
-            GatewayServer::start(gateway.clone(), clock.clone(), trace, shared).await?;
+            GatewayServer::start(gateway.clone(), clock.clone(), trace, shared, faults).await?;
         let mut world = RegtestWorld {
             blueprint,
             epoch: Epoch(clock.time()),
@@ -170,13 +183,16 @@ impl RegtestWorld {
             switch: Arc::new(Switch::default()),
             channels: Vec::new(),
             fee_floor: 0,
+            troubles: Troubles::default(),
             tasks: Arc::default(),
             nodes: Vec::new(),
+            links: Links::default(),
             gateway_server,
             servers: Servers {
                 electrs,
                 bitcoind,
                 dir: dir.path().to_owned(),
+                electrs_process: ElectrsProcess::default(),
             },
             dir,
         };
@@ -192,6 +208,7 @@ impl RegtestWorld {
                 NodeProcess::new(name, self.blueprint.seed, dir, &url, self.waits.clone());
             self.nodes.push(Arc::new(process));
         }
+        self.links = Links::between(&self.nodes, &self.blueprint.faults).await?;
         for process in &self.nodes {
             self.cancel.check()?;
             process.start().await?;
@@ -261,9 +278,12 @@ impl RegtestWorld {
             clock: Arc::new(self.clock.clone()),
             chain: Arc::new(ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL)),
             lightning,
-            http: Arc::new(HttpClient::new(
-                self.gateway_server.address.to_string(),
-                self.blueprint.gateway_token.clone(),
+            http: Arc::new(WatchedWay::new(
+                HttpClient::new(
+                    self.gateway_server.address.to_string(),
+                    self.blueprint.gateway_token.clone(),
+                ),
+                self.gateway_server.door.clone(),
             )),
             signer: Arc::new(self.blueprint.signer.clone()),
             entropy: Arc::new(SeededEntropy(Mutex::new(
@@ -415,10 +435,7 @@ impl World for RegtestWorld {
     }
 
     async fn mine(&mut self, blocks: u32, payout: ScriptBuf) -> Result<(), WorldError> {
-        let start = Instant::now();
-        self.servers.mine(blocks, &payout, self.fee_floor)?;
-        self.waits.add("bitcoind to mine", start);
-        Ok(())
+        self.mine_blocks(blocks, payout)
     }
 
     async fn set_fee_floor(&mut self, sat_per_kwu: u64) -> Result<(), WorldError> {
@@ -426,17 +443,12 @@ impl World for RegtestWorld {
         Ok(())
     }
 
-    async fn begin_trouble(&mut self, trouble: &Trouble, _: FaultId) -> Result<(), WorldError> {
-        let reason = "the regtest world cannot do this";
-        Err(WorldError::refused(
-            trouble.scope(),
-            format!("bring `{}` about", trouble.name()),
-            reason,
-        ))
+    async fn begin_trouble(&mut self, trouble: &Trouble, fault: FaultId) -> Result<(), WorldError> {
+        self.begin_fault(trouble, fault).await
     }
 
-    async fn end_trouble(&mut self, _: FaultId) -> Result<(), WorldError> {
-        Ok(())
+    async fn end_trouble(&mut self, fault: FaultId) -> Result<(), WorldError> {
+        self.end_fault(fault).await
     }
 
     async fn evict(&mut self, txid: Txid) -> Result<bool, WorldError> {

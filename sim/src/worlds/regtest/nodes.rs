@@ -1,9 +1,12 @@
-//! Owns the life of one real Lightning node (`ldk-node`): its configuration, start, crash, restart, and what it told.
+//! Owns the life of one real Lightning node (`ldk-node`): its configuration, start, crash, kill, restart, and what it told.
 //! Does not own what the engine asks of the operator's node (`operator`).
 //!
 //! ldk-node runs inside this process, so a crash is its orderly stop: unlike a killed process it has sent what it had to
-//! send and stored what it had to store. The simulated world's crash is the harder one.
+//! send and stored what it had to store. A kill is as near to the real thing as that allows: its connections are cut, then
+//! its store keeps nothing any more (`store`), and only then it stops; what it did in between nobody ever hears of.
+//! It announces an address that nobody listens at: whoever connects to it dials through a link (`proxy`).
 
+use super::store::{Freeze, MortalStore};
 use super::waits::Waits;
 use crate::prng::RootSeed;
 use crate::worlds::keys::NETWORK;
@@ -15,7 +18,7 @@ use ldk_node::lightning::routing::gossip::NodeAlias;
 use ldk_node::logger::LogLevel;
 use ldk_node::{Builder, Event, Node};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr as TcpAddress, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -24,6 +27,9 @@ use tokio::time::Instant;
 
 /// How often a free port is looked for: between finding and using it, somebody else may take it.
 const PORT_ATTEMPTS: u32 = 5;
+
+/// The port multiplexer's (RFC 1078), which no machine of today has: nobody listens there.
+const NOBODYS_PORT: u16 = 1;
 
 /// What a node has told since the world began.
 #[derive(Default)]
@@ -50,6 +56,7 @@ pub(super) struct NodeProcess {
     waits: Waits,
     node: watch::Sender<Option<Arc<Node>>>,
     told: Mutex<Told>,
+    freeze: Mutex<Freeze>,
     pump: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -73,6 +80,7 @@ impl NodeProcess {
             waits,
             node: watch::Sender::new(None),
             told: Mutex::default(),
+            freeze: Mutex::default(),
             pump: Mutex::default(),
         }
     }
@@ -149,6 +157,10 @@ impl NodeProcess {
                 addr: [127, 0, 0, 1],
                 port,
             }]),
+            announcement_addresses: Some(vec![SocketAddress::TcpIpV4 {
+                addr: [127, 0, 0, 1],
+                port: NOBODYS_PORT,
+            }]),
             node_alias: Some(NodeAlias(alias)),
             ..Config::default()
         };
@@ -160,7 +172,14 @@ impl NodeProcess {
             background_sync_config: None,
         };
         builder.set_chain_source_electrum(self.electrum_url.clone(), Some(sync));
-        builder.build().map_err(|error| error.to_string())
+        let freeze = Freeze::default();
+        *self.freeze.lock().expect("no holder panics") = freeze.clone();
+        let failed = |error: &dyn std::fmt::Display| format!("its store: {error}");
+        std::fs::create_dir_all(&self.dir).map_err(|error| failed(&error))?;
+        let store = MortalStore::open(&self.dir, freeze).map_err(|error| failed(&error))?;
+        builder
+            .build_with_store(Arc::new(store))
+            .map_err(|error| error.to_string())
     }
 
     /// Acknowledges its events as they come, and keeps what they tell.
@@ -255,6 +274,21 @@ impl NodeProcess {
         Ok(true)
     }
 
+    /// Kills it; false if it was not running. `cut_off` cuts its connections.
+    pub(super) async fn kill(&self, cut_off: impl Future<Output = ()>) -> Result<bool, WorldError> {
+        let Some(node) = self.node.send_replace(None) else {
+            return Ok(false);
+        };
+        // The connections first: nobody may hear of what is not kept.
+        cut_off.await;
+        self.freeze.lock().expect("no holder panics").freeze();
+        let start = Instant::now();
+        let stopped = beside(move || node.stop()).await?;
+        self.waits.add("nodes to stop", start);
+        stopped.map_err(|error| WorldError::harness(format!("kill node {}", self.name), error))?;
+        Ok(true)
+    }
+
     /// Stops it from where nothing can be awaited.
     pub(super) fn stop_now(&self) {
         self.stop_pumping();
@@ -284,10 +318,11 @@ pub(super) fn channel_config(fees: ForwardingFees) -> ChannelConfig {
     }
 }
 
-/// Where a running node listens.
-pub(super) fn address(node: &Node) -> Result<SocketAddress, WorldError> {
-    let listening = node
-        .listening_addresses()
-        .and_then(|addresses| addresses.first().cloned());
-    listening.ok_or_else(|| WorldError::harness("connect two nodes", "one of them listens nowhere"))
+/// Where a node listens, if it runs.
+pub(super) fn listens_at(process: &NodeProcess) -> Option<TcpAddress> {
+    let addresses = process.running()?.listening_addresses()?;
+    addresses.iter().find_map(|address| match address {
+        SocketAddress::TcpIpV4 { addr, port } => Some(TcpAddress::from((*addr, *port))),
+        _ => None,
+    })
 }

@@ -11,6 +11,7 @@ use crate::worlds::{HashTruth, WorldError};
 use bitcoin::Txid;
 use ldk_node::payment::{PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
 use lockstep_engine::time::Span;
+use lockstep_host::Status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -27,11 +28,18 @@ const STILL_LOOKS: u32 = 5;
 /// Looks without a change if Lightning did not move at all.
 const STILL_LOOKS_UNMOVED: u32 = 2;
 
-/// Looks without a change if a payment is stuck behind a node that is down.
+/// Looks without a change if a payment is stuck behind a node that is down or a partition.
 const STILL_LOOKS_STUCK: u32 = 40;
 
 /// How long the engine's view may stay behind before it is asked to look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Whether an effect of the engine gets on without electrs, as the host names effects.
+fn needs_no_chain(effect: &str) -> bool {
+    !["broadcast", "read chain", "look at the chain"]
+        .iter()
+        .any(|name| effect.ends_with(name))
+}
 
 /// What the world knows of who has seen what.
 #[derive(Default)]
@@ -114,7 +122,7 @@ impl RegtestWorld {
     }
 
     fn looks_needed(&self, motion: &Motion) -> u32 {
-        if self.any_node_down() && !self.payments().moving.is_empty() {
+        if self.is_broken() && !self.payments().moving.is_empty() {
             return STILL_LOOKS_STUCK;
         }
         let unmoved = self
@@ -169,6 +177,10 @@ impl RegtestWorld {
         self.gateway_server.deliver_due().await;
         let start = Instant::now();
         let sight = self.servers.sight()?;
+        if self.servers.electrs_is_away() {
+            self.electrs_misses(&sight);
+            return self.restless_without_electrs();
+        }
         let waiting_for = self
             .servers
             .electrs_lacks(&sight, &mut self.seen.electrs_mempool)?;
@@ -197,6 +209,39 @@ impl RegtestWorld {
             account: "lightning to settle",
             waiting_for: self.lightning_lacks(),
         })
+    }
+
+    /// Nobody learns anything of the chain meanwhile, and nobody waits for it.
+    fn restless_without_electrs(&self) -> Result<Restless, WorldError> {
+        let mut waiting_for = Vec::new();
+        if let Some(service) = &self.running {
+            match service.status()? {
+                None => waiting_for.push("the engine to restart".to_owned()),
+                Some(status) => waiting_for.extend(self.engine_owes(&status, needs_no_chain)),
+            }
+        }
+        waiting_for.extend(self.lightning_lacks());
+        Ok(Restless {
+            account: "lightning to settle",
+            waiting_for,
+        })
+    }
+
+    /// What the engine has to do, of the effects that are `counted`.
+    fn engine_owes(&self, status: &Status, counted: fn(&str) -> bool) -> Vec<String> {
+        let mut owes = Vec::new();
+        let effects = status.in_flight_effects.iter();
+        let effects: Vec<&String> = effects.filter(|effect| counted(effect)).collect();
+        if status.queued_inputs > 0 || !effects.is_empty() {
+            owes.push(format!(
+                "the engine: {} inputs, {effects:?}",
+                status.queued_inputs
+            ));
+        }
+        if status.next_wake.is_some_and(|at| at <= self.clock.time()) {
+            owes.push("the engine to do what is due".to_owned());
+        }
+        owes
     }
 
     /// Has every running node see what electrs shows.
@@ -261,16 +306,7 @@ impl RegtestWorld {
             self.seen.engine = Some((sight.clone(), service.restarts(), Instant::now()));
             return Ok(vec!["the engine to look at the chain".to_owned()]);
         }
-        let mut waiting_for = Vec::new();
-        if !status.is_quiet() {
-            waiting_for.push(format!(
-                "the engine: {} inputs, {:?}",
-                status.queued_inputs, status.in_flight_effects
-            ));
-        }
-        if status.next_wake.is_some_and(|at| at <= self.clock.time()) {
-            waiting_for.push("the engine to do what is due".to_owned());
-        }
+        let mut waiting_for = self.engine_owes(&status, |_| true);
         if behind {
             waiting_for.push(format!("the engine to see block {}", sight.tip.height));
         }
@@ -280,8 +316,11 @@ impl RegtestWorld {
     fn lightning_lacks(&self) -> Vec<String> {
         let payments = self.payments();
         let mut waiting_for = Vec::new();
-        if !self.any_node_down() {
+        if !self.is_broken() {
             waiting_for.extend(payments.moving);
+        }
+        if !self.links.is_quiet() {
+            waiting_for.push("delayed messages".to_owned());
         }
         for process in &self.nodes {
             if process
@@ -294,12 +333,17 @@ impl RegtestWorld {
                 waiting_for.push(format!("node {} to claim a payment", process.name));
             }
         }
-        let calm = !payments.any && !self.any_node_down();
+        let calm = !payments.any && !self.is_broken();
         let views = self.end_views();
+        let apart = |channel: &super::balances::OpenChannel| {
+            let [from, to] = channel.ends();
+            self.links.is_held(from, to)
+        };
         waiting_for.extend(
             self.channels
                 .iter()
                 .zip(&views)
+                .filter(|(channel, _)| !apart(channel))
                 .filter_map(|(channel, views)| channel.disagreement(views, calm)),
         );
         waiting_for
@@ -310,9 +354,14 @@ impl RegtestWorld {
         self.nodes.iter().any(|process| process.running().is_none())
     }
 
+    /// Whether some node is down or cut off from another, so that payments may be stuck.
+    fn is_broken(&self) -> bool {
+        self.any_node_down() || self.links.any_held()
+    }
+
     /// Whether no payment is under way, as far as running nodes know.
     pub(super) fn is_calm(&self) -> bool {
-        !self.any_node_down() && !self.payments().any
+        !self.is_broken() && !self.payments().any
     }
 
     /// What every running node lists about a payment hash.

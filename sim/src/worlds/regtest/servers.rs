@@ -1,11 +1,13 @@
 //! Owns the two real servers of the regtest world, bitcoind and electrs: their executables, start, logs and end. Does not
-//! own what is asked of them (`chain`).
+//! own what is asked of them (`chain`) nor electrs' pauses and further lives (`electrs_process`).
 //!
 //! Both run through a small shell script of ours that appends their output to a log of the run's directory, for error
 //! messages, and asks the kernel (`setpriv --pdeathsig`, util-linux) to kill them when the thread that started them is
 //! gone: so they also end when this process is killed outright. Without `setpriv` they are started plainly, and only an
-//! orderly end, an error, a panic or Ctrl-C takes them along. The run's directory is left behind by a SIGKILL.
+//! orderly end, an error, a panic or Ctrl-C takes them along. The run's directory is left behind by a SIGKILL. The script
+//! also writes down its process id, which the server keeps, for signals (`electrs_process`).
 
+use super::electrs_process::ElectrsProcess;
 use crate::worlds::WorldError;
 use bitcoind::{BitcoinD, P2P};
 use electrsd::ElectrsD;
@@ -30,6 +32,8 @@ pub(super) struct Servers {
     pub(super) bitcoind: BitcoinD,
     /// Where their logs are.
     pub(super) dir: PathBuf,
+    /// How electrs' process fares.
+    pub(super) electrs_process: ElectrsProcess,
 }
 
 impl Servers {
@@ -50,6 +54,9 @@ impl Servers {
 const BITCOIND_LOG: &str = "bitcoind.log";
 
 const ELECTRS_LOG: &str = "electrs.log";
+
+/// What its script and its files are called after.
+pub(super) const ELECTRS: &str = "electrs";
 
 /// The executables.
 pub(super) struct Executables {
@@ -145,7 +152,7 @@ pub(super) fn start_electrs(
     bitcoind: &BitcoinD,
 ) -> Result<ElectrsD, WorldError> {
     let log = dir.join(ELECTRS_LOG);
-    let script = write_script(dir, "electrs", &executables.electrs, &log)?;
+    let script = write_script(dir, ELECTRS, &executables.electrs, &log)?;
     let mut conf = electrsd::Conf::default();
     conf.tmpdir = Some(dir.to_owned());
     let started = ElectrsD::with_conf(script, bitcoind, &conf);
@@ -156,6 +163,16 @@ fn chain_of(error: &bitcoind::anyhow::Error) -> String {
     format!("{error:#}")
 }
 
+/// Where the script of a server is.
+pub(super) fn script(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("run-{name}.sh"))
+}
+
+/// Where the script writes its process id.
+pub(super) fn pid_file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.pid"))
+}
+
 fn write_script(
     dir: &Path,
     name: &str,
@@ -164,11 +181,12 @@ fn write_script(
 ) -> Result<PathBuf, WorldError> {
     let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let (executable, log) = (quoted(executable), quoted(log));
+    let pid = quoted(&pid_file(dir, name));
     let text = format!(
-        "#!/bin/sh\nexec >>{log} 2>&1\nif command -v setpriv >/dev/null; then\n  \
+        "#!/bin/sh\nexec >>{log} 2>&1\necho $$ >{pid}\nif command -v setpriv >/dev/null; then\n  \
          exec setpriv --pdeathsig KILL -- {executable} \"$@\"\nfi\nexec {executable} \"$@\"\n"
     );
-    let path = dir.join(format!("run-{name}.sh"));
+    let path = script(dir, name);
     let failed =
         |error: std::io::Error| WorldError::harness(format!("write {}", path.display()), error);
     std::fs::write(&path, text).map_err(failed)?;
