@@ -24,7 +24,7 @@ const MOST_SEEDS: u64 = 500;
 const MOST_STEPS: usize = 8;
 
 /// Longest that one case is shrunk.
-const BUDGET: Duration = Duration::from_secs(240);
+const BUDGET: Duration = Duration::from_secs(60);
 
 const PROFILE: &str = "default";
 

@@ -37,7 +37,7 @@ pub(super) struct GateArguments {
     #[arg(long, value_name = "NAME", default_value = "default")]
     profile: String,
     /// Folder for bundles of what fails
-    #[arg(long, value_name = "DIR", default_value = "failures")]
+    #[arg(long, value_name = "DIR", default_value = "reports/failures")]
     failures_to: PathBuf,
     /// Compare ratios of criterion's measurements with this file
     #[arg(long, value_name = "FILE")]
@@ -274,7 +274,7 @@ mod tests {
                 format!("replay {failures}/b-1 --shard 2/3"),
                 "run --world simulated my --shard 2/3".to_owned(),
                 "run --world simulated --check-determinism --seeds 0..2 my --shard 2/3".to_owned(),
-                "fuzz --profile default --seeds 0..100 --out failures --shard 2/3".to_owned(),
+                "fuzz --profile default --seeds 0..100 --out reports/failures --shard 2/3".to_owned(),
             ]
         );
     }
