@@ -74,12 +74,15 @@ async fn simulation(load: &Load, marks: &Marks) {
 impl Line {
     async fn build(form: Form) -> Line {
         let trace = SharedTrace::new(Trace::new(false));
-        let recorder = Arc::new(Recorder::new(trace.clone(), invariants::all()));
-        let mut world = SimulatedWorld::build(
-            blueprint(form, trace, recorder.clone()),
-            JournalDisk::default(),
-        )
-        .expect("a plain world");
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let recorder = Arc::new(Recorder::new(
+            trace.clone(),
+            invariants::all(),
+            faults.clone(),
+        ));
+        let blueprint = blueprint(form, trace, recorder.clone(), faults);
+        let mut world =
+            SimulatedWorld::build(blueprint, JournalDisk::default()).expect("a plain world");
         let miner = Purse::new(SEED, "the miner");
         world
             .mine(BLOCKS_TO_MATURITY, miner.script())
@@ -154,7 +157,12 @@ impl Line {
     }
 }
 
-fn blueprint(form: Form, trace: SharedTrace, recorder: Arc<Recorder>) -> Blueprint {
+fn blueprint(
+    form: Form,
+    trace: SharedTrace,
+    recorder: Arc<Recorder>,
+    faults: Arc<Mutex<Faults>>,
+) -> Blueprint {
     let keys = keys::engine_keys(SEED);
     let (secret, token) = (keys::webhook_secret(SEED), keys::gateway_token(SEED));
     let private = &keys.private;
@@ -175,7 +183,7 @@ fn blueprint(form: Form, trace: SharedTrace, recorder: Arc<Recorder>) -> Bluepri
             .expect("usable keys"),
         observer: recorder,
         trace,
-        faults: Arc::new(Mutex::new(Faults::default())),
+        faults,
         watch_htlcs: false,
         node_disks: NodeDisks::default(),
         planted: None,

@@ -7,7 +7,7 @@
 use super::{interrupt, regtest, sources};
 use crate::prng::RootSeed;
 use crate::run::outcome::{Outcome, Verdict};
-use crate::run::{Options, Run};
+use crate::run::{LeaveOut, Options, Run};
 use crate::scenario::Scenario;
 use crate::trace::{SharedTrace, Subsystem};
 use crate::worlds::WorldKind;
@@ -51,6 +51,9 @@ pub struct Job {
     pub planted: Option<String>,
     /// Records something that differs from process to process, to show that it is caught. Tests only.
     pub salt: bool,
+    /// Parts of the harness that are left out. Benches only.
+    #[serde(default)]
+    pub leave_out: LeaveOut,
 }
 
 impl Job {
@@ -64,6 +67,7 @@ impl Job {
             trace: None,
             planted: None,
             salt: false,
+            leave_out: LeaveOut::default(),
         }
     }
 
@@ -173,6 +177,7 @@ fn prepare(job: &Job) -> Result<Prepared, String> {
         seed: RootSeed(job.seed),
         keep_lines: job.trace.is_some(),
         planted: job.planted.as_deref().map(bug).transpose()?,
+        leave_out: job.leave_out,
     };
     Ok(Prepared {
         scenario,

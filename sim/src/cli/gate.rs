@@ -274,7 +274,8 @@ mod tests {
                 format!("replay {failures}/b-1 --shard 2/3"),
                 "run --world simulated my --shard 2/3".to_owned(),
                 "run --world simulated --check-determinism --seeds 0..2 my --shard 2/3".to_owned(),
-                "fuzz --profile default --seeds 0..100 --out reports/failures --shard 2/3".to_owned(),
+                "fuzz --profile default --seeds 0..100 --out reports/failures --shard 2/3"
+                    .to_owned(),
             ]
         );
     }

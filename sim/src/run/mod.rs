@@ -36,6 +36,7 @@ use lockstep_host::adapters::software_signer::SoftwareSigner;
 use outcome::{Outcome, Phase, Stop, Verdict};
 use owners::Owners;
 use recorder::Recorder;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -50,6 +51,17 @@ pub struct Options {
     pub keep_lines: bool,
     /// A bug planted in the engine, to show that it is caught. Tests only.
     pub planted: Option<Bug>,
+    /// Parts that are left out. Benches only.
+    pub leave_out: LeaveOut,
+}
+
+/// Parts of the harness that a measurement leaves out, to tell what they cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveOut {
+    /// Invariants during the run; the audit stays.
+    pub invariants: bool,
+    /// The record with its hash chains.
+    pub trace: bool,
 }
 
 /// A run that has not begun.
@@ -65,8 +77,15 @@ pub struct Run {
 impl Run {
     /// Prepares a run.
     pub fn new(scenario: Scenario, options: Options) -> Run {
-        let trace = SharedTrace::new(Trace::new(options.keep_lines));
-        let checkers = invariants::all_under(Terms::of(&scenario.policy));
+        let trace = match options.leave_out.trace {
+            true => Trace::silent(),
+            false => Trace::new(options.keep_lines),
+        };
+        let trace = SharedTrace::new(trace);
+        let checkers = match options.leave_out.invariants {
+            true => Vec::new(),
+            false => invariants::all_under(Terms::of(&scenario.policy)),
+        };
         let faults = Arc::new(Mutex::new(Faults::default()));
         let recorder = Recorder::new(trace.clone(), checkers, faults.clone());
         Run {
