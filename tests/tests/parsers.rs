@@ -13,6 +13,8 @@
 mod attack;
 #[path = "parsers/fiat.rs"]
 mod fiat;
+#[path = "parsers/harness.rs"]
+mod harness;
 #[path = "parsers/http.rs"]
 mod http;
 #[path = "parsers/inputs.rs"]
@@ -89,4 +91,19 @@ fn journal_record() {
 #[test]
 fn input() {
     attack("input", 400, inputs::input);
+}
+
+#[test]
+fn scenario() {
+    attack("scenario", 300, harness::scenario);
+}
+
+#[test]
+fn profile() {
+    attack("profile", 500, harness::profile);
+}
+
+#[test]
+fn replay_bundle() {
+    attack("replay-bundle", 200, harness::replay_bundle);
 }
