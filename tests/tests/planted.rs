@@ -175,6 +175,7 @@ fn at_rest(
         outgoing_msat: 0,
         incoming_msat: 0,
         gateway_cents: 0,
+        came_in_cents: 0,
     };
     let settled = Settled {
         engine: &engine,

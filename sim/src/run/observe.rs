@@ -124,6 +124,7 @@ impl<W: World> Runner<W> {
             outgoing_msat: 0,
             incoming_msat: 0,
             gateway_cents: self.world.gateway().lock().balance_cents(),
+            came_in_cents: self.world.gateway().lock().came_in_cents(),
         };
         for channel in channels {
             let Some(end) = channel

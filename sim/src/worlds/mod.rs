@@ -210,6 +210,8 @@ pub struct Truth {
     pub incoming_msat: u64,
     /// Our balance at the gateway.
     pub gateway_cents: i64,
+    /// What has come in there since the opening: transfers that came back, and deposits.
+    pub came_in_cents: i64,
 }
 
 /// What the Lightning nodes know of one payment hash.

@@ -165,6 +165,12 @@ impl Gateway {
         self.books.balance_cents()
     }
 
+    /// Ground truth: what was credited to the operator's account since the opening, in cents.
+    pub fn came_in_cents(&self) -> i64 {
+        let credits = self.entries().iter().map(|entry| entry.amount.max(0));
+        credits.sum()
+    }
+
     /// Ground truth: every transfer in order of acceptance.
     pub fn transfers(&self) -> &[Transfer] {
         self.books.transfers()

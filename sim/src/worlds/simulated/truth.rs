@@ -132,6 +132,7 @@ impl TruthSource for SimulatedTruth {
             outgoing_msat: in_htlcs(HtlcDirection::Outgoing).saturating_add(sent),
             incoming_msat: in_htlcs(HtlcDirection::Incoming) + received,
             gateway_cents: self.gateway.lock().balance_cents(),
+            came_in_cents: self.gateway.lock().came_in_cents(),
         }
     }
 }
