@@ -115,6 +115,7 @@ impl<W: World> Runner<W> {
             .node
             .as_ref()
             .map(ToString::to_string);
+        let (gateway_cents, came_in_cents) = self.world.gateway().lock().account();
         let mut truth = Truth {
             wallet_sat: coins
                 .values()
@@ -123,8 +124,8 @@ impl<W: World> Runner<W> {
             channels_msat: 0,
             outgoing_msat: 0,
             incoming_msat: 0,
-            gateway_cents: self.world.gateway().lock().balance_cents(),
-            came_in_cents: self.world.gateway().lock().came_in_cents(),
+            gateway_cents,
+            came_in_cents,
         };
         for channel in channels {
             let Some(end) = channel

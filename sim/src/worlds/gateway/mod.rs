@@ -165,10 +165,10 @@ impl Gateway {
         self.books.balance_cents()
     }
 
-    /// Ground truth: what was credited to the operator's account since the opening, in cents.
-    pub fn came_in_cents(&self) -> i64 {
+    /// Ground truth: what is booked on the operator's account, and what was credited to it since the opening, in cents.
+    pub fn account(&self) -> (i64, i64) {
         let credits = self.entries().iter().map(|entry| entry.amount.max(0));
-        credits.sum()
+        (self.balance_cents(), credits.sum())
     }
 
     /// Ground truth: every transfer in order of acceptance.

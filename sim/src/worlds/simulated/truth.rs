@@ -126,13 +126,14 @@ impl TruthSource for SimulatedTruth {
                 .map(|htlc| htlc.amount_msat)
                 .sum()
         };
+        let (gateway_cents, came_in_cents) = self.gateway.lock().account();
         Truth {
             wallet_sat: self.wallet_sat(),
             channels_msat: held.saturating_sub(received),
             outgoing_msat: in_htlcs(HtlcDirection::Outgoing).saturating_add(sent),
             incoming_msat: in_htlcs(HtlcDirection::Incoming) + received,
-            gateway_cents: self.gateway.lock().balance_cents(),
-            came_in_cents: self.gateway.lock().came_in_cents(),
+            gateway_cents,
+            came_in_cents,
         }
     }
 }
