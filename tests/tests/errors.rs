@@ -52,9 +52,9 @@ const USAGE: &[(&str, &[&str], i32, &[&str])] = &[
     ),
     (
         "folder_without_scenarios",
-        &["run", "sim/src"],
+        &["run", "engine/src"],
         2,
-        &["no scenario in sim/src", "Remedy"],
+        &["no scenario in engine/src", "Remedy"],
     ),
     (
         "broken_scenario",

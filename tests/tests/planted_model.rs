@@ -334,7 +334,7 @@ fn scenarios_are_foretold() -> Result<(), Failed> {
                 .map_err(|what| format!("{}: {what}", found.name))?;
         }
     }
-    if sure > 30 && open < sure / 4 {
+    if sure > 100 && open < sure / 2 {
         Ok(())
     } else {
         Err(format!("{sure} commands were foretold, {open} left open").into())
