@@ -51,6 +51,8 @@ const FIRST: &[(Bug, &str, u64)] = &[
     (Bug::SettleOneBlockEarly, "chain", 0),
     (Bug::ReuseAddress, "chain", 0),
     (Bug::CountReplacedTwice, "chain", 0),
+    (Bug::NeverRebroadcast, "chain", 7),
+    (Bug::ForgetHoldOnReorg, "chain", 7),
     (Bug::NeverAsk, "fiat", 7),
     (Bug::IgnoreReturn, "fiat", 0),
 ];
