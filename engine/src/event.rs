@@ -1,7 +1,8 @@
 //! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
 //! Does not own when any of it happens.
 
-use crate::id::{IdempotencyKey, PartyId, PaymentId, ReconciliationId};
+use crate::id::{Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId};
+use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
 use crate::rail::{Instruction, LightningFailure, Rail};
@@ -27,6 +28,22 @@ pub enum Event {
     PartyOpened {
         /// Who.
         party: PartyId,
+    },
+    /// Layer 0 vouches for a party's DID.
+    PartyEnrolled {
+        /// Who.
+        party: PartyId,
+        /// As whom.
+        did: Did,
+    },
+    /// Layer 0 does not vouch for a party's DID.
+    EnrolmentRefused {
+        /// Who.
+        party: PartyId,
+        /// As whom it was to be enrolled.
+        did: Did,
+        /// What Layer 0 says of that DID; `None` if it knows none.
+        state: Option<DidState>,
     },
     /// A charge exists; its invoice or address is being made.
     ChargeCreated {

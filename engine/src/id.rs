@@ -93,6 +93,73 @@ identifier!(
     ReconciliationId
 );
 
+/// Longest DID that is taken, in characters: those of known methods are shorter than 100.
+pub const MAX_DID_CHARS: usize = 255;
+
+/// Why a text is not a decentralised identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a DID: `did:`, a method of a-z and 0-9, `:`, and an id of letters, digits, `.`, `-`, `_`, `:` and `%`, \
+     {MAX_DID_CHARS} characters at most"
+)]
+pub struct InvalidDid {
+    /// What was given.
+    pub text: String,
+}
+
+/// A decentralised identifier (W3C DID Core 1.0, section 3.1), without path, query or fragment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Did(String);
+
+impl Did {
+    /// Checks the syntax.
+    pub fn new(text: impl Into<String>) -> Result<Did, InvalidDid> {
+        let text = text.into();
+        let parts = text
+            .strip_prefix("did:")
+            .and_then(|rest| rest.split_once(':'));
+        let method = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+        let legal = parts.is_some_and(|(name, rest)| {
+            !name.is_empty()
+                && name.chars().all(method)
+                && !rest.is_empty()
+                && !rest.ends_with(':')
+                && rest.chars().all(id)
+        });
+        if legal && text.len() <= MAX_DID_CHARS {
+            Ok(Did(text))
+        } else {
+            Err(InvalidDid { text })
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Did {
+    type Error = InvalidDid;
+    fn try_from(text: String) -> Result<Did, InvalidDid> {
+        Did::new(text)
+    }
+}
+
+impl From<Did> for String {
+    fn from(did: Did) -> String {
+        did.0
+    }
+}
+
+impl fmt::Display for Did {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Names one external effect for ever: re-issuing it after a crash uses the same key.
 /// Shape: `<payment or run id>/<what>`, for instance `p1/pay` or `p1/transfer`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

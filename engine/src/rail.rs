@@ -100,7 +100,7 @@ pub enum Method {
     Post,
 }
 
-/// A request to the fiat gateway; the host adds the base address and authorisation.
+/// A request to an outside HTTP system (the fiat gateway, Layer 0); the host adds the base address and authorisation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
     /// Method.
@@ -176,6 +176,12 @@ pub enum Effect {
     /// Call the gateway, with this instruction's key in `Idempotency-Key` when it is a POST.
     /// Answered by `Fact::HttpResponded` or `Fact::HttpFailed`.
     CallGateway {
+        /// The request.
+        request: HttpRequest,
+    },
+    /// Call Layer 0, with this instruction's key in `Idempotency-Key` when it is a POST.
+    /// Answered by `Fact::HttpResponded` or `Fact::HttpFailed`.
+    CallLayer0 {
         /// The request.
         request: HttpRequest,
     },
@@ -259,18 +265,18 @@ pub enum Fact {
         /// In our outgoing HTLCs.
         outgoing_htlcs_msat: Msat,
     },
-    /// The gateway answered.
+    /// The gateway or Layer 0 answered.
     HttpResponded {
-        /// Of the `CallGateway`.
+        /// Of the `CallGateway` or `CallLayer0`.
         key: IdempotencyKey,
         /// Status code.
         status: u16,
         /// Body as text.
         body: String,
     },
-    /// The gateway did not answer.
+    /// The gateway or Layer 0 did not answer.
     HttpFailed {
-        /// Of the `CallGateway`.
+        /// Of the `CallGateway` or `CallLayer0`.
         key: IdempotencyKey,
         /// How.
         failure: HttpFailure,

@@ -56,6 +56,13 @@ branches! {
     /// A fact answered what nobody asks any more: it was refused.
     AnswerToNothing,
 
+    // Layer 0.
+
+    /// Layer 0 gave no clear answer: it is asked again.
+    Layer0Unclear,
+    /// Layer 0 did not vouch for a party's DID.
+    EnrolmentRefused,
+
     // Looks at the chain.
 
     /// A look at the chain was older than what is known: it was refused.

@@ -67,7 +67,9 @@ impl Coverage {
             Event::PaymentFailed { payment, .. } => self.end(payment.as_str(), "failed"),
             Event::WebhookIgnored { .. } => self.mark_rare("webhook-ignored"),
             Event::BreakFound { .. } => self.mark_rare("break-found"),
+            Event::EnrolmentRefused { .. } => self.mark_rare("enrolment-refused"),
             Event::PartyOpened { .. }
+            | Event::PartyEnrolled { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

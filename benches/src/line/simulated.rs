@@ -172,6 +172,7 @@ fn blueprint(
         operator: (form == Form::Engine).then(|| NODES[NODES.len() - 1].to_owned()),
         gateway: GatewayConfig::new(&token, &secret, 0),
         gateway_token: token,
+        layer0: None,
         engine: EngineConfig {
             network: NETWORK,
             descriptors: keys.public,

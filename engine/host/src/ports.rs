@@ -26,6 +26,8 @@ pub struct Ports {
     pub lightning: Arc<dyn LightningNode>,
     /// The fiat gateway.
     pub http: Arc<dyn HttpTransport>,
+    /// Layer 0.
+    pub layer0: Arc<dyn HttpTransport>,
     /// Holder of the wallet's keys.
     pub signer: Arc<dyn Signer>,
     /// Randomness for each input.
@@ -319,7 +321,7 @@ pub trait LightningNode: Send + Sync {
     fn event_handled(&self) -> BoxFuture<'static, Result<(), LightningUnavailable>>;
 }
 
-/// A call of the fiat gateway.
+/// A call of the fiat gateway or of Layer 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayCall {
     /// Sent as `Idempotency-Key` with a POST.
@@ -328,7 +330,7 @@ pub struct GatewayCall {
     pub request: HttpRequest,
 }
 
-/// The gateway's answer.
+/// Its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpResponse {
     /// Status code.
@@ -337,7 +339,7 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-/// Exchanges HTTP messages with the gateway.
+/// Exchanges HTTP messages with one outside system.
 pub trait HttpTransport: Send + Sync {
     /// One request, one response, within the implementation's stated limits of size and time. Never retries.
     fn exchange(&self, call: GatewayCall) -> BoxFuture<'static, Result<HttpResponse, HttpFailure>>;
@@ -428,7 +430,7 @@ pub trait Observer: Send + Sync {
     /// An input was refused; nothing was journaled.
     fn on_refused(&self, at: Timestamp, input: &Input, refusal: &Refusal);
 
-    /// An exchange with the gateway ended.
+    /// An exchange with the gateway or with Layer 0 ended.
     fn on_exchange(
         &self,
         at: Timestamp,

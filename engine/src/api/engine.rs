@@ -6,7 +6,7 @@ use super::output::Output;
 use super::outstanding::{Outstanding, answered_by};
 use super::refusal::Refusal;
 use crate::event::{Consequences, Event};
-use crate::id::{CommandId, IdempotencyKey, ReconciliationId};
+use crate::id::{CommandId, IdempotencyKey, PartyId, ReconciliationId};
 use crate::ledger::Ledger;
 use crate::money::Msat;
 use crate::onchain::{Descriptors, DescriptorsRefused};
@@ -21,6 +21,7 @@ use crate::rare::{Rare, sometimes};
 use crate::reconcile::{
     BookedTransfer, Books, Break, LightningInFlight, Reconciliation, ReportAnswer,
 };
+use crate::reputation::{Answer, EnrolmentRefused, Reputation};
 use crate::time::Timestamp;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::{Network, ScriptBuf};
@@ -67,6 +68,7 @@ pub enum ConfigError {
 pub struct Engine {
     payments: Payments,
     reconciliation: Reconciliation,
+    reputation: Reputation,
     outstanding: Outstanding,
     commands: BTreeMap<CommandId, Answered>,
     planted: Option<Bug>,
@@ -93,6 +95,7 @@ impl Engine {
         let mut engine = Engine {
             payments,
             reconciliation: Reconciliation::new(),
+            reputation: Reputation::new(),
             outstanding: Outstanding::default(),
             commands: BTreeMap::new(),
             planted: None,
@@ -199,6 +202,7 @@ impl Engine {
         let state = (
             self.payments.snapshot(),
             &self.reconciliation,
+            &self.reputation,
             &self.outstanding,
             &self.commands,
         );
@@ -219,6 +223,11 @@ impl Engine {
     /// All payments.
     pub fn payments(&self) -> &Payments {
         &self.payments
+    }
+
+    /// Parties and their DIDs.
+    pub fn reputation(&self) -> &Reputation {
+        &self.reputation
     }
 
     /// The breaks of a finished reconciliation.
@@ -252,6 +261,7 @@ impl Engine {
         }
         match command {
             Command::OpenParty { party } => self.payments.check_party(party)?,
+            Command::EnrolParty { party, .. } => self.check_enrolment(party)?,
             Command::RecordOpening { rail, quantity } => Payments::check_opening(*rail, *quantity)?,
             Command::CreateCharge(order) => self.payments.check_charge(order)?,
             Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
@@ -266,6 +276,16 @@ impl Engine {
         Ok(())
     }
 
+    fn check_enrolment(&self, party: &PartyId) -> Result<(), EnrolmentRefused> {
+        if self.payments.ledger().has_party(party) {
+            self.reputation.check_enrolment(party)
+        } else {
+            Err(EnrolmentRefused::UnknownParty {
+                party: party.clone(),
+            })
+        }
+    }
+
     fn on_command(
         &mut self,
         now: Timestamp,
@@ -275,6 +295,7 @@ impl Engine {
     ) -> Consequences {
         let consequences = match command {
             Command::OpenParty { party } => self.payments.open_party(party),
+            Command::EnrolParty { party, did } => self.reputation.enrol(party, did),
             Command::RecordOpening { rail, quantity } => {
                 self.payments.record_opening(now, *rail, *quantity)
             }
@@ -303,7 +324,18 @@ impl Engine {
             self.outstanding.remove(key);
         }
         let of_run = |key: &IdempotencyKey| self.reconciliation.owns(key);
+        let of_layer0 = |key: &IdempotencyKey| self.reputation.owns(key);
         match fact {
+            Fact::HttpResponded { key, status, body } if of_layer0(key) => {
+                let (status, policy) = (*status, self.payments.policy());
+                let answer = Answer::Responded { status, body };
+                self.reputation.on_answer(now, policy, key, answer)
+            }
+            Fact::HttpFailed { key, .. } if of_layer0(key) => {
+                let policy = self.payments.policy();
+                self.reputation.on_answer(now, policy, key, Answer::Failed)
+            }
+            Fact::TimerFired { key } if of_layer0(key) => self.reputation.on_timer(key),
             Fact::Chain(_) => {
                 let mut out = self.payments.on_fact(now, entropy, fact);
                 let more = self.reconciliation.on_chain(&books(&self.payments));

@@ -1,7 +1,7 @@
 //! Owns what comes in through the engine's one door: commands from callers, facts from rails.
 //! Does not own what is made of them.
 
-use crate::id::{CommandId, PartyId, PaymentId, ReconciliationId};
+use crate::id::{CommandId, Did, PartyId, PaymentId, ReconciliationId};
 use crate::money::Quantity;
 use crate::payments::{Charge, Payout};
 use crate::rail::{Entropy, Fact, Rail};
@@ -37,6 +37,13 @@ pub enum Command {
     OpenParty {
         /// New.
         party: PartyId,
+    },
+    /// Say which DID a party has. Layer 0 is asked whether it is active.
+    EnrolParty {
+        /// Has accounts.
+        party: PartyId,
+        /// Its DID.
+        did: Did,
     },
     /// Book what a rail's outside account held before the engine began (against the operator's equity).
     RecordOpening {

@@ -102,7 +102,10 @@ fn fits(fact: &Fact, effect: &Effect) -> bool {
         Fact::InvoiceCreated { .. } => matches!(effect, Effect::CreateInvoice { .. }),
         Fact::LightningBalance { .. } => matches!(effect, Effect::ReadLightningBalance),
         Fact::HttpResponded { .. } | Fact::HttpFailed { .. } => {
-            matches!(effect, Effect::CallGateway { .. })
+            matches!(
+                effect,
+                Effect::CallGateway { .. } | Effect::CallLayer0 { .. }
+            )
         }
         Fact::TimerFired { .. } => matches!(effect, Effect::WakeAt { .. }),
         Fact::Unavailable { .. }

@@ -7,6 +7,7 @@ use crate::id::{CommandId, IdempotencyKey};
 use crate::ledger::PartyExists;
 use crate::payments::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
 use crate::reconcile::ReconcileRefused;
+use crate::reputation::EnrolmentRefused;
 
 /// Why an input is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,13 @@ pub enum Refusal {
         /// Why.
         #[from]
         cause: PartyExists,
+    },
+    /// `EnrolParty`.
+    #[error("the enrolment is refused: {cause}")]
+    Enrolment {
+        /// Why.
+        #[from]
+        cause: EnrolmentRefused,
     },
     /// `RecordOpening`.
     #[error("the opening is refused: {cause}")]

@@ -30,6 +30,7 @@ impl Model {
                 .new_payment(&order.party, &order.payment)
                 .and(orders::charge(order)),
             Command::CreatePayout(order) => return self.predict_payout(now, order),
+            Command::EnrolParty { party, .. } => self.forbids_enrolment(party),
             Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
                 match self.state(payment) {
                     None => Err(Why::PaymentUnknown),
@@ -85,7 +86,7 @@ impl Model {
             .and(no(self.open.len() >= MOST_OPEN_PAYMENTS, Why::TooManyOpen))
     }
 
-    fn has_party(&self, party: &PartyId) -> bool {
+    pub(super) fn has_party(&self, party: &PartyId) -> bool {
         self.parties.contains_key(&(party.clone(), Asset::Btc))
     }
 

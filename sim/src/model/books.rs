@@ -2,6 +2,7 @@
 //! (docs/SPEC.md, "Holds", "What is posted", "Payments", "Idempotency"). It is told each accepted input with what came of
 //! it, and says what of that must not be. What a look at the chain means is in `chain`.
 
+use super::layer0::Enrolment;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
 use super::terms::Terms;
@@ -66,6 +67,7 @@ pub struct Model {
     pub(super) strays: BTreeSet<[u8; 32]>,
     pub(super) runs: BTreeMap<ReconciliationId, bool>,
     pub(super) lightning_suspense: i128,
+    pub(super) enrolments: BTreeMap<PartyId, Enrolment>,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -85,6 +87,7 @@ impl Model {
             strays: BTreeSet::new(),
             runs: BTreeMap::new(),
             lightning_suspense: 0,
+            enrolments: BTreeMap::new(),
         }
     }
 
@@ -214,6 +217,10 @@ impl Model {
             Command::RefuseHeld { payment } => self.go(payment, State::Refusing)?,
             Command::Reconcile { run, .. } => {
                 self.runs.insert(run.clone(), true);
+            }
+            Command::EnrolParty { party, did } => {
+                let asked = Enrolment::Asked(did.clone());
+                self.enrolments.insert(party.clone(), asked);
             }
             Command::RecordOpening { .. } => {}
         }
@@ -365,6 +372,10 @@ impl Model {
                     format!("reconciliation {run} ended and was not under way")
                 })
             }
+            Event::PartyEnrolled { party, did } => self.on_enrolled(party, did, fact_of(input)),
+            Event::EnrolmentRefused { party, did, state } => {
+                self.on_enrolment_refused((party, did), *state, fact_of(input))
+            }
             Event::PartyOpened { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
@@ -491,4 +502,11 @@ fn rail_of(kind: Kind) -> Rail {
 
 pub(super) fn unless(right: bool, what: impl FnOnce() -> String) -> Checked {
     if right { Ok(()) } else { Err(what()) }
+}
+
+fn fact_of(input: &Input) -> Option<&Fact> {
+    match input {
+        Input::Fact { fact, .. } => Some(fact),
+        Input::Command { .. } => None,
+    }
 }

@@ -9,6 +9,7 @@
 mod admission;
 mod books;
 mod chain;
+mod layer0;
 mod lightning;
 mod orders;
 mod plan;

@@ -55,6 +55,8 @@ pub enum Why {
     Funds,
     /// Nothing of the payment waits for a decision.
     NotHeld,
+    /// The party is enrolled, or Layer 0 is being asked about it.
+    Enrolled,
 }
 
 impl fmt::Display for Prediction {

@@ -78,6 +78,8 @@ impl<'a> Plan<'a> {
                 opened
             }
             Action::Payout(payout) => Some(self.payout(payout)),
+            // A party may be enrolled twice, and Layer 0 may not have answered the first time.
+            Action::Enrol { .. } => Some(Prediction::Either("what Layer 0 has said by then")),
             Action::Release { charge } | Action::Refuse { charge } => Some(self.decision(charge)),
             Action::Reconcile { .. } => {
                 self.runs += 1;

@@ -18,14 +18,15 @@ use crate::faults::{FaultId, Faults};
 use crate::invariants;
 use crate::model::Terms;
 use crate::prng::RootSeed;
-use crate::scenario::{Action, Expectation, Pace, Scenario, Step};
+use crate::scenario::{Action, DidMethod, Expectation, Pace, PartyName, Scenario, Step};
 use crate::trace::{SharedTrace, Trace};
 use crate::worlds::chain_book::ChainBook;
 use crate::worlds::gateway::GatewayConfig;
 use crate::worlds::keys::{self, NETWORK};
+use crate::worlds::layer0::{Identity, Layer0Config};
 use crate::worlds::purse::Purse;
 use crate::worlds::service::OpenStore;
-use crate::worlds::{Blueprint, NodeDisks, World, WorldError, WorldKind};
+use crate::worlds::{Blueprint, Layer0Plan, NodeDisks, World, WorldError, WorldKind};
 use bitcoin::ScriptBuf;
 use lockstep_engine::api::{Engine, EngineConfig};
 use lockstep_engine::money::Sat;
@@ -123,6 +124,7 @@ impl Run {
             operator: scenario.operator.node.as_ref().map(ToString::to_string),
             gateway,
             gateway_token: token,
+            layer0: self.layer0_plan(),
             engine: self.engine_config(),
             signer,
             observer: self.recorder.clone(),
@@ -131,6 +133,23 @@ impl Run {
             watch_htlcs: scenario.steps.iter().any(htlcs_matter),
             node_disks,
             planted: self.options.planted,
+        })
+    }
+
+    /// Layer 0 with all that have a DID, if anybody has one.
+    fn layer0_plan(&self) -> Option<Layer0Plan> {
+        let (seed, dids) = (self.options.seed, &self.scenario.dids);
+        let identity = |(party, method): (&PartyName, &DidMethod)| Identity {
+            did: keys::party_did(seed, party.as_str(), *method).to_string(),
+            keys: vec![keys::party_key(seed, party.as_str())],
+        };
+        let token = keys::layer0_token(seed);
+        (!dids.is_empty()).then(|| Layer0Plan {
+            config: Layer0Config {
+                token: token.clone(),
+                identities: dids.iter().map(identity).collect(),
+            },
+            token,
         })
     }
 

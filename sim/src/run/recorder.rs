@@ -291,6 +291,8 @@ fn learn(state: &mut State, event: &Event) {
             state.breaks.insert(run.to_string(), *breaks);
         }
         Event::PartyOpened { .. }
+        | Event::PartyEnrolled { .. }
+        | Event::EnrolmentRefused { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)

@@ -3,11 +3,11 @@
 use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
-    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind, Pay,
-    Payee, Payer, Payout, Request, Step, Trouble,
+    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind,
+    PartyName, Pay, Payee, Payer, Payout, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
-use crate::worlds::{self, World, WorldError, WorldKind};
+use crate::worlds::{self, World, WorldError, WorldKind, keys};
 use bitcoin::{Address, Amount, Transaction, TxOut};
 use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_engine::api::{self, Command, Destination, Output};
@@ -94,6 +94,7 @@ impl<W: World> Runner<W> {
             Action::Charge(charge) => self.charge(charge).await,
             Action::Pay(pay) => self.pay(pay).await,
             Action::Payout(payout) => self.payout(payout).await,
+            Action::Enrol { party } => self.enrol(party).await,
             Action::Release { charge } => {
                 self.command(Command::ReleaseHeld {
                     payment: payment(charge.as_str()),
@@ -136,6 +137,13 @@ impl<W: World> Runner<W> {
             Action::Reconcile { run } => self.reconcile(run.as_str()).await,
             Action::Expect(_) => Ok(()),
         }
+    }
+
+    async fn enrol(&mut self, party: &PartyName) -> Result<(), Stop> {
+        let method = self.run.scenario.dids[party];
+        let did = keys::party_did(self.run.options.seed, party.as_str(), method);
+        let party = self::party(party.as_str());
+        self.command(Command::EnrolParty { party, did }).await
     }
 
     /// Gives the engine a command; a refusal is recorded and left to the expectations.

@@ -107,6 +107,15 @@ word!(
     }
 );
 word!(
+    /// What kind of DID a party has.
+    pub DidMethod {
+        /// `did:key` with a secp256k1 key.
+        "key" Key,
+        /// `did:web`, whose key only Layer 0 knows.
+        "web" Web,
+    }
+);
+word!(
     /// What happens to the link between two endpoints.
     pub(super) LinkFault {
         /// No byte passes in either direction for a while; what is held for long is reset.

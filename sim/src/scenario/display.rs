@@ -27,6 +27,7 @@ impl Display for Action {
             Self::Charge(charge) => write!(f, "charge {charge}"),
             Self::Pay(pay) => write!(f, "pay {pay}"),
             Self::Payout(payout) => write!(f, "payout {payout}"),
+            Self::Enrol { party } => write!(f, "enrol {party}"),
             Self::Release { charge } => write!(f, "release {charge}"),
             Self::Refuse { charge } => write!(f, "refuse {charge}"),
             Self::Mine { blocks } => write!(f, "mine {blocks}"),

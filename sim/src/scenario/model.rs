@@ -2,7 +2,7 @@
 //! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`).
 
 pub use super::choice::{
-    Asset, CrashPoint, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
+    Asset, CrashPoint, DidMethod, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
 };
 pub use super::trouble::{
     ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
@@ -71,6 +71,8 @@ pub struct Scenario {
     pub policy: PolicyOverrides,
     /// Parties, in order of the file.
     pub parties: Vec<PartyName>,
+    /// Those of them that have a DID, and its kind.
+    pub dids: BTreeMap<PartyName, DidMethod>,
     /// Lightning nodes, the operator's included, in order of the file.
     pub nodes: Vec<Node>,
     /// Outside wallets, in order of the file.
@@ -203,6 +205,11 @@ pub enum Action {
     Pay(Pay),
     /// Command to the engine.
     Payout(Payout),
+    /// Command to the engine: this is the party's DID.
+    Enrol {
+        /// Has a DID.
+        party: PartyName,
+    },
     /// Command to the engine: claim a held charge.
     Release {
         /// Made with `hold` by an earlier step, not decided yet.
@@ -508,6 +515,7 @@ impl Action {
             Self::Charge(_)
             | Self::Pay(_)
             | Self::Payout(_)
+            | Self::Enrol { .. }
             | Self::Release { .. }
             | Self::Refuse { .. }
             | Self::Mine { .. } => None,

@@ -3,8 +3,9 @@
 //! dispatch of steps and expectations by their verb (`verb`).
 
 use super::choice::{
-    Asset, ChainFault, ClockFault, CrashPoint, DiskFault, FailureReason, GatewayFaultKind,
-    LinkFault, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
+    Asset, ChainFault, ClockFault, CrashPoint, DidMethod, DiskFault, FailureReason,
+    GatewayFaultKind, LinkFault, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode,
+    World,
 };
 use super::problem::Problems;
 use super::read::{At, Named, Node, Optional, Read, Required, table};
@@ -149,7 +150,10 @@ table!(
 );
 table!(
     /// A party: a bitcoin and a euro account in the engine, both empty.
-    Party {}
+    Party {
+        /// It has a DID of this kind, which Layer 0 knows. Default none.
+        "did" did: Optional<DidMethod>,
+    }
 );
 table!(
     /// Somebody outside with bitcoin of his own.
@@ -299,7 +303,7 @@ table!(
 table!(
     /// Trouble on the link between two endpoints.
     Link {
-        /// The two: nodes, "engine", "gateway" or "chain". A fault with a direction goes from the first to the second.
+        /// The two: nodes, "engine", "gateway", "layer0" or "chain". A fault with a direction goes from the first to the second.
         "between" between: Required<Vec<At<String>>>,
         /// What happens.
         "fault" fault: Required<LinkFault>,
@@ -312,7 +316,7 @@ table!(
 table!(
     /// Trouble with a process.
     Process {
-        /// Whose: a node, "engine", "gateway" or "chain".
+        /// Whose: a node, "engine", "gateway", "layer0" or "chain".
         "of" of: Required<String>,
         /// What happens.
         "fault" fault: Required<ProcessFault>,
@@ -340,7 +344,7 @@ table!(
 table!(
     /// Trouble with what a process takes for the time.
     Clock {
-        /// Whose: a node, "engine", "gateway" or "chain" (block times).
+        /// Whose: a node, "engine", "gateway", "layer0" or "chain" (block times).
         "of" of: Required<String>,
         /// What happens.
         "fault" fault: Required<ClockFault>,

@@ -58,6 +58,8 @@ verbs!(
     "pay" Pay(Pay),
     /// The engine is asked to pay money out.
     "payout" Payout(Payout),
+    /// The engine is told a party's DID.
+    "enrol" Enrol(String),
     /// A held charge is claimed.
     "release" Release(String),
     /// A held charge is failed back to its payer.

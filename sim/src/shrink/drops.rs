@@ -39,6 +39,7 @@ pub(super) fn by_name(plan: &Scenario) -> Vec<Edit> {
         edits.push(Box::new(move |plan| {
             let mut smaller = without(plan, |step| names(step).party == Some(name.as_str()))?;
             smaller.parties.retain(|party| party.as_str() != name);
+            smaller.dids.retain(|party, _| party.as_str() != name);
             Some(smaller)
         }));
     }
@@ -123,6 +124,7 @@ pub(super) fn names(step: &Step) -> Named<'_> {
                 Payee::Account { account, .. } => account.as_str(),
             });
         }
+        Action::Enrol { party } => named.party = Some(party.as_str()),
         Action::Release { charge } | Action::Refuse { charge } => {
             named.payment = Some(charge.as_str());
         }
@@ -155,7 +157,7 @@ fn name_pay<'a>(pay: &'a Pay, named: &mut Named<'a>) {
 fn name_trouble<'a>(trouble: &'a Trouble, named: &mut Named<'a>) {
     let node = |endpoint: &'a Endpoint| match endpoint {
         Endpoint::Node(name) => Some(name.as_str()),
-        Endpoint::Engine | Endpoint::Gateway | Endpoint::Chain => None,
+        Endpoint::Engine | Endpoint::Gateway | Endpoint::Layer0 | Endpoint::Chain => None,
     };
     match trouble {
         Trouble::Link { between, .. } => {
@@ -309,6 +311,7 @@ pub(super) fn leading_to(plan: &Scenario, line: Option<usize>) -> BTreeSet<usize
         Action::Charge(_)
         | Action::Pay(_)
         | Action::Payout(_)
+        | Action::Enrol { .. }
         | Action::Release { .. }
         | Action::Refuse { .. } => party.is_none() || concerns(step) == party,
         Action::Reconcile { run } => names(failing).run == Some(run.as_str()),

@@ -14,6 +14,7 @@ pub(super) fn unused() -> Vec<Edit> {
     let party = |plan: &mut Scenario| {
         let used = used(plan, |step| drops::names(step).party.into_iter().collect());
         plan.parties.retain(|party| used.contains(party.as_str()));
+        plan.dids.retain(|party, _| used.contains(party.as_str()));
     };
     let wallet = |plan: &mut Scenario| {
         let used = used(plan, |step| drops::names(step).outside);

@@ -2,9 +2,13 @@
 //! They guard nothing but regtest coins. Does not own signing.
 
 use crate::prng::RootSeed;
+use crate::scenario::DidMethod;
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
+use bitcoin::base58;
 use bitcoin::bip32::Xpriv;
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use bitcoin::{Network, ScriptBuf};
+use lockstep_engine::id::Did;
 use lockstep_engine::onchain::Descriptors;
 
 /// The network of both worlds.
@@ -21,7 +25,6 @@ pub struct EngineKeys {
 /// The engine wallet's keys of this run.
 pub fn engine_keys(seed: RootSeed) -> EngineKeys {
     use bitcoin::bip32::{DerivationPath, Xpub};
-    use bitcoin::secp256k1::Secp256k1;
     let secp = Secp256k1::new();
     let root = Xpriv::new_master(NETWORK, &seed.bytes("engine wallet"))
         .expect("32 bytes make a master key");
@@ -73,6 +76,36 @@ pub fn webhook_secret(seed: RootSeed) -> String {
 /// The token that the gateway asks for.
 pub fn gateway_token(seed: RootSeed) -> String {
     hex(&seed.bytes("gateway token"))
+}
+
+/// The token that Layer 0 asks for.
+pub fn layer0_token(seed: RootSeed) -> String {
+    hex(&seed.bytes("layer 0 token"))
+}
+
+/// A party's DID.
+pub fn party_did(seed: RootSeed, party: &str, method: DidMethod) -> Did {
+    let text = match method {
+        DidMethod::Key => format!("did:key:{}", party_key(seed, party)),
+        DidMethod::Web => format!("did:web:{party}.example"),
+    };
+    Did::new(text).expect("a multibase key and a party's name are legal in a DID")
+}
+
+/// A party's public key in multibase.
+pub fn party_key(seed: RootSeed, party: &str) -> String {
+    multibase(&secret_key(seed, &format!("did of {party}")))
+}
+
+fn secret_key(seed: RootSeed, of: &str) -> SecretKey {
+    SecretKey::from_slice(&seed.bytes(of)).expect("32 drawn bytes are below the curve's order")
+}
+
+/// The public key of a secret one as `did:key` writes it: base58btc of multicodec secp256k1-pub (0xe7) and 33 bytes.
+fn multibase(key: &SecretKey) -> String {
+    let public = key.public_key(&Secp256k1::new()).serialize();
+    let bytes: Vec<u8> = [0xe7, 0x01].into_iter().chain(public).collect();
+    format!("z{}", base58::encode(&bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -4,8 +4,11 @@
 
 pub mod chain_book;
 pub mod gateway;
-pub mod gateway_traffic;
+pub mod http_system;
+pub mod http_traffic;
 pub mod keys;
+pub mod layer0;
+pub mod no_layer0;
 pub mod no_node;
 pub mod purse;
 pub mod regtest;
@@ -18,6 +21,7 @@ use crate::scenario::{DiskFaultKind, Endpoint, PeerFaultKind, ProcessFaultKind, 
 use crate::trace::SharedTrace;
 use crate::vtime::Epoch;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
+use http_system::SharedLayer0;
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::BlockId;
@@ -290,6 +294,15 @@ impl NodeDisks {
     }
 }
 
+/// Layer 0 as a world is to have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer0Plan {
+    /// The system.
+    pub config: layer0::Layer0Config,
+    /// Bearer token that the engine shows to it.
+    pub token: String,
+}
+
 /// What every world is made from; how much of it a world can do differs.
 pub struct Blueprint {
     /// Root of all draws.
@@ -302,6 +315,8 @@ pub struct Blueprint {
     pub gateway: gateway::GatewayConfig,
     /// Bearer token that the engine shows to the gateway.
     pub gateway_token: String,
+    /// Layer 0, if the scenario uses it.
+    pub layer0: Option<Layer0Plan>,
     /// The engine.
     pub engine: EngineConfig,
     /// Its wallet's keys.
@@ -343,6 +358,9 @@ pub trait World {
 
     /// The fiat gateway.
     fn gateway(&self) -> &SharedGateway;
+
+    /// Layer 0, if the scenario uses it.
+    fn layer0(&self) -> Option<&SharedLayer0>;
 
     /// The truth, if it can be told at any moment.
     fn truth_source(&self) -> Option<Arc<dyn TruthSource>>;

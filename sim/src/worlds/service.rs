@@ -432,6 +432,7 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
             }
             Command::OpenParty { .. }
             | Command::RecordOpening { .. }
+            | Command::EnrolParty { .. }
             | Command::Reconcile { .. } => false,
         },
         Input::Fact { fact, .. } => answered_key(fact)

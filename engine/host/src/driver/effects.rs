@@ -6,13 +6,14 @@
 //! journaled, recovery issues it again too: each effect below says why that is safe.
 
 use crate::ports::{
-    BroadcastError, ClaimOrder, ClaimTaken, FailOrder, GatewayCall, InvoiceOrder, LightningError,
-    PayError, PayOrder, PayTaken, Ports,
+    BroadcastError, ClaimOrder, ClaimTaken, FailOrder, GatewayCall, HttpTransport, InvoiceOrder,
+    LightningError, PayError, PayOrder, PayTaken, Ports,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lockstep_engine::id::IdempotencyKey;
-use lockstep_engine::rail::{Effect, Fact, HttpRequest, Instruction, Method};
+use lockstep_engine::rail::{Effect, Fact, Instruction, Method};
+use std::sync::Arc;
 
 /// How an attempt ended.
 pub(super) enum Outcome {
@@ -49,6 +50,7 @@ pub(super) fn name(effect: &Effect) -> &'static str {
         Effect::ReadLightningBalance => "read Lightning balance",
         Effect::ReadChain => "read chain",
         Effect::CallGateway { .. } => "call gateway",
+        Effect::CallLayer0 { .. } => "call Layer 0",
         Effect::WakeAt { .. } => "timer",
     }
 }
@@ -67,6 +69,7 @@ pub(super) fn moves_money_unasked(effect: &Effect) -> bool {
         | Effect::FailHeld { .. }
         | Effect::ReadLightningBalance
         | Effect::ReadChain
+        | Effect::CallLayer0 { .. }
         | Effect::WakeAt { .. } => false,
     }
 }
@@ -123,7 +126,8 @@ pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
         ),
         Effect::FailHeld { payment_hash } => fail(ports, FailOrder { key, payment_hash }),
         Effect::ReadLightningBalance => balance(ports, key),
-        Effect::CallGateway { request } => call_gateway(ports, key, request),
+        Effect::CallGateway { request } => call(ports, &ports.http, GatewayCall { key, request }),
+        Effect::CallLayer0 { request } => call(ports, &ports.layer0, GatewayCall { key, request }),
     };
     Performance::Attempt(attempt)
 }
@@ -252,15 +256,14 @@ fn balance(ports: &Ports, key: IdempotencyKey) -> BoxFuture<'static, Outcome> {
         .boxed()
 }
 
-/// Stopped before: the gateway has seen nothing. Stopped after: the same key and body again get the first answer from
-/// the gateway. A failed exchange is an answer for the engine, which alone decides whether to ask again.
-fn call_gateway(
+/// Stopped before: the gateway (or Layer 0) has seen nothing. Stopped after: the same key and body again get the first
+/// answer. A failed exchange is an answer for the engine, which alone decides whether to ask again.
+fn call(
     ports: &Ports,
-    key: IdempotencyKey,
-    request: HttpRequest,
+    system: &Arc<dyn HttpTransport>,
+    call: GatewayCall,
 ) -> BoxFuture<'static, Outcome> {
-    let call = GatewayCall { key, request };
-    let exchange = ports.http.exchange(call.clone());
+    let exchange = system.exchange(call.clone());
     let (observer, clock) = (ports.observer.clone(), ports.clock.clone());
     exchange
         .map(move |answer| {

@@ -113,6 +113,7 @@ impl World {
             chain: this.clone(),
             lightning: this.clone(),
             http: this.clone(),
+            layer0: this.clone(),
             signer: this.clone(),
             entropy: this.clone(),
             observer: this.clone(),

@@ -45,6 +45,7 @@ pub(super) fn check(
         operator: operator?,
         policy: policy?,
         parties: names.parties(),
+        dids: setup::dids(&typed.value),
         nodes,
         wallets,
         accounts,

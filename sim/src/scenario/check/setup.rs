@@ -3,10 +3,10 @@
 
 use super::names::{Kind, Names};
 use super::{count, positive, quantity, right_or_absent};
-use crate::scenario::choice::{Pace, World};
+use crate::scenario::choice::{DidMethod, Pace, World};
 use crate::scenario::model::{
     Account, AccountName, Channel, ChannelName, Depth, Forwarding, Node, NodeName, Operator,
-    PolicyOverrides, Wallet, WalletName,
+    PartyName, PolicyOverrides, Wallet, WalletName,
 };
 use crate::scenario::problem::{Problem, Problems};
 use crate::scenario::read::{At, Optional};
@@ -173,6 +173,16 @@ fn funds(amount: &Optional<text::Amount>, place: &str, problems: &mut Problems) 
     amount.as_ref().map_or(Some(Sat::default()), |typed| {
         quantity(&typed.value.0, &typed.span, place, Sat::parse, problems)
     })
+}
+
+/// The parties that have a DID.
+pub(super) fn dids(file: &text::Scenario) -> BTreeMap<PartyName, DidMethod> {
+    let parties = file.parties.iter().flat_map(|table| table.value.entries());
+    let with_did = parties.filter_map(|(name, party)| {
+        let did = party.value.did.as_ref()?.value;
+        Some((PartyName(name.value.clone()), did))
+    });
+    with_did.collect()
 }
 
 pub(super) fn operator(

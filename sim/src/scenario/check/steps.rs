@@ -1,10 +1,10 @@
 //! Owns checking the list of steps: their order in time, the worlds they can run in, and which check each verb gets.
 //! Does not own payments (`money`), trouble (`faults`) or expectations (`expect`).
 
-use super::names::{Names, When};
+use super::names::{Kind, Names, When};
 use super::{positive, quantity};
-use crate::scenario::choice::World;
-use crate::scenario::model::{Action, NodeName, PaymentName, Step};
+use crate::scenario::choice::{DidMethod, World};
+use crate::scenario::model::{Action, NodeName, PartyName, PaymentName, Step};
 use crate::scenario::problem::{Problem, Problems};
 use crate::scenario::read::At;
 use crate::scenario::text;
@@ -19,6 +19,8 @@ pub(super) struct StepChecker<'a> {
     pub(super) problems: &'a mut Problems,
     /// The operator's own node.
     pub(super) operator: Option<&'a str>,
+    /// Parties that have a DID.
+    pub(super) dids: BTreeMap<PartyName, DidMethod>,
     /// Index of the step at hand.
     pub(super) index: usize,
     /// Nodes that wait for a `restart`, and where they were crashed.
@@ -63,6 +65,7 @@ pub(super) fn steps(
         names,
         problems,
         operator,
+        dids: super::setup::dids(file),
         index: 0,
         down,
         decided,
@@ -161,6 +164,7 @@ impl StepChecker<'_> {
             Verb::Charge(typed) => self.charge(typed).map(Action::Charge),
             Verb::Pay(typed) => self.pay(typed, span).map(Action::Pay),
             Verb::Payout(typed) => self.payout(typed).map(Action::Payout),
+            Verb::Enrol(typed) => self.enrol(typed, span),
             Verb::Release(typed) => self
                 .held(typed, span)
                 .map(|charge| Action::Release { charge }),
@@ -212,6 +216,26 @@ impl StepChecker<'_> {
             .names
             .run(typed.id.0.as_ref(), self.index + 1, self.problems)?;
         Some(Action::Reconcile { run })
+    }
+
+    /// A party that has a DID.
+    fn enrol(&mut self, name: &str, span: &Range<usize>) -> Option<Action> {
+        let name = At {
+            value: name.to_owned(),
+            span: span.clone(),
+        };
+        let party = self
+            .names
+            .resolve(Kind::Party, PartyName, Some(&name), self.problems)?;
+        if !self.dids.contains_key(&party) {
+            self.problems.at(
+                span,
+                format!("`{party}` has no DID"),
+                "nothing to tell the engine",
+                format!("define it as `parties.{party} = {{ did = \"key\" }}`"),
+            );
+        }
+        Some(Action::Enrol { party })
     }
 
     /// A held charge that is decided now.

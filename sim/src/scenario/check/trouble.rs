@@ -22,9 +22,10 @@ use std::ops::Range;
 const NOTHING: &str = "it means nothing to this fault";
 
 /// The endpoints that are there beside the nodes.
-const ENDPOINTS: [(&str, Endpoint); 3] = [
+const ENDPOINTS: [(&str, Endpoint); 4] = [
     ("engine", Endpoint::Engine),
     ("gateway", Endpoint::Gateway),
+    ("layer0", Endpoint::Layer0),
     ("chain", Endpoint::Chain),
 ];
 
@@ -32,6 +33,13 @@ impl StepChecker<'_> {
     fn endpoint(&mut self, name: &At<String>) -> Option<Endpoint> {
         let known = ENDPOINTS.iter().find(|(word, _)| *word == name.value);
         match known {
+            Some((_, Endpoint::Layer0)) if self.dids.is_empty() => {
+                let help = "give a party a DID: `parties.NAME = { did = \"key\" }`";
+                let label = "nobody has a DID";
+                self.problems
+                    .at(&name.span, "there is no Layer 0", label, help);
+                None
+            }
             Some((_, endpoint)) => Some(endpoint.clone()),
             None => self
                 .names

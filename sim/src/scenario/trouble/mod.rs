@@ -64,6 +64,8 @@ pub enum Endpoint {
     Engine,
     /// The fiat gateway.
     Gateway,
+    /// Layer 0; there only if somebody has a DID.
+    Layer0,
     /// The chain's backend: bitcoind with electrs.
     Chain,
 }
@@ -75,6 +77,7 @@ impl Endpoint {
             Self::Node(name) => name.as_str(),
             Self::Engine => "engine",
             Self::Gateway => "gateway",
+            Self::Layer0 => "layer0",
             Self::Chain => "chain",
         }
     }
@@ -424,7 +427,8 @@ impl Trouble {
                         | LinkFaultKind::Disconnect
                         | LinkFaultKind::Delay { .. }
                 ),
-                (Endpoint::Engine, Endpoint::Gateway) | (Endpoint::Gateway, Endpoint::Engine) => {
+                (Endpoint::Engine, Endpoint::Gateway | Endpoint::Layer0)
+                | (Endpoint::Gateway | Endpoint::Layer0, Endpoint::Engine) => {
                     matches!(kind, LinkFaultKind::Partition { .. })
                 }
                 _ => false,
@@ -435,7 +439,7 @@ impl Trouble {
                     ProcessFaultKind::Kill { .. } | ProcessFaultKind::Pause { .. }
                 ),
                 Endpoint::Node(_) => matches!(kind, ProcessFaultKind::Kill { .. }),
-                Endpoint::Engine | Endpoint::Gateway => false,
+                Endpoint::Engine | Endpoint::Gateway | Endpoint::Layer0 => false,
             },
             Self::Chain(kind) => matches!(
                 kind,

@@ -197,7 +197,9 @@ impl Writer<'_> {
         }
         for party in &scenario.parties {
             let name = self.name(NameSpace::Party, party.as_str());
-            lines.push(format!("parties.{} = {{}}", key(&name)));
+            let mut table = Inline::default();
+            table.maybe("did", scenario.dids.get(party).map(|did| did.to_string()));
+            lines.push(format!("parties.{} = {}", key(&name), table.end()));
         }
         for account in &scenario.accounts {
             let mut table = Inline::default();

@@ -40,6 +40,10 @@ impl Writer<'_> {
             Action::Charge(charge) => ("charge", self.charge(charge)),
             Action::Pay(pay) => ("pay", self.pay(pay)),
             Action::Payout(payout) => ("payout", self.payout(payout)),
+            Action::Enrol { party } => {
+                let name = self.name(NameSpace::Party, party.as_str());
+                ("enrol", super::quoted(&name))
+            }
             Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
             Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
             Action::Mine { blocks } => ("mine", super::quoted(&blocks.to_string())),

@@ -31,7 +31,9 @@ impl Writer<'_> {
     fn endpoint(&self, endpoint: &Endpoint) -> String {
         match endpoint {
             Endpoint::Node(name) => self.name(NameSpace::Outside, name.as_str()),
-            Endpoint::Engine | Endpoint::Gateway | Endpoint::Chain => endpoint.to_string(),
+            Endpoint::Engine | Endpoint::Gateway | Endpoint::Layer0 | Endpoint::Chain => {
+                endpoint.to_string()
+            }
         }
     }
 

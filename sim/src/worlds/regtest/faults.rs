@@ -1,8 +1,9 @@
 //! Owns bringing trouble about in the regtest world, and ending it: what is to be done to which real part. Does not own the
-//! parts (`proxy`, `electrs_process`, `nodes`, `gateway_door`); `Trouble::is_possible_in` names the same kinds.
+//! parts (`proxy`, `electrs_process`, `nodes`, `door`); `Trouble::is_possible_in` names the same kinds.
 
 use super::RegtestWorld;
 use super::chain::Sight;
+use super::door::Door;
 use crate::faults::FaultId;
 use crate::scenario::{ChainFaultKind, Endpoint, LinkFaultKind, ProcessFaultKind, Trouble};
 use crate::worlds::WorldError;
@@ -22,7 +23,10 @@ pub(super) struct Troubles {
 /// What was begun.
 enum Begun {
     Link(String, String),
-    GatewayShut,
+    /// The door of the gateway (false) or of Layer 0 (true).
+    Shut {
+        layer0: bool,
+    },
     /// With what there was to be seen when it began; `None` once there was something else.
     ElectrsSilent(Option<Sight>),
     ElectrsAway,
@@ -60,12 +64,13 @@ impl RegtestWorld {
                         let ends = (a.as_str(), b.as_str());
                         self.begin_link(trouble, ends, *kind, fault).await?
                     }
-                    (Endpoint::Engine, Endpoint::Gateway)
-                    | (Endpoint::Gateway, Endpoint::Engine)
+                    (Endpoint::Engine, system @ (Endpoint::Gateway | Endpoint::Layer0))
+                    | (system @ (Endpoint::Gateway | Endpoint::Layer0), Endpoint::Engine)
                         if matches!(kind, LinkFaultKind::Partition { .. }) =>
                     {
-                        self.gateway_server.door.shut(fault).await?;
-                        Some(Begun::GatewayShut)
+                        let layer0 = *system == Endpoint::Layer0;
+                        self.door_of(layer0)?.shut(fault).await?;
+                        Some(Begun::Shut { layer0 })
                     }
                     _ => return Err(impossible(trouble)),
                 }
@@ -82,6 +87,18 @@ impl RegtestWorld {
             self.troubles.begun.insert(fault, begun);
         }
         Ok(())
+    }
+
+    /// The door between the engine and the gateway, or Layer 0.
+    fn door_of(&self, layer0: bool) -> Result<&Door, WorldError> {
+        let server = match (&self.layer0, layer0) {
+            (_, false) => Some(&self.gateway_server),
+            (Some((server, _)), true) => Some(server),
+            (None, true) => None,
+        };
+        let server = server
+            .ok_or_else(|| WorldError::harness("find the door of Layer 0", "nobody has a DID"))?;
+        Ok(&server.door)
     }
 
     async fn begin_link(
@@ -191,7 +208,7 @@ impl RegtestWorld {
                     Ok(())
                 }
             }
-            Some(Begun::GatewayShut) => self.gateway_server.door.end(fault).await,
+            Some(Begun::Shut { layer0 }) => self.door_of(layer0)?.end(fault).await,
             Some(Begun::ElectrsSilent(_) | Begun::ElectrsAway) => {
                 let start = Instant::now();
                 self.servers.bring_electrs_back().await?;

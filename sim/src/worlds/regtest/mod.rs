@@ -13,10 +13,10 @@
 mod balances;
 mod chain;
 mod clock;
+mod door;
 mod electrs_process;
 mod faults;
-mod gateway_door;
-mod gateway_server;
+mod http_server;
 mod lightning;
 mod nodes;
 mod operator;
@@ -30,6 +30,9 @@ pub use waits::{Cancel, Waits};
 
 use super::Blueprint;
 use super::gateway::Gateway;
+use super::http_system::{HttpSystem as _, SharedLayer0};
+use super::layer0::Layer0;
+use super::no_layer0::NoLayer0;
 use super::no_node::NoNode;
 use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
 use super::{
@@ -43,16 +46,16 @@ use crate::vtime::{Epoch, Offset};
 use balances::OpenChannel;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use clock::LockStepClock;
+use door::WatchedWay;
 use electrs_process::ElectrsProcess;
 use faults::Troubles;
 use futures_util::future::BoxFuture;
-use gateway_door::WatchedWay;
-use gateway_server::{CurrentService, GatewayServer};
+use http_server::{CurrentService, HttpServer, Outside};
 use lockstep_engine::rail::{BlockId, Entropy};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::electrs::ElectrsChain;
 use lockstep_host::adapters::http_client::HttpClient;
-use lockstep_host::ports::{EntropySource, LightningNode, Ports, Store, StoreError};
+use lockstep_host::ports::{EntropySource, HttpTransport, LightningNode, Ports, Store, StoreError};
 use lockstep_host::store::JournalStore;
 use nodes::NodeProcess;
 use operator::OperatorNode;
@@ -101,7 +104,9 @@ pub struct RegtestWorld {
     nodes: Vec<Arc<NodeProcess>>,
     links: Links,
     // In the order of their end.
-    gateway_server: GatewayServer,
+    gateway_server: HttpServer,
+    /// Layer 0 and its model, if the scenario uses it.
+    layer0: Option<(HttpServer, SharedLayer0)>,
     servers: Servers,
     dir: TempDir,
 }
@@ -142,6 +147,12 @@ fn machine_time() -> Timestamp {
     Timestamp(since.as_secs() * 1_000)
 }
 
+/// The engine's way to a system.
+fn way_to(server: &HttpServer, token: &str) -> WatchedWay {
+    let client = HttpClient::new(server.address.to_string(), token.to_owned());
+    WatchedWay::new(client, server.door.clone())
+}
+
 impl RegtestWorld {
     /// Starts the servers and the Lightning nodes; the engine does not run yet. Must be called within [`runtime`].
     pub async fn build(blueprint: Blueprint, cancel: Cancel) -> Result<RegtestWorld, WorldError> {
@@ -165,10 +176,21 @@ impl RegtestWorld {
             blueprint.faults.clone(),
         );
         let service = CurrentService::default();
-        let (trace, shared) = (blueprint.trace.clone(), service.clone());
-        let faults = blueprint.faults.clone();
-        let gateway_server =
-            GatewayServer::start(gateway.clone(), clock.clone(), trace, shared, faults).await?;
+        let outside = Outside {
+            clock: clock.clone(),
+            trace: blueprint.trace.clone(),
+            service: service.clone(),
+            faults: blueprint.faults.clone(),
+        };
+        let gateway_server = HttpServer::start(Arc::new(gateway.clone()), &outside).await?;
+        let layer0 = match &blueprint.layer0 {
+            Some(plan) => {
+                let model = SharedLayer0::new(Layer0::new(plan.config.clone()));
+                let server = HttpServer::start(Arc::new(model.clone()), &outside).await?;
+                Some((server, model))
+            }
+            None => None,
+        };
         let mut world = RegtestWorld {
             blueprint,
             epoch: Epoch(clock.time()),
@@ -188,6 +210,7 @@ impl RegtestWorld {
             nodes: Vec::new(),
             links: Links::default(),
             gateway_server,
+            layer0,
             servers: Servers {
                 electrs,
                 bitcoind,
@@ -274,17 +297,16 @@ impl RegtestWorld {
             }
             None => Arc::new(NoNode),
         };
+        let layer0: Arc<dyn HttpTransport> = match (&self.layer0, &self.blueprint.layer0) {
+            (Some((server, _)), Some(plan)) => Arc::new(way_to(server, &plan.token)),
+            _ => Arc::new(NoLayer0),
+        };
         Ports {
             clock: Arc::new(self.clock.clone()),
             chain: Arc::new(ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL)),
             lightning,
-            http: Arc::new(WatchedWay::new(
-                HttpClient::new(
-                    self.gateway_server.address.to_string(),
-                    self.blueprint.gateway_token.clone(),
-                ),
-                self.gateway_server.door.clone(),
-            )),
+            http: Arc::new(way_to(&self.gateway_server, &self.blueprint.gateway_token)),
+            layer0,
             signer: Arc::new(self.blueprint.signer.clone()),
             entropy: Arc::new(SeededEntropy(Mutex::new(
                 self.blueprint.seed.stream("engine entropy"),
@@ -306,8 +328,10 @@ impl RegtestWorld {
             Some(service) => service.status()?.and_then(|status| status.next_wake),
             None => None,
         };
-        let gateway = self.gateway.lock().next_due_ms().map(Timestamp);
-        Ok(engine.into_iter().chain(gateway).min())
+        let gateway = self.gateway.next_due_ms().map(Timestamp);
+        let layer0 = self.layer0.as_ref();
+        let layer0 = layer0.and_then(|(_, model)| model.next_due_ms().map(Timestamp));
+        Ok(engine.into_iter().chain(gateway).chain(layer0).min())
     }
 
     fn stop_engine(&mut self) {
@@ -389,6 +413,10 @@ impl World for RegtestWorld {
 
     fn gateway(&self) -> &SharedGateway {
         &self.gateway
+    }
+
+    fn layer0(&self) -> Option<&SharedLayer0> {
+        self.layer0.as_ref().map(|(_, model)| model)
     }
 
     fn truth_source(&self) -> Option<Arc<dyn TruthSource>> {

@@ -1,6 +1,6 @@
 //! Owns the links between the Lightning nodes of the regtest world: a TCP proxy on loopback for each of the two ways to
 //! dial between any two nodes, which can hold, delay and cut what passes. Does not own who dials when (`lightning`), nor
-//! the gateway's link (`gateway_server`).
+//! the gateway's link (`http_server`).
 //!
 //! A partition holds what is sent and refuses new connections; at its end all that was held is lost with its connection,
 //! as after a partition that lasts longer than TCP's patience. A delay holds each chunk for real time, at most

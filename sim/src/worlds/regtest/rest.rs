@@ -175,6 +175,9 @@ impl RegtestWorld {
 
     async fn restless(&mut self) -> Result<Restless, WorldError> {
         self.gateway_server.deliver_due().await;
+        if let Some((server, _)) = &self.layer0 {
+            server.deliver_due().await;
+        }
         let start = Instant::now();
         let sight = self.servers.sight()?;
         if self.servers.electrs_is_away() {

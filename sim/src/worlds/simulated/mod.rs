@@ -7,7 +7,7 @@ mod chain_faults;
 pub mod clocks;
 mod engine_chain;
 mod engine_process;
-mod gateway_process;
+mod http_process;
 pub mod journal_disk;
 pub mod node_process;
 mod ports;
@@ -20,12 +20,15 @@ mod truth;
 mod world;
 
 use super::gateway::Gateway;
+use super::http_system::{HttpSystem, SharedLayer0};
+use super::layer0::Layer0;
 use super::service::{Service, Switch};
 use super::{Blueprint, ChannelPlan, ChannelState, FaultSite, SharedGateway, WorldError};
 use crate::entropy_shim;
 use crate::links::Network;
 use crate::trace::Subsystem;
 use crate::vtime::Epoch;
+use crate::worlds::no_layer0::NoLayer0;
 use crate::worlds::no_node::NoNode;
 use backend::{Backend, BackendParts};
 use bitcoin::OutPoint;
@@ -33,11 +36,11 @@ use chain::Chain;
 use clocks::Clocks;
 use engine_chain::EngineChain;
 use engine_process::EngineProcess;
-use gateway_process::GatewayProcess;
-pub(crate) use gateway_process::webhook_request;
+use http_process::HttpProcess;
+pub(crate) use http_process::webhook_request;
 use journal_disk::JournalDisk;
 use lockstep_engine::time::Timestamp;
-use lockstep_host::ports::{LightningNode, Ports};
+use lockstep_host::ports::{HttpTransport, LightningNode, Ports};
 use lockstep_lightning::{ChannelView, HtlcDirection};
 use madsim::runtime::NodeHandle;
 use node_process::{Directory, NodeProcess, Surroundings};
@@ -73,7 +76,10 @@ pub struct SimulatedWorld {
     network: Network,
     clocks: Clocks,
     backend: Backend,
-    gateway: GatewayProcess,
+    gateway: HttpProcess,
+    gateway_model: SharedGateway,
+    /// Layer 0 and its model, if the scenario uses it.
+    layer0: Option<(HttpProcess, SharedLayer0)>,
     nodes: Vec<NodeProcess>,
     engine: EngineProcess,
     processes: Processes,
@@ -136,22 +142,33 @@ impl SimulatedWorld {
         let keeper = host("engine's supervisor");
         let engine =
             EngineProcess::new(network.clone(), disk.clone(), keeper.clone(), trace.clone());
-        let gateway = GatewayProcess {
-            gateway: SharedGateway::counting(
-                Gateway::new(blueprint.gateway.clone()),
-                blueprint.faults.clone(),
-            ),
-            network: network.clone(),
-            clocks: clocks.clone(),
-            off_ms: Arc::default(),
-            trace: trace.clone(),
-            life: Arc::default(),
-            called: async_channel::bounded(1),
-            engine: engine.clone(),
-            service: service.clone(),
+        let gateway_model = SharedGateway::counting(
+            Gateway::new(blueprint.gateway.clone()),
+            blueprint.faults.clone(),
+        );
+        let process_of = |system: Arc<dyn HttpSystem>| {
+            HttpProcess::new(http_process::Parts {
+                system,
+                network: network.clone(),
+                clocks: clocks.clone(),
+                trace: trace.clone(),
+                engine: engine.clone(),
+                service: service.clone(),
+            })
         };
+        let gateway = process_of(Arc::new(gateway_model.clone()));
+        let layer0 = blueprint.layer0.as_ref().map(|plan| {
+            let model = SharedLayer0::new(Layer0::new(plan.config.clone()));
+            (process_of(Arc::new(model.clone())), model)
+        });
         let disks = Disks::new(disk.clone(), service.clone(), keeper, &blueprint);
-        let processes = Processes::new(disks.clone(), engine.clone(), gateway.clone());
+        let layer0_process = layer0.as_ref().map(|(process, _)| process.clone());
+        let processes = Processes::new(
+            disks.clone(),
+            engine.clone(),
+            gateway.clone(),
+            layer0_process,
+        );
         let surroundings = Surroundings {
             seed: blueprint.seed,
             network: network.clone(),
@@ -179,6 +196,8 @@ impl SimulatedWorld {
             clocks,
             backend,
             gateway,
+            gateway_model,
+            layer0,
             nodes,
             engine,
             processes,
@@ -232,9 +251,10 @@ impl SimulatedWorld {
             lightning,
             http: Arc::new(LinkHttp {
                 network: self.network.clone(),
-                gateway: self.gateway.clone(),
+                system: self.gateway.clone(),
                 token: self.blueprint.gateway_token.clone(),
             }),
+            layer0: self.layer0_port(),
             signer: Arc::new(self.blueprint.signer.clone()),
             entropy: Arc::new(SeededEntropy(Mutex::new(
                 self.blueprint.seed.stream("engine entropy"),
@@ -244,6 +264,17 @@ impl SimulatedWorld {
                 switch: self.switch.clone(),
                 disk: self.disk.clone(),
             }),
+        }
+    }
+
+    fn layer0_port(&self) -> Arc<dyn HttpTransport> {
+        match (&self.layer0, &self.blueprint.layer0) {
+            (Some((process, _)), Some(plan)) => Arc::new(LinkHttp {
+                network: self.network.clone(),
+                system: process.clone(),
+                token: plan.token.clone(),
+            }),
+            _ => Arc::new(NoLayer0),
         }
     }
 

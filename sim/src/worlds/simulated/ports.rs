@@ -5,7 +5,7 @@
 //! node is down. The journal's disk keeps what was synced and survives the process.
 
 use super::clocks::Clocks;
-use super::gateway_process::{self, GatewayProcess};
+use super::http_process::HttpProcess;
 use super::node_process::NodeProcess;
 use super::stream::LinkStream;
 use crate::links::Network;
@@ -75,26 +75,25 @@ impl EntropySource for SeededEntropy {
     }
 }
 
-/// HTTP to the gateway over a link.
+/// HTTP to an outside system over a link.
 pub(crate) struct LinkHttp {
     /// Links.
     pub network: Network,
     /// The other side.
-    pub gateway: GatewayProcess,
+    pub system: HttpProcess,
     /// Bearer token.
     pub token: String,
 }
 
 impl HttpTransport for LinkHttp {
     fn exchange(&self, call: GatewayCall) -> BoxFuture<'static, Result<HttpResponse, HttpFailure>> {
-        let connected = self
-            .network
-            .connect(super::ENGINE, gateway_process::ENDPOINT);
-        let request = OutgoingRequest::gateway(call, gateway_process::ENDPOINT, &self.token);
-        let gateway = self.gateway.clone();
+        let endpoint = self.system.endpoint();
+        let connected = self.network.connect(super::ENGINE, endpoint);
+        let request = OutgoingRequest::gateway(call, endpoint, &self.token);
+        let system = self.system.clone();
         Box::pin(async move {
             let (mine, theirs) = connected.map_err(|_| HttpFailure::NotConnected)?;
-            gateway.accept(theirs);
+            system.accept(theirs);
             http_client::exchange_over(
                 LinkStream::new(mine),
                 request,

@@ -49,15 +49,12 @@ impl SimulatedWorld {
                 waiting.push(format!("node {} to come to rest", process.name));
             }
         }
-        let gateway_now = self.gateway.peek_ms();
-        if self
-            .gateway
-            .gateway
-            .lock()
-            .next_due_ms()
-            .is_some_and(|due| due <= gateway_now)
-        {
-            waiting.push("the gateway to deliver a webhook".to_owned());
+        let layer0 = self.layer0.iter().map(|(process, _)| process);
+        for process in [&self.gateway].into_iter().chain(layer0) {
+            if process.has_work() {
+                let name = process.endpoint();
+                waiting.push(format!("the {name} to deliver a webhook"));
+            }
         }
         if let Some(service) = &self.running {
             match service.status()? {

@@ -7,6 +7,7 @@ use super::{SimulatedWorld, virtual_now};
 use crate::faults::FaultId;
 use crate::scenario::Trouble;
 use crate::vtime::Epoch;
+use crate::worlds::http_system::SharedLayer0;
 use crate::worlds::service::{Service, ServiceParts, Switch};
 use crate::worlds::{
     ChannelPlan, ChannelState, ForwardingFees, HashTruth, OfferedHtlc, Reorg, Route, SharedGateway,
@@ -67,6 +68,9 @@ impl World for SimulatedWorld {
             planted: self.blueprint.planted,
         };
         self.gateway.start();
+        if let Some((process, _)) = &self.layer0 {
+            process.start();
+        }
         let service = Service::start(parts, Arc::new(self.engine.clone()))?;
         *self.service.lock().expect("no holder panics") = Some(service.clone());
         self.running = Some(service);
@@ -74,7 +78,11 @@ impl World for SimulatedWorld {
     }
 
     fn gateway(&self) -> &SharedGateway {
-        &self.gateway.gateway
+        &self.gateway_model
+    }
+
+    fn layer0(&self) -> Option<&SharedLayer0> {
+        self.layer0.as_ref().map(|(_, model)| model)
     }
 
     fn switch(&self) -> &Arc<Switch> {
@@ -89,7 +97,7 @@ impl World for SimulatedWorld {
             .and_then(|name| self.process(name).ok())
             .cloned();
         let scripts = keys::wallet_scripts(&self.blueprint.engine.descriptors);
-        let gateway = self.gateway.gateway.clone();
+        let gateway = self.gateway_model.clone();
         Some(Arc::new(SimulatedTruth::new(
             self.backend.clone(),
             operator,

@@ -1,5 +1,5 @@
-//! Owns bringing trouble about with the processes of the engine's host, of the gateway and of the chain's backend. Does not own
-//! the processes themselves (`engine_process`, `gateway_process`, `backend`) nor those of Lightning nodes.
+//! Owns bringing trouble about with the processes of the engine's host, of the gateway, of Layer 0 and of the chain's backend. Does not own
+//! the processes themselves (`engine_process`, `http_process`, `backend`) nor those of Lightning nodes.
 //!
 //! Fault model of the chain's backend: one that is down refuses to be asked, and tells nobody of changes; one that stands still or
 //! starts slowly lets everybody wait. Its chain is kept. The others' models are in their files. Every fault ends by itself when its
@@ -13,7 +13,7 @@ use crate::scenario::{Endpoint, ProcessFaultKind, Trouble};
 use crate::worlds::simulated::backend;
 use crate::worlds::simulated::engine_chain::EngineChain;
 use crate::worlds::simulated::engine_process::EngineProcess;
-use crate::worlds::simulated::gateway_process::GatewayProcess;
+use crate::worlds::simulated::http_process::HttpProcess;
 use crate::worlds::simulated::journal_disk::Ailment;
 use crate::worlds::{FaultSite, WorldError};
 use bitcoin::{ScriptBuf, Transaction, Txid};
@@ -29,7 +29,8 @@ use std::time::Duration;
 pub(in crate::worlds::simulated) struct Processes {
     disks: Disks,
     engine: EngineProcess,
-    gateway: GatewayProcess,
+    gateway: HttpProcess,
+    layer0: Option<HttpProcess>,
     chain: ChainGate,
     begun: Arc<Mutex<BTreeMap<FaultId, (Endpoint, ProcessFaultKind)>>>,
 }
@@ -39,12 +40,14 @@ impl Processes {
     pub(in crate::worlds::simulated) fn new(
         disks: Disks,
         engine: EngineProcess,
-        gateway: GatewayProcess,
+        gateway: HttpProcess,
+        layer0: Option<HttpProcess>,
     ) -> Processes {
         Processes {
             disks,
             engine,
             gateway,
+            layer0,
             chain: ChainGate::default(),
             begun: Arc::default(),
         }
@@ -96,11 +99,11 @@ impl Processes {
     ) -> Result<bool, WorldError> {
         match (of, kind) {
             (Endpoint::Engine, _) => self.begin_at_engine(kind, fault),
-            (Endpoint::Gateway, ProcessFaultKind::Pause { .. }) => Ok(self.gateway.pause(fault)),
-            (Endpoint::Gateway, ProcessFaultKind::SlowStart { .. }) => {
-                Ok(self.gateway.restart_slowly(fault))
+            (Endpoint::Gateway, _) => Ok(trouble_system(&self.gateway, kind, fault)),
+            (Endpoint::Layer0, _) => {
+                let there = self.layer0.as_ref();
+                Ok(there.is_some_and(|layer0| trouble_system(layer0, kind, fault)))
             }
-            (Endpoint::Gateway, _) => Ok(self.gateway.kill(fault)),
             (Endpoint::Chain, _) => {
                 self.gateway.network.take_down(backend::ENDPOINT);
                 let refuses = matches!(kind, ProcessFaultKind::Kill { .. });
@@ -132,6 +135,11 @@ impl Processes {
                 }
             }
             Endpoint::Gateway => self.gateway.release(fault),
+            Endpoint::Layer0 => {
+                if let Some(layer0) = &self.layer0 {
+                    layer0.release(fault);
+                }
+            }
             Endpoint::Chain => {
                 if self.chain.open(fault) {
                     self.gateway.network.bring_up(backend::ENDPOINT);
@@ -166,6 +174,15 @@ impl FaultSite for Processes {
 
     fn end(&self, fault: FaultId) -> Result<(), WorldError> {
         self.finish(fault)
+    }
+}
+
+/// Whether the process ran.
+fn trouble_system(process: &HttpProcess, kind: ProcessFaultKind, fault: FaultId) -> bool {
+    match kind {
+        ProcessFaultKind::Pause { .. } => process.pause(fault),
+        ProcessFaultKind::SlowStart { .. } => process.restart_slowly(fault),
+        _ => process.kill(fault),
     }
 }
 

@@ -1,5 +1,6 @@
-//! Owns the gateway's process in the simulated world: it serves HTTP bytes on links and delivers webhooks when they are
-//! due. Does not own what it answers (`worlds::gateway`) nor when it dies (`sites::processes`).
+//! Owns the process of an outside HTTP system (the gateway, Layer 0) in the simulated world: it serves HTTP bytes on links
+//! and delivers webhooks when they are due. Does not own what it answers (`worlds::{gateway, layer0}`) nor when it dies
+//! (`sites::processes`).
 //!
 //! Fault model: a kill drops all its tasks and resets its connections; nobody can connect while it is down. Its books and the
 //! queue of its webhooks persist: what it had begun to deliver counts as unanswered and is delivered again. A process that stands
@@ -11,9 +12,9 @@ use super::stream::LinkStream;
 use crate::faults::FaultId;
 use crate::links::{End, Network};
 use crate::trace::SharedTrace;
-use crate::worlds::SharedGateway;
 use crate::worlds::gateway::{Fate, Request, Response, WebhookDelivery};
-use crate::worlds::gateway_traffic::{record_call, record_webhook};
+use crate::worlds::http_system::HttpSystem;
+use crate::worlds::http_traffic::{record_call, record_webhook};
 use crate::worlds::service::Service;
 use async_channel::{Receiver, Sender};
 use futures_util::{FutureExt, StreamExt, select_biased, stream};
@@ -31,9 +32,6 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// The name of the gateway's endpoint.
-pub(crate) const ENDPOINT: &str = "gateway";
-
 /// How long after the first half of a body the connection is lost.
 const CUT_AFTER: Duration = Duration::from_millis(500);
 
@@ -42,7 +40,7 @@ const READY_POLL: Duration = Duration::from_millis(50);
 
 /// The life that there is, and what keeps it from serving.
 #[derive(Default)]
-pub(crate) struct GatewayLife {
+pub(crate) struct HttpLife {
     host: Option<NodeHandle>,
     /// What keeps it from being started.
     down: BTreeSet<FaultId>,
@@ -56,37 +54,76 @@ pub(crate) struct GatewayLife {
 
 /// What the process needs.
 #[derive(Clone)]
-pub(crate) struct GatewayProcess {
+pub(crate) struct HttpProcess {
     /// The model.
-    pub gateway: SharedGateway,
+    pub system: Arc<dyn HttpSystem>,
+    /// Links.
+    pub network: Network,
+    clocks: Clocks,
+    /// How far its clock was off when it last looked, milliseconds.
+    off_ms: Arc<Mutex<i64>>,
+    trace: SharedTrace,
+    life: Arc<Mutex<HttpLife>>,
+    /// Wakes the delivery of webhooks after a call.
+    called: (Sender<()>, Receiver<()>),
+    /// Where webhooks go.
+    engine: EngineProcess,
+    /// Who runs there, once somebody does.
+    service: Arc<Mutex<Option<Service>>>,
+}
+
+/// What the process of a system is started with.
+pub(crate) struct Parts {
+    /// The model.
+    pub system: Arc<dyn HttpSystem>,
     /// Links.
     pub network: Network,
     /// Clocks.
     pub clocks: Clocks,
-    /// How far its clock was off when it last looked, milliseconds.
-    pub off_ms: Arc<Mutex<i64>>,
     /// Trace.
     pub trace: SharedTrace,
-    /// Its life.
-    pub life: Arc<Mutex<GatewayLife>>,
-    /// Wakes the delivery of webhooks after a call.
-    pub called: (Sender<()>, Receiver<()>),
     /// Where webhooks go.
     pub engine: EngineProcess,
     /// Who runs there, once somebody does.
     pub service: Arc<Mutex<Option<Service>>>,
 }
 
-impl GatewayProcess {
+impl HttpProcess {
+    /// One that does not run yet.
+    pub(crate) fn new(parts: Parts) -> HttpProcess {
+        HttpProcess {
+            system: parts.system,
+            network: parts.network,
+            clocks: parts.clocks,
+            off_ms: Arc::default(),
+            trace: parts.trace,
+            life: Arc::default(),
+            called: async_channel::bounded(1),
+            engine: parts.engine,
+            service: parts.service,
+        }
+    }
+
+    /// The name of its endpoint.
+    pub(crate) fn endpoint(&self) -> &'static str {
+        self.system.endpoint()
+    }
+
     /// The time by its own clock, milliseconds since 1970. What it has planned keeps its distance when the clock is set:
     /// a process waits by a timer, and only stamps with the clock.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.note_setting(self.clocks.now(ENDPOINT))
+        self.note_setting(self.clocks.now(self.endpoint()))
+    }
+
+    /// Whether something is due that it has not done yet.
+    pub(crate) fn has_work(&self) -> bool {
+        let now_ms = self.peek_ms();
+        self.system.next_due_ms().is_some_and(|due| due <= now_ms)
     }
 
     /// The same for the harness, which is not fooled by it.
-    pub(crate) fn peek_ms(&self) -> u64 {
-        self.note_setting(self.clocks.peek(ENDPOINT))
+    fn peek_ms(&self) -> u64 {
+        self.note_setting(self.clocks.peek(self.endpoint()))
     }
 
     fn note_setting(&self, now: Duration) -> u64 {
@@ -97,12 +134,12 @@ impl GatewayProcess {
         let set_by = off_ms - *before;
         *before = off_ms;
         if set_by != 0 {
-            self.gateway.lock().clock_was_set(set_by);
+            self.system.clock_was_set(set_by);
         }
         now_ms
     }
 
-    fn life(&self) -> MutexGuard<'_, GatewayLife> {
+    fn life(&self) -> MutexGuard<'_, HttpLife> {
         self.life.lock().expect("no holder of a life panics")
     }
 
@@ -113,11 +150,11 @@ impl GatewayProcess {
             if life.host.is_some() || !life.down.is_empty() {
                 return;
             }
-            let host = super::host(ENDPOINT);
+            let host = super::host(self.endpoint());
             life.host = Some(host.clone());
             host
         };
-        self.network.bring_up(ENDPOINT);
+        self.network.bring_up(self.endpoint());
         host.spawn(self.clone().deliver_webhooks(host.clone()));
     }
 
@@ -171,14 +208,14 @@ impl GatewayProcess {
         let Some(host) = host else {
             return false;
         };
-        self.network.take_down(ENDPOINT);
+        self.network.take_down(self.endpoint());
         let runtime = madsim::runtime::Handle::current();
         // A task that is held is dropped where it waits, under a lock that its end may need.
         runtime.resume(host.id());
         runtime.kill(host.id());
         let now_ms = self.now_ms();
         for id in delivering {
-            self.gateway.lock().webhook_answered(&id, None, now_ms);
+            self.system.webhook_answered(&id, None, now_ms);
         }
         true
     }
@@ -212,7 +249,7 @@ impl GatewayProcess {
     async fn answer(self, request: hyper::Request<Incoming>) -> io::Result<hyper::Response<Body>> {
         let request = read_request(request).await?;
         let now_ms = self.now_ms();
-        let response = self.gateway.lock().handle(now_ms, &request);
+        let response = self.system.handle(now_ms, &request);
         record_call(&self.trace, &request, &response);
         // A full channel holds the message already.
         let _ = self.called.0.try_send(());
@@ -238,10 +275,7 @@ impl GatewayProcess {
         self.ready().await;
         loop {
             let now = self.now_ms();
-            let (due, next) = {
-                let mut gateway = self.gateway.lock();
-                (gateway.take_due(now), gateway.next_due_ms())
-            };
+            let (due, next) = (self.system.take_due(now), self.system.next_due_ms());
             for delivery in due {
                 self.life().delivering.push(delivery.id.clone());
                 host.spawn(self.clone().deliver(delivery));
@@ -265,9 +299,7 @@ impl GatewayProcess {
             this.map(|this| life.delivering.remove(this));
         }
         let now_ms = self.now_ms();
-        self.gateway
-            .lock()
-            .webhook_answered(&delivery.id, status, now_ms);
+        self.system.webhook_answered(&delivery.id, status, now_ms);
         // A full channel holds the message already.
         let _ = self.called.0.try_send(());
     }
@@ -275,7 +307,7 @@ impl GatewayProcess {
     async fn post(&self, delivery: &WebhookDelivery) -> Option<u16> {
         let service = self.service.lock().expect("no holder panics").clone();
         let handle = service?.handle().ok()?;
-        let (mine, theirs) = self.network.connect(ENDPOINT, super::ENGINE).ok()?;
+        let (mine, theirs) = self.network.connect(self.endpoint(), super::ENGINE).ok()?;
         self.engine.accept(theirs, handle);
         let request = webhook_request(delivery);
         let answer = http_client::exchange_over(

@@ -1,11 +1,11 @@
-//! Owns how traffic with the gateway is recorded, the same in both worlds. Does not own the gateway (`gateway`) nor its
-//! transports (each world has its own).
+//! Owns how traffic with outside HTTP systems is recorded, the same in both worlds. Does not own the systems (`gateway`,
+//! `layer0`) nor their transports (each world has its own).
 
 use super::gateway::{Fate, Request, Response, WebhookDelivery};
 use crate::trace::{SharedTrace, Subsystem};
 use serde_json::{Value, json};
 
-/// Records a call of the gateway and what became of it.
+/// Records a call and what became of it.
 pub fn record_call(trace: &SharedTrace, request: &Request, response: &Response) {
     let header = |headers: &[(String, String)], wanted: &str| {
         headers

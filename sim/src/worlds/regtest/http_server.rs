@@ -1,16 +1,18 @@
-//! Owns the gateway's transports in the regtest world: the model behind a real HTTP server (wiremock), a TCP proxy in
-//! front of it that can lose a response, and the engine's webhook server with the deliveries to it, all on loopback.
-//! Does not own what the gateway answers (`worlds::gateway`), the proxy's door (`gateway_door`) nor when webhooks are due (it says so; the world moves time).
+//! Owns the transports of an outside HTTP system (the gateway, Layer 0) in the regtest world: the model behind a real HTTP
+//! server (wiremock), a TCP proxy in front of it that can lose a response, and the engine's webhook server with the
+//! deliveries to it, all on loopback. Does not own what the system answers (`worlds::{gateway, layer0}`), the proxy's door
+//! (`door`) nor when webhooks are due (it says so; the world moves time).
 
 use super::clock::LockStepClock;
-use super::gateway_door::{self, Door, Doorkeeper};
+use super::door::{self, Door, Doorkeeper};
 use crate::faults::Faults;
 use crate::trace::SharedTrace;
+use crate::worlds::WorldError;
 use crate::worlds::gateway::{Fate, Request, WebhookDelivery};
-use crate::worlds::gateway_traffic::{record_call, record_webhook};
+use crate::worlds::http_system::HttpSystem;
+use crate::worlds::http_traffic::{record_call, record_webhook};
 use crate::worlds::service::Service;
 use crate::worlds::simulated::webhook_request;
-use crate::worlds::{SharedGateway, WorldError};
 use lockstep_host::adapters::http_client;
 use lockstep_host::adapters::tcp_stream::TcpTransport;
 use lockstep_host::adapters::webhook_server;
@@ -39,7 +41,7 @@ pub(super) type CurrentService = Arc<Mutex<Option<Service>>>;
 
 /// The model as wiremock calls it.
 struct Responder {
-    gateway: SharedGateway,
+    system: Arc<dyn HttpSystem>,
     clock: LockStepClock,
     trace: SharedTrace,
 }
@@ -47,7 +49,7 @@ struct Responder {
 impl Respond for Responder {
     fn respond(&self, request: &wiremock::Request) -> ResponseTemplate {
         let request = read(request);
-        let response = self.gateway.lock().handle(self.clock.time().0, &request);
+        let response = self.system.handle(self.clock.time().0, &request);
         record_call(&self.trace, &request, &response);
         if !matches!(response.fate, Fate::Deliver | Fate::CutBody) {
             return ResponseTemplate::new(500).insert_header(LOSE_HEADER, "yes");
@@ -83,22 +85,34 @@ fn read(request: &wiremock::Request) -> Request {
     }
 }
 
-/// The gateway's servers, and the engine's for webhooks. All end when this is dropped.
-pub(super) struct GatewayServer {
-    gateway: SharedGateway,
+/// What every system has around it.
+pub(super) struct Outside {
+    /// Virtual time.
+    pub(super) clock: LockStepClock,
+    /// Trace.
+    pub(super) trace: SharedTrace,
+    /// Where webhooks go.
+    pub(super) service: CurrentService,
+    /// Counts what a shut door stops.
+    pub(super) faults: Arc<Mutex<Faults>>,
+}
+
+/// The system's servers, and the engine's for webhooks. All end when this is dropped.
+pub(super) struct HttpServer {
+    system: Arc<dyn HttpSystem>,
     clock: LockStepClock,
     trace: SharedTrace,
     service: CurrentService,
-    /// Where the engine reaches the gateway.
+    /// Where the engine reaches the system.
     pub(super) address: SocketAddr,
     webhooks: SocketAddr,
-    /// Between the engine and the gateway.
+    /// Between the engine and the system.
     pub(super) door: Door,
     tasks: Vec<JoinHandle<()>>,
     _server: MockServer,
 }
 
-impl Drop for GatewayServer {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
@@ -106,24 +120,22 @@ impl Drop for GatewayServer {
     }
 }
 
-impl GatewayServer {
+impl HttpServer {
     /// Starts everything on free ports.
     pub(super) async fn start(
-        gateway: SharedGateway,
-        clock: LockStepClock,
-        trace: SharedTrace,
-        service: CurrentService,
-        faults: Arc<Mutex<Faults>>,
-    ) -> Result<GatewayServer, WorldError> {
-        let failed = |error: io::Error| WorldError::harness("start the gateway's server", error);
+        system: Arc<dyn HttpSystem>,
+        outside: &Outside,
+    ) -> Result<HttpServer, WorldError> {
+        let doing = format!("start the server of the {}", system.endpoint());
+        let failed = |error: io::Error| WorldError::harness(doing.as_str(), error);
         let server = MockServer::builder()
             .disable_request_recording()
             .start()
             .await;
         let responder = Responder {
-            gateway: gateway.clone(),
-            clock: clock.clone(),
-            trace: trace.clone(),
+            system: system.clone(),
+            clock: outside.clock.clone(),
+            trace: outside.trace.clone(),
         };
         Mock::given(any())
             .respond_with(responder)
@@ -139,16 +151,16 @@ impl GatewayServer {
             proxy.local_addr().map_err(failed)?,
             receiver.local_addr().map_err(failed)?,
         );
-        let (door, keeper) = gateway_door::open(proxy, faults).map_err(failed)?;
+        let (door, keeper) = door::open(proxy, outside.faults.clone()).map_err(failed)?;
         let tasks = vec![
             tokio::spawn(run_proxy(keeper, *server.address())),
-            tokio::spawn(receive_webhooks(receiver, service.clone())),
+            tokio::spawn(receive_webhooks(receiver, outside.service.clone())),
         ];
-        Ok(GatewayServer {
-            gateway,
-            clock,
-            trace,
-            service,
+        Ok(HttpServer {
+            system,
+            clock: outside.clock.clone(),
+            trace: outside.trace.clone(),
+            service: outside.service.clone(),
             address,
             webhooks,
             door,
@@ -160,15 +172,14 @@ impl GatewayServer {
     /// Delivers every webhook that is due now, and what becomes due by that.
     pub(super) async fn deliver_due(&self) {
         loop {
-            let due = self.gateway.lock().take_due(self.clock.time().0);
+            let due = self.system.take_due(self.clock.time().0);
             if due.is_empty() {
                 return;
             }
             for delivery in due {
                 let status = self.post(&delivery).await;
                 record_webhook(&self.trace, &delivery, status);
-                self.gateway
-                    .lock()
+                self.system
                     .webhook_answered(&delivery.id, status, self.clock.time().0);
             }
         }
@@ -297,7 +308,7 @@ mod tests {
             );
             let response = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\nok");
             let sent = response.clone();
-            let (_door, keeper) = gateway_door::open(proxy, Arc::default()).expect("bound");
+            let (_door, keeper) = door::open(proxy, Arc::default()).expect("bound");
             tokio::spawn(run_proxy(keeper, at));
             tokio::spawn(async move {
                 let (mut stream, _) = server.accept().await.expect("a connection");

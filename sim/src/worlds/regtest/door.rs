@@ -1,5 +1,5 @@
-//! Owns the door between the engine and the gateway in the regtest world: while a fault keeps it shut, nobody listens at the
-//! gateway's address, and webhooks do not get through. Does not own what goes through an open door (`gateway_server`).
+//! Owns the door between the engine and an outside HTTP system in the regtest world: while a fault keeps it shut, nobody
+//! listens at the system's address, and webhooks do not get through. Does not own what goes through an open door (`http_server`).
 
 use crate::faults::{FaultId, Faults};
 use crate::worlds::WorldError;
@@ -81,7 +81,7 @@ impl Door {
         let mut is_open = self.is_open.clone();
         let turned = is_open.wait_for(|is| *is == open).await;
         turned.map(drop).map_err(|_| {
-            WorldError::harness("open or shut the gateway's door", "its keeper has ended")
+            WorldError::harness("open or shut a system's door", "its keeper has ended")
         })
     }
 
@@ -94,7 +94,7 @@ impl Door {
     }
 }
 
-/// The engine's way to the gateway, with an eye on what fails because the door is shut.
+/// The engine's way to the system, with an eye on what fails because the door is shut.
 pub(super) struct WatchedWay {
     way: HttpClient,
     door: Door,
