@@ -113,8 +113,7 @@ fn aim(
     draws: &mut Draws,
 ) -> Option<Planned> {
     let lasts = draws.between(3, budget.longest_s.into()) * 1_000;
-    let (moment, after) = moment(kind, grounds, draws)?;
-    let target = grounds.target(kind, moment, draws)?;
+    let target = grounds.target(kind, draws)?;
     let scopes = target.scopes(kind);
     let (from, after) = match &target {
         // Armed just before the payment is made; a point also later, for the inputs that follow.
@@ -128,12 +127,10 @@ fn aim(
         }
         Target::Onchain(payment) => {
             let found = grounds.payment(payment)?;
-            (
-                found.paid_at + draws.between(1, 60) * 1_000,
-                found.last_step + 1,
-            )
+            let from = grounds.while_unconfirmed(found, draws);
+            (from, found.last_step + 1)
         }
-        _ => (moment, after),
+        _ => (moment(kind, &target, (grounds, lasts), draws), 0),
     };
     let (text, lasting) = words::verb(kind, &target, (lasts, budget), (grounds, from), draws);
     let until = from + if lasting { lasts } else { 0 } + RECOVERY_MS;
@@ -146,13 +143,22 @@ fn aim(
     })
 }
 
-/// Mostly when something happens to a payment, so that the fault has something to hit; else at any time.
-fn moment(kind: &FaultKind, grounds: &Grounds, draws: &mut Draws) -> Option<(u64, usize)> {
-    let near = draws.percent(75);
-    let moments = grounds.moments(kind);
+/// Mostly when something happens to a payment that the target has to do with, so that the fault has something to hit: what
+/// lasts has begun by then, or begins soon after. Else at any time.
+fn moment(
+    kind: &FaultKind,
+    target: &Target,
+    (grounds, lasts): (&Grounds, u64),
+    draws: &mut Draws,
+) -> u64 {
+    let near = draws.percent(90);
+    let moments = grounds.moments(kind, target);
     match draws.pick(&moments) {
-        Some(at) if near => Some((at + draws.between(0, 15) * 500, 0)),
-        _ => Some((draws.between(2_000, grounds.until), 0)),
+        Some(at) if near && draws.percent(70) => {
+            at.saturating_sub(draws.between(0, lasts * 3 / 4)).max(1)
+        }
+        Some(at) if near => at + draws.between(0, 15) * 200,
+        _ => draws.between(2_000, grounds.until),
     }
 }
 

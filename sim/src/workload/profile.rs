@@ -277,6 +277,13 @@ impl Sort {
             Sort::ChargeLightning | Sort::ChargeHold | Sort::ChargeOnchain
         )
     }
+
+    pub(super) fn is_payout(self) -> bool {
+        matches!(
+            self,
+            Sort::PayoutLightning | Sort::PayoutOnchain | Sort::PayoutSepa
+        )
+    }
 }
 
 impl Traffic {

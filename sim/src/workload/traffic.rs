@@ -18,6 +18,15 @@ const DUST_SAT: u64 = 100;
 /// What of a channel LDK lets be in flight, at most: 10 % of an announced one.
 const IN_FLIGHT_PERCENT: u64 = 10;
 
+/// Of a hundred plans, so many begin with parties that own nothing.
+const POOR_PERCENT: u32 = 10;
+
+/// Of a hundred payouts, so many ask for more than the party can expect to have.
+const TOO_MUCH_PERCENT: u32 = 5;
+
+/// Of a hundred Lightning charges, so many ask for a price of the list.
+const PRICED_PERCENT: u32 = 40;
+
 /// Draws the kinds of payments of a plan, in no order: whole kinds are off per plan, the others have weights of the plan's own.
 pub(super) fn sorts(profile: &Profile, seed: RootSeed) -> Vec<Sort> {
     let mut swarm = Draws::of(seed, "traffic/kinds");
@@ -64,7 +73,14 @@ pub(super) fn draw(
         setup,
         lasts: minutes * MINUTE,
         owed: BTreeMap::new(),
+        prices: Vec::new(),
+        unconfirmed: Vec::new(),
+        is_funded: false,
     };
+    if sorts.iter().any(|sort| sort.is_payout()) {
+        traffic.opening_funds(Draws::of(seed, "traffic/opening"));
+    }
+    traffic.price_list(Draws::of(seed, "traffic/prices"));
     for (index, sort) in sorts.iter().enumerate() {
         let draws = Draws::of(seed, &format!("payment/{index}"));
         traffic.payment(index + 1, *sort, draws);
@@ -82,9 +98,45 @@ struct Traffic<'a> {
     lasts: u64,
     /// What each party may expect of its charges, in satoshi.
     owed: BTreeMap<&'static str, u64>,
+    /// What things cost here, in satoshi: several charges ask for one of them.
+    prices: Vec<u64>,
+    /// When on-chain charges are paid.
+    unconfirmed: Vec<u64>,
+    /// Parties have money from the first minute on.
+    is_funded: bool,
 }
 
 impl Traffic<'_> {
+    /// Parties that have something to spend from the first minute on: a charge each, paid at once and confirmed. Some plans do
+    /// without.
+    fn opening_funds(&mut self, mut draws: Draws) {
+        if draws.percent(POOR_PERCENT) {
+            return;
+        }
+        self.is_funded = true;
+        for party in self.setup.parties.clone() {
+            let id = format!("funds-{party}");
+            let amount = draws.between(1_500, 6_000) * 1_000;
+            let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
+            self.charge(SECOND, (&id, party), &sat(amount), "over = \"onchain\"");
+            // Above every floor that the fee market is drawn from.
+            self.draft.at(
+                2 * SECOND,
+                &format!(
+                    "pay = {{ charge = \"{id}\", from = \"{wallet}\", feerate = \"20 sat/vB\" }}"
+                ),
+            );
+            self.expect(party, amount);
+            self.draft.pointless.push(id);
+        }
+        let depth = blocks(self.setup.deepest);
+        self.draft.at(4 * SECOND, &format!("mine = \"{depth}\""));
+    }
+
+    fn price_list(&mut self, mut draws: Draws) {
+        self.prices = (0..2).map(|_| self.lightning_sat(&mut draws)).collect();
+    }
+
     fn payment(&mut self, number: usize, sort: Sort, mut draws: Draws) {
         let draws = &mut draws;
         match sort {
@@ -129,6 +181,14 @@ impl Traffic<'_> {
         }
     }
 
+    /// What a charge over Lightning asks for.
+    fn price(&self, draws: &mut Draws) -> u64 {
+        match draws.pick(&self.prices) {
+            Some(price) if draws.percent(PRICED_PERCENT) => *price,
+            _ => self.lightning_sat(draws),
+        }
+    }
+
     fn expect(&mut self, party: &'static str, sat: u64) {
         *self.owed.entry(party).or_default() += sat;
     }
@@ -139,7 +199,7 @@ impl Traffic<'_> {
             self.party(draws),
             self.payer(draws),
         );
-        let (id, amount) = (format!("charge-{number}"), self.lightning_sat(draws));
+        let (id, amount) = (format!("charge-{number}"), self.price(draws));
         if draws.percent(20) {
             self.expect(party, amount);
             return self.draft.at(
@@ -147,7 +207,7 @@ impl Traffic<'_> {
                 &format!("pay = {{ id = \"{id}\", from = \"{payer}\", to = \"{party}\", amount = \"{}\" }}", sat(amount)),
             );
         }
-        let pays = at + draws.between(1, 20) * SECOND;
+        let pays = at + hesitation(draws);
         let fate = draws.between(0, 99);
         let expires = if (84..92).contains(&fate) {
             5 * MINUTE
@@ -194,7 +254,7 @@ impl Traffic<'_> {
             self.party(draws),
             self.payer(draws),
         );
-        let (id, amount) = (format!("held-{number}"), self.lightning_sat(draws));
+        let (id, amount) = (format!("held-{number}"), self.price(draws));
         let expires = span(draws.between(10, 60) * MINUTE);
         self.charge(
             at,
@@ -202,7 +262,7 @@ impl Traffic<'_> {
             &sat(amount),
             &format!("over = \"lightning\", hold = true, expires = \"{expires}\""),
         );
-        let pays = at + draws.between(1, 20) * SECOND;
+        let pays = at + hesitation(draws);
         self.draft.at(
             pays,
             &format!("pay = {{ charge = \"{id}\", from = \"{payer}\" }}"),
@@ -222,7 +282,8 @@ impl Traffic<'_> {
     fn onchain_charge(&mut self, number: usize, draws: &mut Draws) {
         let (at, party) = (self.early(number, draws), self.party(draws));
         let id = format!("charge-{number}");
-        let amount = draws.between(20, 1_200) * 1_000 + draws.between(0, 999);
+        let most = if draws.percent(15) { 40_000 } else { 1_200 };
+        let amount = draws.between(20, most) * 1_000 + draws.between(0, 999);
         let fate = draws.between(0, 99);
         let expires = if (76..84).contains(&fate) {
             5 * MINUTE
@@ -250,6 +311,7 @@ impl Traffic<'_> {
             format!("pay = {{ charge = \"{id}\", from = \"{wallet}\"{other}{feerate} }}")
         };
         let pays = at + draws.between(1, 120) * SECOND;
+        self.unconfirmed.push(pays);
         match fate {
             0..56 => {
                 self.expect(party, amount);
@@ -297,12 +359,41 @@ impl Traffic<'_> {
     }
 
     fn payout(&mut self, number: usize, sort: Sort, draws: &mut Draws) {
-        let at = draws.between(self.lasts * 35 / 100 / SECOND, self.lasts / SECOND) * SECOND;
+        let at = self.payout_time(sort, draws);
         let (party, owed) = self.spender(draws);
-        let most = (owed / 2).clamp(2_000, 600_000);
-        let least = u64::from(SHORTEST_DEADLINE_S) / 60;
-        let deadline = span(draws.between(least, 3 * least) * MINUTE);
-        let (to, amount, funded) = match sort {
+        let most = if draws.percent(TOO_MUCH_PERCENT) {
+            owed.max(2_000) * 4
+        } else {
+            (owed / 2).clamp(2_000, 600_000)
+        };
+        let (to, what) = self.payee(sort, most, draws);
+        let deadline = span(deadline(sort, draws));
+        self.owed
+            .entry(party)
+            .and_modify(|sat| *sat -= (*sat).min(most));
+        self.draft.at(
+            at,
+            &format!(
+                "payout = {{ id = \"payout-{number}\", from = \"{party}\", to = \"{to}\", {what}, deadline = \"{deadline}\" }}"
+            ),
+        );
+    }
+
+    /// Once there is money; on chain often while other money is on its way to the same wallet.
+    fn payout_time(&self, sort: Sort, draws: &mut Draws) -> u64 {
+        let soon = draws.percent(40);
+        let paid = draws.pick(&self.unconfirmed).copied();
+        let after = draws.between(1, 20) * SECOND;
+        if let (Sort::PayoutOnchain, true, Some(paid)) = (sort, soon, paid) {
+            return paid + after;
+        }
+        let first = if self.is_funded { 5 } else { 35 };
+        draws.between(self.lasts * first / 100 / SECOND, self.lasts / SECOND) * SECOND
+    }
+
+    /// Whom, and how much: at most so many satoshi.
+    fn payee(&self, sort: Sort, most: u64, draws: &mut Draws) -> (&'static str, String) {
+        match sort {
             Sort::PayoutLightning => {
                 let fits = (self.setup.smallest_channel_sat / 100 * IN_FLIGHT_PERCENT).max(2_000);
                 let most = if draws.percent(10) {
@@ -310,11 +401,13 @@ impl Traffic<'_> {
                 } else {
                     most.min(fits / 2)
                 };
-                (self.payer(draws), sat(draws.between(1_000, most)), "")
+                let amount = sat(draws.between(1_000, most));
+                (self.payer(draws), format!("amount = \"{amount}\""))
             }
             Sort::PayoutOnchain => {
                 let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
-                (wallet, sat(draws.between(1_000, most)), "")
+                let amount = sat(draws.between(1_000, most));
+                (wallet, format!("amount = \"{amount}\""))
             }
             _ => {
                 let account = draws
@@ -322,24 +415,15 @@ impl Traffic<'_> {
                     .copied()
                     .unwrap_or("mill-bank");
                 // A satoshi is worth 0.02 to 0.12 cents, by the policy's rate.
-                let cents = draws.between(1, most / 25);
-                let funded = if draws.percent(92) {
+                let amount = euro(draws.between(1, most / 25).max(1));
+                let funded = if draws.percent(96) {
                     ", funded_by = \"BTC\""
                 } else {
                     ""
                 };
-                (account, euro(cents.max(1)), funded)
+                (account, format!("amount = \"{amount}\"{funded}"))
             }
-        };
-        self.owed
-            .entry(party)
-            .and_modify(|sat| *sat -= (*sat).min(most / 2));
-        self.draft.at(
-            at,
-            &format!(
-                "payout = {{ id = \"payout-{number}\", from = \"{party}\", to = \"{to}\", amount = \"{amount}\"{funded}, deadline = \"{deadline}\" }}"
-            ),
-        );
+        }
     }
 
     /// A command that must be refused, whatever else happens.
@@ -424,6 +508,25 @@ impl Traffic<'_> {
             let at = draws.between(30, self.lasts / SECOND) * SECOND;
             self.draft.wait(at, draws.between(1, 20) * SECOND);
         }
+    }
+}
+
+/// How long a payer takes: mostly seconds, so that charges wait in each other's company now and then.
+fn hesitation(draws: &mut Draws) -> u64 {
+    match draws.percent(70) {
+        true => draws.between(1, 20) * SECOND,
+        false => draws.between(20, 300) * SECOND,
+    }
+}
+
+/// Faults alone let no deadline pass, but over Lightning: there one that has passed decides nothing, and some are so short
+/// that the payment is still on its way.
+fn deadline(sort: Sort, draws: &mut Draws) -> u64 {
+    let least = u64::from(SHORTEST_DEADLINE_S) / 60;
+    let usual = draws.between(least, 3 * least) * MINUTE;
+    match draws.percent(30) {
+        true if sort == Sort::PayoutLightning => draws.between(2, 200) * 100,
+        _ => usual,
     }
 }
 

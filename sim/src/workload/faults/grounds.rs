@@ -5,6 +5,9 @@ use crate::workload::draws::Draws;
 use crate::workload::kinds::{FaultKind, Hits};
 use crate::workload::text::Draft;
 
+/// The gateway books a transfer so long after the order, and tells of it (`worlds::gateway`).
+const BOOKED_AFTER_MS: u64 = 60_000;
+
 /// Whom a fault hits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -136,26 +139,70 @@ impl Grounds {
         charges.filter(|payment| payment.paid_at < at).collect()
     }
 
-    /// When payments that the kind concerns are made or paid.
-    pub(super) fn moments(&self, kind: &FaultKind) -> Vec<u64> {
-        let of_rail = |payment: &&Payment| match kind.hits {
-            Hits::Chain | Hits::ChainLink | Hits::OnchainPayment | Hits::OnchainCharge => {
-                payment.rail == Rail::Onchain
+    /// When there is traffic that the kind and its target concern: payments are made or paid, blocks are found, a transfer is
+    /// booked and told of.
+    pub(super) fn moments(&self, kind: &FaultKind, target: &Target) -> Vec<u64> {
+        let made = |rail| {
+            let payments = self.payments.iter().filter(move |p| p.rail == rail);
+            payments.flat_map(|payment| [payment.made_at, payment.paid_at])
+        };
+        let gateway = || {
+            let told = |payment: &Payment| payment.made_at + BOOKED_AFTER_MS;
+            made(Rail::Sepa).chain(self.on(Rail::Sepa).map(told))
+        };
+        let chain = || {
+            let paid = self.on(Rail::Onchain).map(|payment| payment.paid_at);
+            paid.chain(self.mined.iter().copied())
+        };
+        match target {
+            Target::Link(a, b) if [a, b].iter().any(|end| *end == "gateway") => gateway().collect(),
+            Target::Link(a, b) if [a, b].iter().any(|end| *end == "chain") => chain().collect(),
+            Target::Process(of) if of == "gateway" => gateway().collect(),
+            Target::Process(of) if of == "chain" => chain().collect(),
+            Target::Process(of) if of == "engine" => gateway()
+                .chain(made(Rail::Lightning))
+                .chain(made(Rail::Onchain))
+                .collect(),
+            Target::Chain => match kind.name {
+                "empty-blocks" | "fee-spike" | "lie" => self.confirming().collect(),
+                _ => chain().collect(),
+            },
+            Target::Link(..) | Target::Process(_) | Target::Channel(..) => {
+                let moments: Vec<u64> = made(Rail::Lightning).collect();
+                match moments.is_empty() {
+                    true => self.mined.clone(),
+                    false => moments,
+                }
             }
-            Hits::SepaPayout => payment.rail == Rail::Sepa,
-            Hits::Outsider | Hits::Channel => payment.rail == Rail::Lightning,
-            Hits::Link | Hits::Process | Hits::NodeOrPoint | Hits::Disk => true,
-        };
-        let fitting = self.payments.iter().filter(of_rail);
-        let mined = match kind.hits {
-            Hits::Chain => self.mined.as_slice(),
-            _ => &[],
-        };
-        let mined = mined.iter().copied();
-        fitting
-            .flat_map(|payment| [payment.made_at, payment.paid_at])
-            .chain(mined)
-            .collect()
+            Target::Onchain(_) | Target::Sepa(_) | Target::Point(_) => Vec::new(),
+        }
+    }
+
+    /// The block that may confirm each on-chain payment.
+    fn confirming(&self) -> impl Iterator<Item = u64> {
+        self.on(Rail::Onchain)
+            .filter_map(|payment| self.next_block(payment.paid_at))
+    }
+
+    fn next_block(&self, after: u64) -> Option<u64> {
+        self.mined.iter().copied().find(|at| *at > after)
+    }
+
+    /// Between an on-chain payment and the next block; if it can be, once a payout may have been built upon the money.
+    pub(super) fn while_unconfirmed(&self, payment: &Payment, draws: &mut Draws) -> u64 {
+        let until = self.next_block(payment.paid_at);
+        let until = until.unwrap_or(payment.paid_at + 60_000);
+        let spent = self.payouts_during(payment.paid_at, until).next();
+        let from = spent.map_or(payment.paid_at, |payout| payout.paid_at);
+        draws.between(
+            (from + 1_000).min(until - 1),
+            (until - 1).min(from + 60_000),
+        )
+    }
+
+    fn payouts_during(&self, from: u64, until: u64) -> impl Iterator<Item = &Payment> {
+        self.on(Rail::Onchain)
+            .filter(move |p| p.is_payout && p.made_at > from && p.made_at < until)
     }
 
     /// Whether there is anybody whom the kind can hit.
@@ -208,8 +255,8 @@ impl Grounds {
         links
     }
 
-    /// Somebody whom the kind can hit at that time.
-    pub(super) fn target(&self, kind: &FaultKind, _at: u64, draws: &mut Draws) -> Option<Target> {
+    /// Somebody whom the kind can hit.
+    pub(super) fn target(&self, kind: &FaultKind, draws: &mut Draws) -> Option<Target> {
         let ids = |payments: Vec<&Payment>| {
             payments
                 .iter()
@@ -266,10 +313,17 @@ impl Grounds {
                 draws.pick(&ids).cloned().map(Target::Onchain)
             }
             Hits::OnchainCharge => {
-                let ids = ids(self
-                    .on(Rail::Onchain)
-                    .filter(|payment| !payment.is_payout)
-                    .collect());
+                let charges = || self.on(Rail::Onchain).filter(|payment| !payment.is_payout);
+                // Rather one whose money is there to be spent too early.
+                let tempting = charges().filter(|charge| {
+                    let until = self.next_block(charge.paid_at);
+                    until.is_some_and(|at| self.payouts_during(charge.paid_at, at).next().is_some())
+                });
+                let tempting = ids(tempting.collect());
+                let ids = match !tempting.is_empty() && draws.percent(60) {
+                    true => tempting,
+                    false => ids(charges().collect()),
+                };
                 draws.pick(&ids).cloned().map(Target::Onchain)
             }
             Hits::SepaPayout => {
