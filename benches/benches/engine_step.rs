@@ -141,6 +141,7 @@ fn settled_charge(number: u32) -> [Input; 3] {
         rail: Rail::Lightning,
         hold: false,
         expires_in: Span::secs(3_600),
+        wallet: None,
     };
     let hash = sha256::Hash::hash(name.as_bytes());
     let fact = |fact| Input::Fact {

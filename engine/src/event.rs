@@ -1,7 +1,7 @@
 //! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
 //! Does not own when any of it happens.
 
-use crate::id::{Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId};
+use crate::id::{Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId};
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
@@ -44,6 +44,11 @@ pub enum Event {
         did: Did,
         /// What Layer 0 says of that DID; `None` if it knows none.
         state: Option<DidState>,
+    },
+    /// One of our wallets is open: its addresses can be given out, its coins are booked when they are seen.
+    WalletOpened {
+        /// Which.
+        wallet: WalletId,
     },
     /// A charge exists; its invoice or address is being made.
     ChargeCreated {

@@ -92,6 +92,20 @@ identifier!(
     /// A reconciliation run.
     ReconciliationId
 );
+identifier!(
+    /// One of our on-chain wallets.
+    WalletId
+);
+
+impl WalletId {
+    /// The wallet that the engine begins with; it works for the operator.
+    ///
+    /// # Panics
+    /// Never: the text is an identifier.
+    pub fn hot() -> WalletId {
+        WalletId::new("hot").expect("an identifier")
+    }
+}
 
 /// Longest DID that is taken, in characters: those of known methods are shorter than 100.
 pub const MAX_DID_CHARS: usize = 255;

@@ -9,7 +9,7 @@ pub use crate::event::{Break, BreakKind};
 
 use crate::event::{Consequences, Event};
 use crate::fiat::{self, Day, DayRefused, Entry, EntryKind, Report, ReportRefused};
-use crate::id::{IdempotencyKey, ReconciliationId};
+use crate::id::{IdempotencyKey, ReconciliationId, WalletId};
 use crate::ledger::{Account, Ledger};
 use crate::money::{Msat, Rail, Sat};
 use crate::policy::Policy;
@@ -24,8 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Books<'a> {
     /// The accounts.
     pub ledger: &'a Ledger,
-    /// What the wallet holds.
-    pub chain_total: Sat,
+    /// What each wallet holds.
+    pub chain_totals: BTreeMap<WalletId, Sat>,
     /// What Lightning payments may have moved without our knowledge yet.
     pub lightning: LightningInFlight,
     /// Every payout over SEPA.
@@ -358,14 +358,17 @@ fn unexplained(rail: Rail, ledger: &Ledger) -> Option<Break> {
 
 fn compare_chain(books: &Books<'_>) -> Vec<Break> {
     let rail = Rail::Onchain;
-    let ledger = books.ledger.balance(&Account::ChainWallet);
-    let outside = i128::from(books.chain_total.0).saturating_mul(1_000);
-    let differs =
-        (ledger != outside).then(|| found(rail, BreakKind::BalanceDiffers, None, ledger, outside));
-    differs
-        .into_iter()
-        .chain(unexplained(rail, books.ledger))
-        .collect()
+    let differs = books.chain_totals.iter().filter_map(|(wallet, total)| {
+        let account = Account::ChainWallet {
+            wallet: wallet.clone(),
+        };
+        let ledger = books.ledger.balance(&account);
+        let outside = i128::from(total.0).saturating_mul(1_000);
+        let reference = Some(wallet.as_str());
+        (ledger != outside)
+            .then(|| found(rail, BreakKind::BalanceDiffers, reference, ledger, outside))
+    });
+    differs.chain(unexplained(rail, books.ledger)).collect()
 }
 
 fn compare_lightning(outside: Msat, books: &Books<'_>) -> Vec<Break> {

@@ -231,7 +231,7 @@ fn an_onchain_charge_follows_the_chain_back_and_forth() {
         names(&o.tell(look(branch("c", 0..=3), vec![]))),
         ["payment_vanished"]
     );
-    assert_eq!(o.balance(&Account::ChainWallet), 0);
+    assert_eq!(o.balance(&hot()), 0);
     let late = look(
         branch("d", 0..=4),
         vec![confirmed(&tx, branch("d", 4..=4)[0])],
@@ -290,7 +290,7 @@ fn late_second_and_unasked_coins_lie_in_suspense() {
         -(7_000 + 49_999 + 11) * 1_000
     );
     assert_eq!(
-        (o.owed(Asset::Btc), o.balance(&Account::ChainWallet)),
+        (o.owed(Asset::Btc), o.balance(&hot())),
         (50_000_000, 107_010_000)
     );
     o.check();

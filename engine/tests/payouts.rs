@@ -177,10 +177,7 @@ fn an_onchain_payout_settles_and_survives_a_reorganisation() {
         names(&o.tell(look(branch("a", 1..=2), paid))),
         ["payment_settled"]
     );
-    assert_eq!(
-        (o.available(), o.balance(&Account::ChainWallet)),
-        (left, left)
-    );
+    assert_eq!((o.available(), o.balance(&hot())), (left, left));
     let fork = vec![block("a", 1), block("b", 2), block("b", 3)];
     let out = o.tell(look(fork, vec![confirmed(&funding, block("a", 1))]));
     assert_eq!(
@@ -189,7 +186,7 @@ fn an_onchain_payout_settles_and_survives_a_reorganisation() {
         "handed out again"
     );
     assert_eq!(o.available(), left, "it can still confirm: not given back");
-    assert_eq!(o.balance(&Account::ChainWallet), 100_000_000);
+    assert_eq!(o.balance(&hot()), 100_000_000);
     let again = vec![
         confirmed(&funding, block("a", 1)),
         confirmed(&tx, block("b", 4)),
@@ -198,10 +195,7 @@ fn an_onchain_payout_settles_and_survives_a_reorganisation() {
         names(&o.tell(look(branch("b", 3..=4), again))),
         ["payment_settled"]
     );
-    assert_eq!(
-        (o.available(), o.balance(&Account::ChainWallet)),
-        (left, left)
-    );
+    assert_eq!((o.available(), o.balance(&hot())), (left, left));
     o.check();
 }
 

@@ -294,9 +294,16 @@ impl Run {
             "settled once: {:?}",
             self.settled
         );
-        let on_chain = i128::from(self.o.engine.payments().onchain().total().0) * 1_000;
+        let on_chain = i128::from(
+            self.o
+                .engine
+                .payments()
+                .onchain()
+                .total(&lockstep_engine::id::WalletId::hot())
+                .0,
+        ) * 1_000;
         assert_eq!(
-            ledger.balance(&Account::ChainWallet),
+            ledger.balance(&hot()),
             on_chain,
             "the wallet's account is the wallet"
         );

@@ -70,6 +70,7 @@ impl Coverage {
             Event::EnrolmentRefused { .. } => self.mark_rare("enrolment-refused"),
             Event::PartyOpened { .. }
             | Event::PartyEnrolled { .. }
+            | Event::WalletOpened { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

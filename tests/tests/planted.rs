@@ -170,7 +170,7 @@ fn at_rest(
 ) -> Result<(), String> {
     let engine = Engine::new(engine_config()).map_err(|error| error.to_string())?;
     let truth = Truth {
-        wallet_sat: 0,
+        wallets_sat: BTreeMap::new(),
         channels_msat: 0,
         outgoing_msat: 0,
         incoming_msat: 0,

@@ -91,6 +91,7 @@ impl Books {
                 rail: Rail::Lightning,
                 hold: false,
                 expires_in: Span::secs(u64::from(INVOICE_EXPIRY_SECS)),
+                wallet: None,
             };
             self.command(line, Command::CreateCharge(charge)).await;
             names.push(name);

@@ -25,6 +25,7 @@ use lockstep_engine::policy::Policy;
 use lockstep_engine::time::Span;
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_lightning::{OutgoingStatus, PaymentId};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 const SEED: RootSeed = RootSeed(1);
@@ -175,11 +176,12 @@ fn blueprint(
         layer0: None,
         engine: EngineConfig {
             network: NETWORK,
-            descriptors: keys.public,
+            descriptors: keys.public.clone(),
             policy: Policy::regtest_default(),
             webhook_secrets: vec![secret],
             planted: None,
         },
+        wallets: BTreeMap::from([("hot".to_owned(), keys.public)]),
         signer: SoftwareSigner::new(&private.external, &private.internal, NETWORK)
             .expect("usable keys"),
         observer: recorder,

@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 pub struct EngineConfig {
     /// Of addresses and invoices.
     pub network: Network,
-    /// Public output descriptors of the wallet.
+    /// Public output descriptors of the wallet `hot`; others are opened by command.
     pub descriptors: Descriptors,
     /// The operator's parameters.
     pub policy: Policy,
@@ -262,6 +262,7 @@ impl Engine {
         match command {
             Command::OpenParty { party } => self.payments.check_party(party)?,
             Command::EnrolParty { party, .. } => self.check_enrolment(party)?,
+            Command::OpenWallet(spec) => self.payments.check_wallet(spec)?,
             Command::RecordOpening { rail, quantity } => Payments::check_opening(*rail, *quantity)?,
             Command::CreateCharge(order) => self.payments.check_charge(order)?,
             Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
@@ -296,6 +297,7 @@ impl Engine {
         let consequences = match command {
             Command::OpenParty { party } => self.payments.open_party(party),
             Command::EnrolParty { party, did } => self.reputation.enrol(party, did),
+            Command::OpenWallet(spec) => self.payments.open_wallet(spec),
             Command::RecordOpening { rail, quantity } => {
                 self.payments.record_opening(now, *rail, *quantity)
             }
@@ -427,7 +429,7 @@ fn books(payments: &Payments) -> Books<'_> {
     }
     Books {
         ledger: payments.ledger(),
-        chain_total: payments.onchain().total(),
+        chain_totals: payments.onchain().totals(),
         lightning,
         transfers,
     }

@@ -3,6 +3,7 @@
 
 use crate::id::{CommandId, Did, PartyId, PaymentId, ReconciliationId};
 use crate::money::Quantity;
+use crate::onchain::WalletSpec;
 use crate::payments::{Charge, Payout};
 use crate::rail::{Entropy, Fact, Rail};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,8 @@ pub enum Command {
         /// Its DID.
         did: Did,
     },
+    /// Open one more of our on-chain wallets.
+    OpenWallet(WalletSpec),
     /// Book what a rail's outside account held before the engine began (against the operator's equity).
     RecordOpening {
         /// Which outside account.

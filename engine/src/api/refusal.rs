@@ -5,6 +5,7 @@
 
 use crate::id::{CommandId, IdempotencyKey};
 use crate::ledger::PartyExists;
+use crate::onchain::OpenRefused;
 use crate::payments::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
 use crate::reconcile::ReconcileRefused;
 use crate::reputation::EnrolmentRefused;
@@ -31,6 +32,13 @@ pub enum Refusal {
         /// Why.
         #[from]
         cause: EnrolmentRefused,
+    },
+    /// `OpenWallet`.
+    #[error("the wallet is refused: {cause}")]
+    Wallet {
+        /// Why.
+        #[from]
+        cause: OpenRefused,
     },
     /// `RecordOpening`.
     #[error("the opening is refused: {cause}")]

@@ -1,7 +1,7 @@
 //! Owns the names of accounts and which asset each one holds. Assets have positive balances, liabilities negative ones.
 //! Does not own balances.
 
-use crate::id::{PartyId, PaymentId};
+use crate::id::{PartyId, PaymentId, WalletId};
 use crate::money::{Asset, Rail};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -17,8 +17,11 @@ pub enum Account {
         /// In what.
         asset: Asset,
     },
-    /// Our coins on the chain (asset, msat).
-    ChainWallet,
+    /// The coins of one of our wallets (asset, msat).
+    ChainWallet {
+        /// Which.
+        wallet: WalletId,
+    },
     /// On-chain money for a charge that is not deep enough yet (liability, msat).
     Incoming {
         /// The charge.
@@ -62,7 +65,7 @@ impl Account {
             Account::Party { asset, .. } | Account::Fx { asset } | Account::Equity { asset } => {
                 *asset
             }
-            Account::ChainWallet
+            Account::ChainWallet { .. }
             | Account::Incoming { .. }
             | Account::Outgoing { .. }
             | Account::LightningChannels => Asset::Btc,
@@ -72,12 +75,12 @@ impl Account {
     }
 }
 
-/// For instance `party/alice/BTC`, `suspense/onchain`.
+/// For instance `party/alice/BTC`, `chain-wallet/hot`, `suspense/onchain`.
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Account::Party { party, asset } => write!(f, "party/{party}/{asset}"),
-            Account::ChainWallet => f.write_str("chain-wallet"),
+            Account::ChainWallet { wallet } => write!(f, "chain-wallet/{wallet}"),
             Account::Incoming { payment } => write!(f, "incoming/{payment}"),
             Account::Outgoing { payment } => write!(f, "outgoing/{payment}"),
             Account::LightningChannels => f.write_str("lightning-channels"),

@@ -1,6 +1,7 @@
 //! Owns the tests of postings and holds.
 
 use super::*;
+use crate::id::WalletId;
 
 fn party(name: &str) -> PartyId {
     PartyId::new(name).expect("valid")
@@ -55,7 +56,12 @@ fn balances_are_the_sums_of_their_lines() {
     let booked = ledger.post(posting(vec![
         (btc_of("ann"), 30),
         (Account::LightningChannels, -20),
-        (Account::ChainWallet, -10),
+        (
+            Account::ChainWallet {
+                wallet: WalletId::hot(),
+            },
+            -10,
+        ),
         (Account::Gateway, 0),
     ]));
     assert_eq!((booked.number, booked.lines.len()), (1, 3));
@@ -75,7 +81,12 @@ fn the_planted_imbalance_shows_in_the_totals() {
     let mut ledger = Ledger::new();
     ledger.plant(Bug::UnbalancedPosting);
     ledger.post(posting(vec![
-        (Account::ChainWallet, 5),
+        (
+            Account::ChainWallet {
+                wallet: WalletId::hot(),
+            },
+            5,
+        ),
         (Account::Equity { asset: Asset::Btc }, -5),
     ]));
     assert_eq!(ledger.totals()[&Asset::Btc], 5);

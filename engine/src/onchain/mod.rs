@@ -1,5 +1,5 @@
-//! Owns the engine's on-chain wallet: fresh addresses, what the best chain and the mempool pay to them, and the
-//! building of transactions. Does not own keys (a signer elsewhere has them), bookkeeping, nor the choice of depth and
+//! Owns the engine's on-chain wallets, one bdk wallet each (`Onchain`), all behind one door (`Wallets`): fresh addresses,
+//! what the best chain and the mempool pay to them, and the building of transactions. Does not own keys (a signer elsewhere has them), bookkeeping, nor the choice of depth and
 //! feerate (`policy`, `payments`).
 //!
 //! A [`ChainView`] is complete by definition, so the transactions of the latest accepted view *are* the wallet's
@@ -8,10 +8,14 @@
 
 mod build;
 mod draws;
+mod spec;
 mod view;
+mod wallets;
 
 pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused};
+pub use spec::{Custody, Owner, Purpose, WalletSpec};
 pub use view::ViewRefused;
+pub use wallets::{OpenRefused, WalletSnapshot, Wallets};
 
 use crate::money::Sat;
 use crate::planted::Bug;
@@ -23,6 +27,7 @@ use bitcoin::{Address, Network, OutPoint, Script, ScriptBuf, Txid};
 use build::BuiltTransaction;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use view::Look;
 
 /// Scripts beyond the last revealed one that are watched too, per keychain. Change scripts are revealed one at a time
 /// by this wallet alone, so the lookahead only has to cover what a restored older state would have forgotten.
@@ -101,7 +106,7 @@ impl Received {
     }
 }
 
-/// The wallet.
+/// One wallet.
 #[derive(Debug)]
 pub struct Onchain {
     wallet: Wallet,
@@ -223,12 +228,18 @@ impl Onchain {
 
     /// Whether `apply_view` would accept this view.
     pub fn check_view(&self, view: &ChainView) -> Result<(), ViewRefused> {
-        view::check(self, view).map(|_| ())
+        let look = Look::at(view);
+        let blocks = view::check_shape(self, &look)?;
+        view::check_completeness(self, &look, &blocks)
     }
 
     /// Makes `view` the wallet's history. If it is refused, nothing has changed.
     pub fn apply_view(&mut self, view: &ChainView) -> Result<(), ViewRefused> {
-        view::apply(self, view)
+        let look = Look::at(view);
+        let blocks = view::check_shape(self, &look)?;
+        view::check_completeness(self, &look, &blocks)?;
+        view::apply(self, &look, &blocks);
+        Ok(())
     }
 
     /// The whole state, ordered.

@@ -83,19 +83,71 @@ pub enum ViewRefused {
     },
 }
 
-/// Checks `view` and gives the complete chain that results: height to hash, from genesis to the view's tip.
-pub(super) fn check(
+/// A view with what is asked of it more than once, or the part of one that concerns a wallet.
+pub(super) struct Look<'a> {
+    blocks: &'a [BlockId],
+    transactions: Vec<(Txid, &'a SeenTransaction)>,
+}
+
+impl<'a> Look<'a> {
+    /// The whole view.
+    pub(super) fn at(view: &'a ChainView) -> Look<'a> {
+        let transactions = view.transactions.iter();
+        Look {
+            blocks: &view.blocks,
+            transactions: transactions
+                .map(|seen| (seen.transaction.compute_txid(), seen))
+                .collect(),
+        }
+    }
+
+    /// What of it pays this wallet, or spends from it.
+    pub(super) fn part_of(&self, known: &Onchain) -> Look<'a> {
+        let index = known.wallet.spk_index();
+        let mut ours = BTreeSet::new();
+        for (txid, seen) in &self.transactions {
+            for (vout, output) in (0u32..).zip(&seen.transaction.output) {
+                if index.index_of_spk(output.script_pubkey.clone()).is_some() {
+                    ours.insert(OutPoint { txid: *txid, vout });
+                }
+            }
+        }
+        let concerns = |(txid, seen): &&(Txid, &SeenTransaction)| {
+            let first = OutPoint {
+                txid: *txid,
+                vout: 0,
+            };
+            let mut received = ours.range(first..);
+            let pays = received
+                .next()
+                .is_some_and(|outpoint| outpoint.txid == *txid);
+            let spent = || {
+                let mut inputs = seen.transaction.input.iter().map(|i| i.previous_output);
+                inputs.any(|spent| ours.contains(&spent) || index.txout(spent).is_some())
+            };
+            pays || spent()
+        };
+        Look {
+            blocks: self.blocks,
+            transactions: self.transactions.iter().filter(concerns).copied().collect(),
+        }
+    }
+}
+
+/// Checks all of a look but whether it lacks something, and gives the complete chain that results: height to hash, from
+/// genesis to the look's tip.
+pub(super) fn check_shape(
     known: &Onchain,
-    view: &ChainView,
+    look: &Look<'_>,
 ) -> Result<BTreeMap<u32, BlockHash>, ViewRefused> {
-    let mut blocks = connect(known, &view.blocks)?;
-    check_transactions(&view.transactions)?;
-    let tip = view.blocks.last().ok_or(ViewRefused::NoBlocks)?;
-    for seen in &view.transactions {
+    let mut blocks = connect(known, look.blocks)?;
+    check_transactions(look)?;
+    let tip = look.blocks.last().ok_or(ViewRefused::NoBlocks)?;
+    for (txid, seen) in &look.transactions {
         if let ChainPosition::Confirmed { block, .. } = seen.position {
             if block.height > tip.height {
                 return Err(ViewRefused::AboveTip {
-                    txid: seen.transaction.compute_txid(),
+                    txid: *txid,
                     height: block.height,
                 });
             }
@@ -106,7 +158,6 @@ pub(super) fn check(
             }
         }
     }
-    check_completeness(known, view, &blocks)?;
     Ok(blocks)
 }
 
@@ -157,13 +208,12 @@ fn connect(known: &Onchain, view: &[BlockId]) -> Result<BTreeMap<u32, BlockHash>
     Ok(chain)
 }
 
-fn check_transactions(transactions: &[SeenTransaction]) -> Result<(), ViewRefused> {
+fn check_transactions(look: &Look<'_>) -> Result<(), ViewRefused> {
     let mut txids = BTreeSet::new();
     let mut spent = BTreeSet::new();
-    for seen in transactions {
-        let txid = seen.transaction.compute_txid();
-        if !txids.insert(txid) {
-            return Err(ViewRefused::Duplicate { txid });
+    for (txid, seen) in &look.transactions {
+        if !txids.insert(*txid) {
+            return Err(ViewRefused::Duplicate { txid: *txid });
         }
         for input in &seen.transaction.input {
             if !seen.transaction.is_coinbase() && !spent.insert(input.previous_output) {
@@ -178,15 +228,15 @@ fn check_transactions(transactions: &[SeenTransaction]) -> Result<(), ViewRefuse
 
 /// What was confirmed in a block that stays must stay in it (also if that block was away for a while), and what spends
 /// a transaction of ours cannot be there without it.
-fn check_completeness(
+pub(super) fn check_completeness(
     known: &Onchain,
-    view: &ChainView,
+    look: &Look<'_>,
     blocks: &BTreeMap<u32, BlockHash>,
 ) -> Result<(), ViewRefused> {
-    let placed: BTreeMap<Txid, Option<BlockId>> = view
+    let placed: BTreeMap<Txid, Option<BlockId>> = look
         .transactions
         .iter()
-        .map(|seen| (seen.transaction.compute_txid(), block_of(seen)))
+        .map(|(txid, seen)| (*txid, block_of(seen)))
         .collect();
     let anchors = known.wallet.tx_graph().all_anchors();
     let anchors = anchors
@@ -203,10 +253,10 @@ fn check_completeness(
             height: block.height,
         });
     }
-    for input in view
+    for input in look
         .transactions
         .iter()
-        .flat_map(|seen| &seen.transaction.input)
+        .flat_map(|(_, seen)| &seen.transaction.input)
     {
         let parent = input.previous_output.txid;
         if known.positions.contains_key(&parent) && !placed.contains_key(&parent) {
@@ -224,13 +274,12 @@ const fn block_of(seen: &SeenTransaction) -> Option<BlockId> {
     }
 }
 
-/// Checks, then makes the view the history.
-pub(super) fn apply(known: &mut Onchain, view: &ChainView) -> Result<(), ViewRefused> {
-    let blocks = check(known, view)?;
+/// Makes a look that passed the checks, with the chain that they gave, the history.
+pub(super) fn apply(known: &mut Onchain, look: &Look<'_>, blocks: &BTreeMap<u32, BlockHash>) {
     let at = known.views_applied.saturating_add(1);
     let update = Update {
-        tx_update: transactions_update(known, view, at),
-        chain: checkpoints(&blocks),
+        tx_update: transactions_update(known, look, at),
+        chain: checkpoints(blocks),
         ..Update::default()
     };
     let connected = known.wallet.apply_update(update);
@@ -239,8 +288,21 @@ pub(super) fn apply(known: &mut Onchain, view: &ChainView) -> Result<(), ViewRef
         "a view that passed the checks contains every known block it does not replace"
     );
     known.views_applied = at;
-    record(known, view);
-    Ok(())
+    record(known, look);
+}
+
+/// Makes the chain that `other` knows known to a wallet that was made just now.
+pub(super) fn adopt_chain(fresh: &mut Onchain, other: &Onchain) {
+    let update = Update {
+        chain: Some(other.wallet.latest_checkpoint()),
+        ..Update::default()
+    };
+    let connected = fresh.wallet.apply_update(update);
+    assert!(
+        connected.is_ok(),
+        "both begin with the network's genesis block"
+    );
+    fresh.views_applied = other.views_applied;
 }
 
 fn checkpoints(blocks: &BTreeMap<u32, BlockHash>) -> Option<CheckPoint> {
@@ -254,13 +316,13 @@ fn checkpoints(blocks: &BTreeMap<u32, BlockHash>) -> Option<CheckPoint> {
 /// Everything absent is evicted now; everything unconfirmed is seen now; the rest is anchored.
 fn transactions_update(
     known: &Onchain,
-    view: &ChainView,
+    look: &Look<'_>,
     at: u64,
 ) -> TxUpdate<ConfirmationBlockTime> {
     let mut update = TxUpdate::default();
     let mut present = BTreeSet::new();
-    for seen in &view.transactions {
-        let txid = seen.transaction.compute_txid();
+    for (txid, seen) in &look.transactions {
+        let txid = *txid;
         present.insert(txid);
         if known.wallet.tx_graph().get_tx(txid).is_none() {
             update.txs.push(Arc::new(seen.transaction.clone()));
@@ -294,13 +356,13 @@ fn transactions_update(
 }
 
 /// Rebuilds what is derived from the view, and forgets built transactions that are buried.
-fn record(known: &mut Onchain, view: &ChainView) {
+fn record(known: &mut Onchain, look: &Look<'_>) {
     known.positions.clear();
     if known.planted != Some(Bug::CountReplacedTwice) {
         known.received.clear();
     }
-    for seen in &view.transactions {
-        let txid = seen.transaction.compute_txid();
+    for (txid, seen) in &look.transactions {
+        let txid = *txid;
         known
             .positions
             .insert(txid, block_of(seen).map(|block| block.height));

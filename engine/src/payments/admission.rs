@@ -8,7 +8,7 @@ use super::{
     Payments, charge_lightning::LightningChargeState, payout_lightning, payout_onchain, payout_sepa,
 };
 use crate::fiat::{self, Iban};
-use crate::id::{PartyId, PaymentId};
+use crate::id::{PartyId, PaymentId, WalletId};
 use crate::lightning::{self, CheckedInvoice};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
@@ -57,6 +57,9 @@ impl Payments {
         if order.rail == Rail::Onchain && amount.to_sat_exact().is_none() {
             return Err(ChargeRefused::NotWholeSatoshi { amount });
         }
+        if let Some(wallet) = self.unknown_wallet(&order.wallet) {
+            return Err(ChargeRefused::UnknownWallet { wallet });
+        }
         let (expires_in, most) = (order.expires_in, self.policy.max_charge_expiry);
         if expires_in == Span(0) || expires_in > most {
             return Err(ChargeRefused::ExpiryOutOfRange { expires_in, most });
@@ -77,6 +80,9 @@ impl Payments {
     ) -> Result<CheckedDestination, PayoutRefused> {
         self.check_identity(&order.party, &order.payment)?;
         check_assets(order)?;
+        if let Some(wallet) = self.unknown_wallet(&order.wallet) {
+            return Err(PayoutRefused::UnknownWallet { wallet });
+        }
         self.check_payout_limits(order)?;
         let destination = self.check_destination(now, order)?;
         let hold = match &destination {
@@ -92,6 +98,13 @@ impl Payments {
         };
         self.ledger.check_hold(&hold)?;
         Ok(destination)
+    }
+
+    fn unknown_wallet(&self, named: &Option<WalletId>) -> Option<WalletId> {
+        let unknown = named
+            .iter()
+            .find(|wallet| self.onchain.get(wallet).is_none());
+        unknown.cloned()
     }
 
     fn check_identity(&self, party: &PartyId, payment: &PaymentId) -> Result<(), PayoutRefused> {

@@ -5,11 +5,11 @@
 //! it is credited, suspense if it is deep but came too late, twice or short. A reorganisation moves it back; only by
 //! that can a party's balance become negative, if it spent the credit before.
 
-use super::desk::{Desk, in_msat, msat, party_btc};
+use super::desk::{Desk, in_msat, msat, party_btc, wallet_account};
 use super::order::Charge;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
-use crate::id::{PartyId, PaymentId};
+use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::Account;
 use crate::money::{Msat, Quantity, Rail, Sat};
 use crate::onchain::Received;
@@ -29,6 +29,8 @@ pub struct OnchainCharge {
     pub party: PartyId,
     /// What is asked.
     pub amount: Sat,
+    /// Which of our wallets is paid.
+    pub wallet: WalletId,
     /// Its address, used for nothing else.
     pub address: String,
     /// The address as a script.
@@ -78,8 +80,8 @@ struct Booked {
 }
 
 impl OnchainCharge {
-    pub(super) fn create(desk: &mut Desk<'_>, order: &Charge) -> OnchainCharge {
-        let (address, script) = desk.onchain.reveal_address();
+    pub(super) fn create(desk: &mut Desk<'_>, order: &Charge, wallet: WalletId) -> OnchainCharge {
+        let (address, script) = desk.onchain.reveal_address(&wallet);
         let expires_at = desk.now.plus(order.expires_in);
         let payment = order.payment.clone();
         desk.emit(Event::ChargeCreated {
@@ -104,6 +106,7 @@ impl OnchainCharge {
             id: order.payment.clone(),
             party: order.party.clone(),
             amount: order.amount_msat.to_sat_floor(),
+            wallet,
             address,
             script,
             expires_at,
@@ -117,7 +120,7 @@ impl OnchainCharge {
 
     /// The chain was looked at: events first tell what happened to the charge, then its money is booked accordingly.
     pub(super) fn on_view(&mut self, desk: &mut Desk<'_>) {
-        let received = desk.onchain.received_on(&self.script);
+        let received = desk.onchain.received_on(&self.wallet, &self.script);
         self.undo_if_lost(desk, &received);
         self.note_seen(desk, received.at_depth(0));
         let depth = self.depth(desk);
@@ -215,7 +218,7 @@ impl OnchainCharge {
         self.booked = target;
         let lines = vec![
             (
-                Account::ChainWallet,
+                wallet_account(&self.wallet),
                 incoming.saturating_add(credited).saturating_add(suspense),
             ),
             (
@@ -261,7 +264,7 @@ impl OnchainCharge {
         self.expired = true;
         if self.unpaid() {
             self.fail(desk);
-            let received = desk.onchain.received_on(&self.script);
+            let received = desk.onchain.received_on(&self.wallet, &self.script);
             self.book(desk, &received, self.depth(desk));
         } else if self.state == State::Open {
             sometimes(Rare::ExpiryWhileSeen);

@@ -2,10 +2,10 @@
 //! wallet, and the lists of what comes of it. Does not own any payment.
 
 use crate::event::{Consequences, Event};
-use crate::id::{IdempotencyKey, PartyId, PaymentId};
+use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, HoldOrder, Ledger, Posting};
 use crate::money::{Asset, Msat, Sat};
-use crate::onchain::Onchain;
+use crate::onchain::Wallets;
 use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::{Effect, Entropy, Instruction};
@@ -20,7 +20,7 @@ pub(super) struct Desk<'a> {
     pub(super) network: Network,
     pub(super) policy: &'a Policy,
     pub(super) ledger: &'a mut Ledger,
-    pub(super) onchain: &'a mut Onchain,
+    pub(super) onchain: &'a mut Wallets,
     pub(super) planted: Option<Bug>,
     pub(super) out: Consequences,
 }
@@ -132,6 +132,13 @@ impl Desk<'_> {
 
     pub(super) fn has_bug(&self, bug: Bug) -> bool {
         self.planted == Some(bug)
+    }
+}
+
+/// Where a wallet's coins are booked.
+pub(super) fn wallet_account(wallet: &WalletId) -> Account {
+    Account::ChainWallet {
+        wallet: wallet.clone(),
     }
 }
 

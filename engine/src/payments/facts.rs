@@ -1,6 +1,6 @@
 //! Owns the way of a fact to the payment that it concerns. Does not own what the payment makes of it.
 
-use super::desk::{Desk, in_msat, msat};
+use super::desk::{Desk, in_msat, msat, wallet_account};
 use super::payout_sepa::Via;
 use super::record::{Payment, Status};
 use super::refusal::FactRefused;
@@ -102,7 +102,7 @@ impl Payments {
                 if output.value > Amount::MAX_MONEY {
                     return Err(impossible());
                 }
-                if self.onchain.is_ours(&output.script_pubkey) {
+                if self.onchain.owner_of(&output.script_pubkey).is_some() {
                     ours_sat = ours_sat.saturating_add(output.value.to_sat());
                 }
             }
@@ -423,6 +423,7 @@ impl Payments {
         self.onchain
             .apply_view(view)
             .expect("the view was checked on admission");
+        let unseen = self.onchain.take_unseen();
         let mut records = std::mem::take(&mut self.records);
         let mut desk = self.desk(now, entropy);
         for payment in records.values_mut() {
@@ -438,7 +439,9 @@ impl Payments {
                 payout.on_coins(&mut desk);
             }
         }
-        suspend_remainder(&mut desk);
+        suspend_remainders(&mut desk);
+        let looked = unseen.iter().map(super::first_look);
+        desk.out.answered.extend(looked);
         let out = desk.out;
         self.records = records;
         out
@@ -466,29 +469,28 @@ fn stray_key(hash: &str) -> crate::id::IdempotencyKey {
     crate::id::IdempotencyKey(format!("hash-{hash}/fail"))
 }
 
-/// Whatever the wallet has beyond what payments booked (or lacks) lies in suspense.
-fn suspend_remainder(desk: &mut Desk<'_>) {
-    let total = msat(in_msat(desk.onchain.total()));
-    let remainder = total.saturating_sub(desk.ledger.balance(&Account::ChainWallet));
-    if remainder == 0 {
-        return;
+/// Whatever a wallet has beyond what payments booked (or lacks) lies in suspense.
+fn suspend_remainders(desk: &mut Desk<'_>) {
+    for (wallet, total) in desk.onchain.totals() {
+        let account = wallet_account(&wallet);
+        let remainder = msat(in_msat(total)).saturating_sub(desk.ledger.balance(&account));
+        if remainder == 0 {
+            continue;
+        }
+        if remainder < 0 {
+            sometimes(Rare::WalletFellShort);
+        }
+        let suspense = Account::Suspense {
+            rail: Rail::Onchain,
+        };
+        let lines = vec![(account, remainder), (suspense, remainder.saturating_neg())];
+        let posting = Posting {
+            at: desk.now,
+            payment: None,
+            memo: "coins without a payment",
+            lines,
+        };
+        let posted = desk.ledger.post(posting);
+        desk.emit(Event::Posted(posted));
     }
-    if remainder < 0 {
-        sometimes(Rare::WalletFellShort);
-    }
-    let suspense = Account::Suspense {
-        rail: Rail::Onchain,
-    };
-    let lines = vec![
-        (Account::ChainWallet, remainder),
-        (suspense, remainder.saturating_neg()),
-    ];
-    let posting = Posting {
-        at: desk.now,
-        payment: None,
-        memo: "coins without a payment",
-        lines,
-    };
-    let posted = desk.ledger.post(posting);
-    desk.emit(Event::Posted(posted));
 }

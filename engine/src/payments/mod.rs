@@ -3,7 +3,7 @@
 //! the outside (`reconcile`).
 //!
 //! Money that no payment accounts for is booked in suspense: Lightning receipts without a charge, coins that nobody was
-//! asked for, amounts that came late, twice or short. `ChainWallet` equals the wallet's total after every look.
+//! asked for, amounts that came late, twice or short. `ChainWallet` equals its wallet's total after every look.
 
 mod admission;
 mod charge_lightning;
@@ -27,13 +27,15 @@ pub use record::{Payment, Status};
 pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
 
 use crate::event::{Consequences, Event, FailureReason};
-use crate::id::{PartyId, PaymentId};
+use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, Ledger, PartyExists, Posting};
 use crate::money::{Quantity, Rail};
-use crate::onchain::{self, Descriptors, DescriptorsRefused, Onchain};
+use crate::onchain::{
+    Descriptors, DescriptorsRefused, OpenRefused, Owner, WalletSnapshot, WalletSpec, Wallets,
+};
 use crate::planted::Bug;
 use crate::policy::Policy;
-use crate::rail::Entropy;
+use crate::rail::{Effect, Entropy, Instruction};
 use crate::time::Timestamp;
 use admission::CheckedDestination;
 use bitcoin::Network;
@@ -42,14 +44,14 @@ use desk::Desk;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All payments, the books and the wallet.
+/// All payments, the books and the wallets.
 #[derive(Debug)]
 pub struct Payments {
     network: Network,
     policy: Policy,
     webhook_secrets: Vec<String>,
     ledger: Ledger,
-    onchain: Onchain,
+    onchain: Wallets,
     records: BTreeMap<PaymentId, Payment>,
     /// Payment hash (hexadecimal) of each charge.
     charged_hashes: BTreeMap<String, PaymentId>,
@@ -67,7 +69,7 @@ pub struct Payments {
 pub struct PaymentsConfig {
     /// Of addresses and invoices.
     pub network: Network,
-    /// Of the wallet.
+    /// Of the wallet `hot`.
     pub descriptors: Descriptors,
     /// The operator's parameters.
     pub policy: Policy,
@@ -79,7 +81,7 @@ pub struct PaymentsConfig {
 #[derive(Serialize)]
 pub struct Snapshot<'a> {
     ledger: &'a Ledger,
-    onchain: onchain::Snapshot<'a>,
+    onchain: Vec<WalletSnapshot<'a>>,
     records: &'a BTreeMap<PaymentId, Payment>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
@@ -92,11 +94,16 @@ fn hex(hash: &[u8; 32]) -> String {
     hash.to_lower_hex_string()
 }
 
+/// Names the look at the chain that shows a new wallet's coins.
+fn first_look(wallet: &WalletId) -> IdempotencyKey {
+    IdempotencyKey(format!("wallet-{wallet}/look"))
+}
+
 impl Payments {
-    /// No payments, empty books, an empty wallet.
+    /// No payments, empty books, one empty wallet.
     pub fn new(config: PaymentsConfig) -> Result<Payments, DescriptorsRefused> {
         Ok(Payments {
-            onchain: Onchain::new(&config.descriptors, config.network)?,
+            onchain: Wallets::new(WalletSpec::hot(config.descriptors), config.network)?,
             network: config.network,
             policy: config.policy,
             webhook_secrets: config.webhook_secrets,
@@ -144,8 +151,8 @@ impl Payments {
         &self.ledger
     }
 
-    /// The wallet.
-    pub fn onchain(&self) -> &Onchain {
+    /// The wallets.
+    pub fn onchain(&self) -> &Wallets {
         &self.onchain
     }
 
@@ -187,6 +194,37 @@ impl Payments {
             events: vec![Event::PartyOpened {
                 party: party.clone(),
             }],
+            ..Consequences::default()
+        }
+    }
+
+    /// Whether the wallet could be opened.
+    pub fn check_wallet(&self, spec: &WalletSpec) -> Result<(), OpenRefused> {
+        if let Owner::Party(party) = &spec.owner
+            && !self.ledger.has_party(party)
+        {
+            return Err(OpenRefused::UnknownOwner {
+                wallet: spec.name.clone(),
+                party: party.clone(),
+            });
+        }
+        self.onchain.check_open(spec)
+    }
+
+    /// Opens a wallet, and has the chain looked at: it may have a history.
+    pub fn open_wallet(&mut self, spec: &WalletSpec) -> Consequences {
+        self.onchain
+            .open(spec)
+            .expect("the wallet was checked on admission");
+        let look = Instruction {
+            key: first_look(&spec.name),
+            effect: Effect::ReadChain,
+        };
+        Consequences {
+            events: vec![Event::WalletOpened {
+                wallet: spec.name.clone(),
+            }],
+            instructions: vec![look],
             ..Consequences::default()
         }
     }
@@ -233,6 +271,7 @@ impl Payments {
         entropy: Entropy,
         order: &Charge,
     ) -> Consequences {
+        let paid_wallet = self.wallet_of(&order.wallet);
         let mut desk = self.desk(now, entropy);
         let (payment, hash) = match order.rail {
             Rail::Lightning => {
@@ -241,7 +280,7 @@ impl Payments {
                 (Payment::LightningCharge(charge), hash)
             }
             Rail::Onchain => (
-                Payment::OnchainCharge(OnchainCharge::create(&mut desk, order)),
+                Payment::OnchainCharge(OnchainCharge::create(&mut desk, order, paid_wallet)),
                 None,
             ),
             Rail::Sepa => unreachable!("charges over SEPA are refused on admission"),
@@ -269,13 +308,20 @@ impl Payments {
             self.paid_hashes
                 .insert(hex(&invoice.payment_hash), order.payment.clone());
         }
+        let paying_wallet = self.wallet_of(&order.wallet);
         let mut desk = self.desk(now, entropy);
         let payment = match destination {
             CheckedDestination::Invoice(text, invoice) => {
                 Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
             }
             CheckedDestination::Script(script, amount) => {
-                Payment::OnchainPayout(OnchainPayout::create(&mut desk, order, script, amount))
+                let payee = (script, amount);
+                Payment::OnchainPayout(OnchainPayout::create(
+                    &mut desk,
+                    order,
+                    paying_wallet,
+                    payee,
+                ))
             }
             CheckedDestination::Account(iban, name, amount) => {
                 Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
@@ -284,6 +330,11 @@ impl Payments {
         let out = desk.out;
         self.records.insert(order.payment.clone(), payment);
         out
+    }
+
+    /// The wallet that an order means.
+    fn wallet_of(&self, named: &Option<WalletId>) -> WalletId {
+        named.clone().unwrap_or_else(WalletId::hot)
     }
 
     /// Claims a held payment.

@@ -1,7 +1,7 @@
 //! Owns the two orders that make a payment: a charge and a payout, as a caller gives them.
 //! Does not own whether they are accepted (`charge`, `payout`).
 
-use crate::id::{PartyId, PaymentId};
+use crate::id::{PartyId, PaymentId, WalletId};
 use crate::money::{Asset, Msat, Quantity};
 use crate::rail::Rail;
 use crate::time::Span;
@@ -22,6 +22,9 @@ pub struct Charge {
     pub hold: bool,
     /// Unpaid after this span, it expires.
     pub expires_in: Span,
+    /// On chain only: the wallet that is paid. Default `hot`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<WalletId>,
 }
 
 /// An order to pay somebody.
@@ -39,6 +42,9 @@ pub struct Payout {
     pub funded_by: Asset,
     /// It must be final by then.
     pub deadline: Span,
+    /// On chain only: the wallet whose coins pay. Default `hot`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<WalletId>,
 }
 
 /// Where a payout goes; the rail follows from it.

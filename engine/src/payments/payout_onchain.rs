@@ -4,11 +4,11 @@
 //! Exactly one transaction is ever built for a payout, so no repetition can pay twice: signing and broadcasting it again
 //! under any key is the same payment.
 
-use super::desk::{Desk, in_msat, party_btc};
+use super::desk::{Desk, in_msat, party_btc, wallet_account};
 use super::order::Payout;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
-use crate::id::{PartyId, PaymentId};
+use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, Hold, HoldOrder};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
 use crate::onchain::{BuildOrder, BuildRefused};
@@ -27,6 +27,8 @@ pub struct OnchainPayout {
     pub id: PaymentId,
     /// Whose money.
     pub party: PartyId,
+    /// Which of our wallets pays.
+    pub wallet: WalletId,
     /// The payee's.
     pub script: ScriptBuf,
     /// What the payee gets.
@@ -121,8 +123,8 @@ impl OnchainPayout {
     pub(super) fn create(
         desk: &mut Desk<'_>,
         order: &Payout,
-        script: ScriptBuf,
-        amount: Msat,
+        wallet: WalletId,
+        (script, amount): (ScriptBuf, Msat),
     ) -> OnchainPayout {
         let due_at = desk.now.plus(order.deadline);
         let hold = hold(desk.policy, order, amount, due_at);
@@ -142,6 +144,7 @@ impl OnchainPayout {
         let mut payout = OnchainPayout {
             id: order.payment.clone(),
             party: order.party.clone(),
+            wallet,
             script,
             amount: amount.to_sat_floor(),
             max_fee: desk.policy.onchain_fee_bound(),
@@ -175,7 +178,7 @@ impl OnchainPayout {
             max_fee_sat: self.max_fee,
             entropy: desk.entropy_for(&self.id),
         };
-        match desk.onchain.build(order) {
+        match desk.onchain.build(&self.wallet, order) {
             Ok(built) => {
                 desk.ledger.keep_hold(&self.id);
                 self.state = State::Signing {
@@ -216,7 +219,7 @@ impl OnchainPayout {
         let finalised = result.as_ref().map_err(Clone::clone);
         let finalised = finalised.and_then(|psbt| {
             desk.onchain
-                .finalise(psbt)
+                .finalise(&self.wallet, psbt)
                 .map_err(|refused| refused.to_string())
         });
         match finalised {
@@ -292,9 +295,10 @@ impl OnchainPayout {
         let before = std::mem::replace(&mut sent.booking, Booking::Posted);
         sent.accepted = true;
         let all = in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0);
+        let wallet = wallet_account(&self.wallet);
         let lines = |debtor| {
             vec![
-                (Account::ChainWallet, i128::from(all).saturating_neg()),
+                (wallet.clone(), i128::from(all).saturating_neg()),
                 (debtor, i128::from(all)),
             ]
         };
@@ -341,7 +345,8 @@ impl OnchainPayout {
             sometimes(Rare::PayoutLeftChain);
             sent.booking = Booking::Returned;
             let all = i128::from(in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0));
-            let lines = vec![(Account::ChainWallet, all), (keeper, all.saturating_neg())];
+            let wallet = wallet_account(&self.wallet);
+            let lines = vec![(wallet, all), (keeper, all.saturating_neg())];
             let settled = std::mem::replace(&mut sent.settled, false);
             if settled {
                 desk.emit(Event::PaymentUndone {
@@ -423,7 +428,7 @@ impl OnchainPayout {
     /// Frees coins and hold of a transaction that never left. If the network knows it all the same (the signer handed it
     /// out), nothing is freed: its fate is unknown.
     fn give_up(&mut self, desk: &mut Desk<'_>, txid: Txid, reason: FailureReason) {
-        if desk.onchain.abandon(txid).is_err() {
+        if desk.onchain.abandon(&self.wallet, txid).is_err() {
             sometimes(Rare::GivenUpButOut);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),

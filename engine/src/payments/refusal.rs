@@ -4,7 +4,7 @@
 
 use crate::fiat::{IbanRefused, NameRefused, WebhookRefused};
 use crate::fx::ConvertError;
-use crate::id::{PartyId, PaymentId};
+use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::HoldRefused;
 use crate::lightning::InvoiceRefused;
 use crate::money::{Asset, Msat, Quantity, Rail};
@@ -63,6 +63,12 @@ pub enum ChargeRefused {
         /// Limit.
         most: Span,
     },
+    /// There is no wallet of that name.
+    #[error("wallet `{wallet}` is not open")]
+    UnknownWallet {
+        /// Which.
+        wallet: WalletId,
+    },
     /// Too many payments are not final.
     #[error("{open} payments are open, no more are taken")]
     TooManyOpen {
@@ -117,6 +123,12 @@ pub enum PayoutRefused {
         deadline: Span,
         /// Limit.
         most: Span,
+    },
+    /// There is no wallet of that name.
+    #[error("wallet `{wallet}` is not open")]
+    UnknownWallet {
+        /// Which.
+        wallet: WalletId,
     },
     /// Too many payments are not final.
     #[error("{open} payments are open, no more are taken")]

@@ -24,7 +24,7 @@ use lockstep_engine::api::{
     Status,
 };
 use lockstep_engine::fiat::sign_webhook;
-use lockstep_engine::id::{CommandId, IdempotencyKey, PartyId, PaymentId};
+use lockstep_engine::id::{CommandId, IdempotencyKey, PartyId, PaymentId, WalletId};
 use lockstep_engine::ledger::Account;
 use lockstep_engine::money::{Asset, Msat, Quantity, Rail};
 use lockstep_engine::onchain::Descriptors;
@@ -40,6 +40,13 @@ pub const SECRET: &str = "whsec_test";
 pub const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 pub const DAY: &str = "2023-11-14";
 pub const IBAN: &str = "DE89370400440532013000";
+
+/// Where the coins of the first wallet are booked.
+pub fn hot() -> Account {
+    Account::ChainWallet {
+        wallet: WalletId::hot(),
+    }
+}
 
 fn master() -> Xpriv {
     Xpriv::new_master(Network::Regtest, &[7; 32]).expect("a seed")
@@ -96,6 +103,7 @@ pub fn charge(name: &str, rail: Rail, msat: u64) -> Charge {
         rail,
         hold: false,
         expires_in: Span::secs(3_600),
+        wallet: None,
     }
 }
 
@@ -107,6 +115,7 @@ pub fn payout(name: &str, destination: Destination, quantity: Quantity) -> Payou
         quantity,
         funded_by: Asset::Btc,
         deadline: Span::secs(3_600),
+        wallet: None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Owns I2: the ledger's outside accounts equal what the outside really holds, to the millisatoshi and the cent: coins of
-//! the engine's wallet, its side of the channels, its account at the gateway.
+//! each of the engine's wallets, its side of the channels, its account at the gateway.
 //!
 //! At rest the equality is exact (our pending outgoing HTLCs still count as ours). While something moves, the outside may
 //! be ahead of the engine by what is in flight; then the ledger must lie within what can be in flight: HTLCs for the
@@ -11,9 +11,11 @@
 use super::{Invariant, Settled, Stepped};
 use crate::worlds::Truth;
 use lockstep_engine::api::{Engine, Input};
+use lockstep_engine::id::WalletId;
 use lockstep_engine::ledger::Account;
 use lockstep_engine::payments::{Payment, Status};
 use lockstep_engine::rail::{Fact, Rail};
+use std::collections::BTreeMap;
 
 /// I2.
 pub(super) struct GroundTruth;
@@ -35,25 +37,24 @@ impl Invariant for GroundTruth {
             ..
         } = stepped.input
         {
-            wallet_follows_the_engines_own_view(stepped.engine)?;
+            wallets_follow_the_engines_own_view(stepped.engine)?;
         }
         stepped
             .truth
-            .map_or(Ok(()), |truth| in_flight(stepped.engine, &truth))
+            .as_ref()
+            .map_or(Ok(()), |truth| in_flight(stepped.engine, truth))
     }
 
     fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {
         if !opened(settled.engine) {
             return Ok(());
         }
-        let truth = settled.truth;
+        let truth = &settled.truth;
         // What a backend hides the ledger cannot know; it still follows what was shown.
         if settled.chain_is_hidden {
-            wallet_follows_the_engines_own_view(settled.engine)?;
+            wallets_follow_the_engines_own_view(settled.engine)?;
         } else {
-            let wallet = i128::from(truth.wallet_sat) * 1_000;
-            let booked = balance(settled.engine, &Account::ChainWallet);
-            equal("the wallet", booked, wallet)?;
+            wallets_hold_what_is_booked(settled.engine, &truth.wallets_sat)?;
         }
         let channels = i128::from(truth.channels_msat) + i128::from(truth.outgoing_msat);
         equal(
@@ -128,13 +129,43 @@ fn suspense_is_owed(engine: &Engine) -> Result<(), String> {
     Ok(())
 }
 
-fn wallet_follows_the_engines_own_view(engine: &Engine) -> Result<(), String> {
-    let seen = i128::from(engine.payments().onchain().total().0) * 1_000;
-    equal(
-        "the wallet as last seen",
-        balance(engine, &Account::ChainWallet),
-        seen,
-    )
+fn in_wallet(engine: &Engine, wallet: &WalletId) -> i128 {
+    let wallet = wallet.clone();
+    balance(engine, &Account::ChainWallet { wallet })
+}
+
+/// Each wallet for itself: money that is booked in the wrong one is wrong, though the sum is right.
+fn wallets_hold_what_is_booked(
+    engine: &Engine,
+    outside: &BTreeMap<String, u64>,
+) -> Result<(), String> {
+    for (name, sat) in outside {
+        let wallet = WalletId::new(name.as_str()).map_err(|error| error.to_string())?;
+        let what = format!("the wallet `{name}`");
+        equal(&what, in_wallet(engine, &wallet), i128::from(*sat) * 1_000)?;
+    }
+    for (account, booked) in engine.ledger().accounts() {
+        if let Account::ChainWallet { wallet } = account
+            && !outside.contains_key(wallet.as_str())
+        {
+            return Err(format!(
+                "{booked} msat are booked in wallet `{wallet}`, which is nobody's"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn wallets_follow_the_engines_own_view(engine: &Engine) -> Result<(), String> {
+    for (wallet, seen) in engine.payments().onchain().totals() {
+        let what = format!("the wallet `{wallet}` as last seen");
+        equal(
+            &what,
+            in_wallet(engine, &wallet),
+            i128::from(seen.0) * 1_000,
+        )?;
+    }
+    Ok(())
 }
 
 fn equal(what: &str, ledger: i128, outside: i128) -> Result<(), String> {

@@ -6,8 +6,9 @@ use super::orders::{self, Prediction, Read, Why};
 use super::states::{Kind, State};
 use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
 use lockstep_engine::api::{Command, Payout};
-use lockstep_engine::id::{CommandId, PartyId, PaymentId};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
 use lockstep_engine::money::Asset;
+use lockstep_engine::onchain::{Owner, WalletSpec};
 use lockstep_engine::time::Timestamp;
 
 impl Model {
@@ -22,13 +23,15 @@ impl Model {
         }
         let refused = match command {
             Command::OpenParty { party } => no(self.has_party(party), Why::PartyExists),
+            Command::OpenWallet(spec) => return self.predict_wallet(spec),
             Command::RecordOpening { rail, quantity } => {
                 no(rail.asset() != quantity.asset, Why::WrongAsset)
                     .and(no(quantity.units == 0, Why::Amount))
             }
             Command::CreateCharge(order) => self
                 .new_payment(&order.party, &order.payment)
-                .and(orders::charge(order)),
+                .and(orders::charge(order))
+                .and(self.known_wallet(&order.wallet)),
             Command::CreatePayout(order) => return self.predict_payout(now, order),
             Command::EnrolParty { party, .. } => self.forbids_enrolment(party),
             Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
@@ -50,10 +53,33 @@ impl Model {
         refused.map_or_else(Prediction::Refused, |()| Prediction::Accepted)
     }
 
+    fn predict_wallet(&self, spec: &WalletSpec) -> Prediction {
+        if self.has_wallet(&spec.name) {
+            return Prediction::Refused(Why::WalletExists);
+        }
+        let known = |party: &PartyId| self.has_party(party);
+        match &spec.owner {
+            Owner::Party(party) if !known(party) => Prediction::Refused(Why::PartyUnknown),
+            Owner::Party(_) | Owner::Operator => {
+                Prediction::Either("the model does not read descriptors")
+            }
+        }
+    }
+
+    fn has_wallet(&self, wallet: &WalletId) -> bool {
+        *wallet == WalletId::hot() || self.wallets.contains_key(wallet)
+    }
+
+    fn known_wallet(&self, named: &Option<WalletId>) -> Result<(), Why> {
+        let unknown = |wallet: &WalletId| !self.has_wallet(wallet);
+        no(named.as_ref().is_some_and(unknown), Why::WalletUnknown)
+    }
+
     fn predict_payout(&self, now: Timestamp, order: &Payout) -> Prediction {
         let known = self
             .new_payment(&order.party, &order.payment)
-            .and(orders::payout(order));
+            .and(orders::payout(order))
+            .and(self.known_wallet(&order.wallet));
         let read = match known.and_then(|()| orders::destination(order, self.network)) {
             Ok(read) => read,
             Err(why) => return Prediction::Refused(why),

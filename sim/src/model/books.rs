@@ -10,8 +10,9 @@ use bitcoin::{Network, ScriptBuf, Txid};
 use lockstep_engine::api::{
     Charge, Command, Destination, Event, FailureReason, Input, Output, Payout,
 };
-use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId, WalletId};
 use lockstep_engine::money::{Asset, Quantity, Rail};
+use lockstep_engine::onchain::WalletSpec;
 use lockstep_engine::rail::Fact;
 use lockstep_engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +69,8 @@ pub struct Model {
     pub(super) runs: BTreeMap<ReconciliationId, bool>,
     pub(super) lightning_suspense: i128,
     pub(super) enrolments: BTreeMap<PartyId, Enrolment>,
+    /// Our wallets, but for `hot`.
+    pub(super) wallets: BTreeMap<WalletId, WalletSpec>,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -88,6 +91,7 @@ impl Model {
             runs: BTreeMap::new(),
             lightning_suspense: 0,
             enrolments: BTreeMap::new(),
+            wallets: BTreeMap::new(),
         }
     }
 
@@ -194,6 +198,9 @@ impl Model {
     fn on_command(&mut self, id: &CommandId, command: &Command, output: &Output) -> Checked {
         self.commands.insert(id.clone(), command.clone());
         match command {
+            Command::OpenWallet(spec) => {
+                self.wallets.insert(spec.name.clone(), spec.clone());
+            }
             Command::OpenParty { party } => {
                 for asset in [Asset::Btc, Asset::Eur] {
                     self.parties
@@ -377,6 +384,7 @@ impl Model {
                 self.on_enrolment_refused((party, did), *state, fact_of(input))
             }
             Event::PartyOpened { .. }
+            | Event::WalletOpened { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
             | Event::TransferAccepted { .. }

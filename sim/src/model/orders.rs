@@ -33,6 +33,10 @@ pub enum Why {
     PartyUnknown,
     /// The payment's id was used before.
     PaymentIdUsed,
+    /// There is a wallet of that name.
+    WalletExists,
+    /// There is no wallet of that name.
+    WalletUnknown,
     /// The payment is not known.
     PaymentUnknown,
     /// The reconciliation's id was used before.

@@ -131,9 +131,9 @@ impl<'a> Plan<'a> {
     }
 
     fn charge(&mut self, charge: &'a scenario::Charge) -> Prediction {
-        let (rail, msat, hold) = match charge.request {
-            Request::Lightning { amount, hold } => (Rail::Lightning, amount.get(), hold),
-            Request::Onchain { amount } => {
+        let (rail, msat, hold) = match &charge.request {
+            Request::Lightning { amount, hold } => (Rail::Lightning, amount.get(), *hold),
+            Request::Onchain { amount, .. } => {
                 (Rail::Onchain, amount.get().saturating_mul(1_000), false)
             }
         };
@@ -144,6 +144,7 @@ impl<'a> Plan<'a> {
             rail,
             hold,
             expires_in: Span(charge.expires.get()),
+            wallet: None,
         };
         if let Err(why) = orders::charge(&order) {
             return Prediction::Refused(why);
@@ -271,6 +272,7 @@ impl<'a> Plan<'a> {
             quantity,
             funded_by,
             deadline: Span(payout.deadline.get()),
+            wallet: None,
         }
     }
 

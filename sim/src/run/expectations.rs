@@ -86,25 +86,14 @@ impl<W: World> Runner<W> {
                 self.htlc_was_offered(channel.as_str(), amount.get(), cltv_delta.get())
                     .await
             }
-            Expectation::Wallet {
-                wallet: Some(wallet),
-                balance,
-            } => Ok(same(
+            Expectation::Wallet { wallet, balance } => Ok(same(
                 "sat in the wallet",
                 self.purses[wallet.as_str()].balance_sat(&self.book),
                 balance.get(),
             )),
-            Expectation::Wallet {
-                wallet: None,
-                balance,
-            } => {
-                let coins = self
-                    .book
-                    .unspent(|script| self.engine_scripts.contains(script));
-                let sat = coins
-                    .values()
-                    .map(|(output, _)| output.value.to_sat())
-                    .sum();
+            Expectation::OwnWallet { wallet, balance } => {
+                let wallets = self.own_wallets_sat();
+                let sat = wallets.get(wallet.as_str()).copied().unwrap_or(0);
                 Ok(same("sat in the operator's wallet", sat, balance.get()))
             }
             Expectation::Account {

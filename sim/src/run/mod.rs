@@ -18,11 +18,11 @@ use crate::faults::{FaultId, Faults};
 use crate::invariants;
 use crate::model::Terms;
 use crate::prng::RootSeed;
-use crate::scenario::{Action, DidMethod, Expectation, Pace, PartyName, Scenario, Step};
+use crate::scenario::{Action, DidMethod, Expectation, HOT, Pace, PartyName, Scenario, Step};
 use crate::trace::{SharedTrace, Trace};
 use crate::worlds::chain_book::ChainBook;
 use crate::worlds::gateway::GatewayConfig;
-use crate::worlds::keys::{self, NETWORK};
+use crate::worlds::keys::{self, NETWORK, WalletKeys};
 use crate::worlds::layer0::{Identity, Layer0Config};
 use crate::worlds::purse::Purse;
 use crate::worlds::service::OpenStore;
@@ -101,9 +101,10 @@ impl Run {
     /// What the world is to be built from.
     pub fn blueprint(&self) -> Result<Blueprint, WorldError> {
         let (seed, scenario) = (self.options.seed, &self.scenario);
-        let keys = keys::engine_keys(seed);
+        let keys = own_wallets(scenario, seed);
         let (token, secret) = (keys::gateway_token(seed), keys::webhook_secret(seed));
-        let signer = SoftwareSigner::new(&keys.private.external, &keys.private.internal, NETWORK)
+        let private: Vec<_> = keys.values().map(|keys| keys.private.clone()).collect();
+        let signer = SoftwareSigner::of_wallets(&private, NETWORK)
             .map_err(|error| WorldError::harness("make the signer", error))?;
         let gateway = GatewayConfig::new(&token, &secret, scenario.operator.gateway.get() as i64);
         let htlcs_matter =
@@ -126,6 +127,10 @@ impl Run {
             gateway_token: token,
             layer0: self.layer0_plan(),
             engine: self.engine_config(),
+            wallets: keys
+                .into_iter()
+                .map(|(name, keys)| (name, keys.public))
+                .collect(),
             signer,
             observer: self.recorder.clone(),
             trace: self.trace.clone(),
@@ -157,7 +162,7 @@ impl Run {
         let seed = self.options.seed;
         EngineConfig {
             network: NETWORK,
-            descriptors: keys::engine_keys(seed).public,
+            descriptors: keys::wallet_keys(seed, HOT, self.scenario.operator.hot().script).public,
             policy: policy(&self.scenario),
             webhook_secrets: vec![keys::webhook_secret(seed)],
             planted: self.options.planted,
@@ -192,6 +197,18 @@ impl Run {
             0,
         )
     }
+}
+
+/// The keys of the operator's wallets, by name.
+fn own_wallets(scenario: &Scenario, seed: RootSeed) -> BTreeMap<String, WalletKeys> {
+    let wallets = scenario.operator.wallets.iter();
+    wallets
+        .map(|wallet| {
+            let name = wallet.name.as_str();
+            let keys = keys::wallet_keys(seed, name, wallet.script);
+            (name.to_owned(), keys)
+        })
+        .collect()
 }
 
 /// The engine's policy: regtest's defaults with the scenario's overrides.
@@ -290,8 +307,8 @@ struct Runner<W: World> {
     book: ChainBook,
     miner: Purse,
     purses: BTreeMap<String, Purse>,
-    /// By which the engine's coins are recognised; derived once, as 240 keys take a while.
-    engine_scripts: BTreeSet<ScriptBuf>,
+    /// By which the engine's coins are recognised, with the wallet of each; derived once, as 240 keys take a while.
+    engine_scripts: BTreeMap<ScriptBuf, String>,
     owners: Owners,
     alarms: BTreeMap<(Timestamp, u32), Alarm>,
     alarms_set: u32,
@@ -323,9 +340,12 @@ impl<W: World> Runner<W> {
         for (name, purse) in &purses {
             owners.give(purse.script(), name.clone());
         }
-        let engine_scripts = keys::wallet_scripts(&keys::engine_keys(seed).public);
-        for script in &engine_scripts {
-            owners.give(script.clone(), "engine");
+        let mut engine_scripts = BTreeMap::new();
+        for (name, keys) in own_wallets(&run.scenario, seed) {
+            for script in keys::wallet_scripts(&keys.public) {
+                owners.give(script.clone(), format!("engine/{name}"));
+                engine_scripts.insert(script, name.clone());
+            }
         }
         Runner {
             run,
@@ -333,7 +353,7 @@ impl<W: World> Runner<W> {
             book: ChainBook::default(),
             miner,
             purses,
-            engine_scripts: engine_scripts.into_iter().collect(),
+            engine_scripts,
             owners,
             alarms: BTreeMap::new(),
             alarms_set: 0,

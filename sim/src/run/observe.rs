@@ -105,9 +105,6 @@ impl<W: World> Runner<W> {
 
     /// What the outside holds of the operator's money, read from the outside itself.
     fn truth(&self, channels: &[ChannelState]) -> Truth {
-        let coins = self
-            .book
-            .unspent(|script| self.engine_scripts.contains(script));
         let operator = self
             .run
             .scenario
@@ -117,10 +114,7 @@ impl<W: World> Runner<W> {
             .map(ToString::to_string);
         let (gateway_cents, came_in_cents) = self.world.gateway().lock().account();
         let mut truth = Truth {
-            wallet_sat: coins
-                .values()
-                .map(|(output, _)| output.value.to_sat())
-                .sum(),
+            wallets_sat: self.own_wallets_sat(),
             channels_msat: 0,
             outgoing_msat: 0,
             incoming_msat: 0,
@@ -140,6 +134,21 @@ impl<W: World> Runner<W> {
             truth.incoming_msat += channel.in_flight_msat[1 - end];
         }
         truth
+    }
+
+    /// What lies in each of the operator's wallets, read off the chain.
+    pub(super) fn own_wallets_sat(&self) -> BTreeMap<String, u64> {
+        let wallets = &self.run.scenario.operator.wallets;
+        let mut sums: BTreeMap<String, u64> = wallets
+            .iter()
+            .map(|wallet| (wallet.name.to_string(), 0))
+            .collect();
+        let ours = |script: &_| self.engine_scripts.contains_key(script);
+        for (output, _) in self.book.unspent(ours).values() {
+            let wallet = &self.engine_scripts[&output.script_pubkey];
+            *sums.entry(wallet.clone()).or_default() += output.value.to_sat();
+        }
+        sums
     }
 
     fn balances(
@@ -167,10 +176,9 @@ impl<W: World> Runner<W> {
             let value = json!({ "msat": ends, "in_flight_msat": in_flight });
             balances.insert(format!("channel/{}", channel.name), value);
         }
-        balances.insert(
-            "operator/wallet".to_owned(),
-            json!({ "sat": truth.wallet_sat }),
-        );
+        for (name, sat) in &truth.wallets_sat {
+            balances.insert(format!("operator/wallet/{name}"), json!({ "sat": sat }));
+        }
         balances.insert(
             "operator/gateway".to_owned(),
             json!({ "cents": truth.gateway_cents }),
@@ -197,7 +205,7 @@ impl<W: World> Runner<W> {
         let check = |engine: &_| {
             recorder.check_at_rest(&Settled {
                 engine,
-                truth,
+                truth: truth.clone(),
                 channels,
                 executed: &executed,
                 chain_is_hidden,

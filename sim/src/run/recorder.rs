@@ -293,6 +293,7 @@ fn learn(state: &mut State, event: &Event) {
         Event::PartyOpened { .. }
         | Event::PartyEnrolled { .. }
         | Event::EnrolmentRefused { .. }
+        | Event::WalletOpened { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)

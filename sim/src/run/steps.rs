@@ -4,14 +4,14 @@ use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
     Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind,
-    PartyName, Pay, Payee, Payer, Payout, Request, Step, Trouble,
+    OwnWalletName, PartyName, Pay, Payee, Payer, Payout, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, World, WorldError, WorldKind, keys};
 use bitcoin::{Address, Amount, Transaction, TxOut};
 use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_engine::api::{self, Command, Destination, Output};
-use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId, WalletId};
 use lockstep_engine::money::{Asset, Minor, Msat, Quantity};
 use lockstep_engine::rail::Rail;
 use lockstep_engine::time::Span;
@@ -188,9 +188,14 @@ impl<W: World> Runner<W> {
     }
 
     async fn charge(&mut self, charge: &Charge) -> Result<(), Stop> {
-        let (rail, amount_msat, hold) = match charge.request {
-            Request::Lightning { amount, hold } => (Rail::Lightning, Msat(amount.get()), hold),
-            Request::Onchain { amount } => (Rail::Onchain, Msat(amount.get() * 1_000), false),
+        let (rail, amount_msat, hold, wallet) = match &charge.request {
+            Request::Lightning { amount, hold } => {
+                (Rail::Lightning, Msat(amount.get()), *hold, None)
+            }
+            Request::Onchain { amount, wallet } => {
+                let wallet = wallet.as_ref().map(own_wallet);
+                (Rail::Onchain, Msat(amount.get() * 1_000), false, wallet)
+            }
         };
         let id = payment(charge.id.as_str());
         let expires_in = Span(charge.expires.get());
@@ -202,6 +207,7 @@ impl<W: World> Runner<W> {
             rail,
             hold,
             expires_in,
+            wallet,
         }))
         .await
     }
@@ -287,10 +293,10 @@ impl<W: World> Runner<W> {
 
     fn charge_sat(&self, charge: &str) -> Result<u64, Stop> {
         let asked = |action: &Action| match action {
-            Action::Charge(made) if made.id.as_str() == charge => Some(made.request),
+            Action::Charge(made) if made.id.as_str() == charge => Some(made.request.clone()),
             Action::Pay(Pay {
                 opens: Some(made), ..
-            }) if made.id.as_str() == charge => Some(made.request),
+            }) if made.id.as_str() == charge => Some(made.request.clone()),
             _ => None,
         };
         match self
@@ -300,7 +306,7 @@ impl<W: World> Runner<W> {
             .iter()
             .find_map(|step| asked(&step.action))
         {
-            Some(Request::Onchain { amount }) => Ok(amount.get()),
+            Some(Request::Onchain { amount, .. }) => Ok(amount.get()),
             _ => Err(
                 WorldError::harness("pay a charge on chain", format!("{charge} is none")).into(),
             ),
@@ -351,7 +357,7 @@ impl<W: World> Runner<W> {
                     Asset::Btc,
                 )
             }
-            Payee::Wallet { wallet, amount } => {
+            Payee::Wallet { wallet, amount, .. } => {
                 let address = self.purses[wallet.as_str()].address();
                 (
                     Destination::Address(address.to_string()),
@@ -388,6 +394,10 @@ impl<W: World> Runner<W> {
                 )
             }
         };
+        let wallet = match &payout.payee {
+            Payee::Wallet { out_of, .. } => out_of.as_ref().map(own_wallet),
+            Payee::Node { .. } | Payee::Account { .. } => None,
+        };
         let order = api::Payout {
             payment: payment(id),
             party: party(payout.from.as_str()),
@@ -395,6 +405,7 @@ impl<W: World> Runner<W> {
             quantity,
             funded_by,
             deadline: Span(payout.deadline.get()),
+            wallet,
         };
         self.command(Command::CreatePayout(order)).await
     }
@@ -545,6 +556,10 @@ fn stop_text(stop: &Stop) -> String {
 
 fn payment(name: &str) -> PaymentId {
     PaymentId::new(name).expect("checked with the scenario")
+}
+
+fn own_wallet(name: &OwnWalletName) -> WalletId {
+    WalletId::new(name.as_str()).expect("checked with the scenario")
 }
 
 fn party(name: &str) -> PartyId {

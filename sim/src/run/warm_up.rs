@@ -3,12 +3,15 @@
 //! Does not own the worlds.
 
 use super::{Runner, Stop};
+use crate::scenario::{OwnedWallet, WalletPurpose};
 use crate::trace::Subsystem;
+use crate::worlds::keys;
 use crate::worlds::{ChannelPlan, ForwardingFees, World, WorldError};
 use bitcoin::{Amount, ScriptBuf, TxOut};
 use lockstep_engine::api::Command;
-use lockstep_engine::id::PartyId;
+use lockstep_engine::id::{PartyId, WalletId};
 use lockstep_engine::money::{Minor, Msat, Quantity};
+use lockstep_engine::onchain::{Custody, Owner, Purpose, WalletSpec};
 use lockstep_engine::rail::Rail;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -60,10 +63,11 @@ impl<W: World> Runner<W> {
                 wallet.funds.get(),
             ));
         }
-        outputs.push((
-            self.engine_opening_script(),
-            self.run.scenario.operator.wallet.get(),
-        ));
+        let keys = super::own_wallets(&self.run.scenario, self.run.options.seed);
+        for wallet in &self.run.scenario.operator.wallets {
+            let public = &keys[wallet.name.as_str()].public;
+            outputs.push((keys::opening_script(public), wallet.funds.get()));
+        }
         let funded = outputs.into_iter().filter(|(_, sat)| *sat > 0);
         let outputs: Vec<TxOut> = funded
             .map(|(script_pubkey, sat)| TxOut {
@@ -85,12 +89,6 @@ impl<W: World> Runner<W> {
                 .give(txid.to_string(), "opening funds");
         }
         self.mine(ANNOUNCE_DEPTH).await
-    }
-
-    /// The wallet's opening funds come to its first change address, which no charge will ever be given.
-    fn engine_opening_script(&self) -> ScriptBuf {
-        let keys = crate::worlds::keys::engine_keys(self.run.options.seed);
-        crate::worlds::keys::opening_script(&keys.public)
     }
 
     /// Opens channels in the order of the file; those of different openers share blocks.
@@ -136,8 +134,11 @@ impl<W: World> Runner<W> {
     /// Parties, and what the outside holds for the operator.
     async fn open_books(&mut self) -> Result<(), Stop> {
         let scenario = self.run.scenario.clone();
-        let wallet = Msat(scenario.operator.wallet.get() * 1_000);
-        self.record_opening(Rail::Onchain, Quantity::btc(wallet))
+        self.open_wallets(|wallet| wallet.owner.is_none()).await?;
+        self.world.settle().await?;
+        let wallets = scenario.operator.wallets.iter();
+        let coins: u64 = wallets.map(|wallet| wallet.funds.get()).sum();
+        self.record_opening(Rail::Onchain, Quantity::btc(Msat(coins * 1_000)))
             .await?;
         let operator = scenario.operator.node.as_ref().map(ToString::to_string);
         let mut channels = 0;
@@ -159,11 +160,32 @@ impl<W: World> Runner<W> {
             let party = PartyId::new(party.as_str()).expect("checked with the scenario");
             self.command(Command::OpenParty { party }).await?;
         }
+        self.open_wallets(|wallet| wallet.owner.is_some()).await?;
         self.run.trace.lock().record(
             Subsystem::Stimulus,
             "scenario",
             json!({ "event": "warmed up" }),
         );
+        Ok(())
+    }
+
+    /// All of a kind but `hot`, which the engine begins with.
+    async fn open_wallets(&mut self, kind: fn(&OwnedWallet) -> bool) -> Result<(), Stop> {
+        let keys = super::own_wallets(&self.run.scenario, self.run.options.seed);
+        let wallets = self.run.scenario.operator.wallets.clone();
+        for wallet in wallets.iter().skip(1).filter(|wallet| kind(wallet)) {
+            let owner = wallet.owner.as_ref().map_or(Owner::Operator, |party| {
+                Owner::Party(PartyId::new(party.as_str()).expect("checked with the scenario"))
+            });
+            let spec = WalletSpec {
+                name: WalletId::new(wallet.name.as_str()).expect("checked with the scenario"),
+                purpose: purpose(wallet.purpose),
+                owner,
+                descriptors: keys[wallet.name.as_str()].public.clone(),
+                custody: Custody::Signer,
+            };
+            self.command(Command::OpenWallet(spec)).await?;
+        }
         Ok(())
     }
 
@@ -173,6 +195,16 @@ impl<W: World> Runner<W> {
                 .await?;
         }
         Ok(())
+    }
+}
+
+const fn purpose(word: WalletPurpose) -> Purpose {
+    match word {
+        WalletPurpose::Hot => Purpose::Hot,
+        WalletPurpose::Savings => Purpose::Savings,
+        WalletPurpose::Multisig => Purpose::Multisig,
+        WalletPurpose::Lightning => Purpose::Lightning,
+        WalletPurpose::Deposits => Purpose::Deposits,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Owns the canonical one-line text of a step, the heading under which traces list what it caused. Worlds and runs must
 //! agree on it to the byte. Does not own the text of single amounts (`units`).
 
-use super::model::{Action, Charge, Expectation, Pay, Payee, Payer, Payout, Reorg, Request, Step};
+use super::model::{
+    Action, Charge, Expectation, OwnWalletName, Pay, Payee, Payer, Payout, Reorg, Request, Step,
+};
 use std::fmt::{self, Display, Formatter};
 
 /// ` word value`, or nothing.
@@ -66,7 +68,10 @@ impl Display for Request {
                 "{amount} over lightning{}",
                 if *hold { " hold" } else { "" }
             ),
-            Self::Onchain { amount } => write!(f, "{amount} over onchain"),
+            Self::Onchain { amount, wallet } => {
+                write!(f, "{amount} over onchain")?;
+                optional(f, "into", wallet)
+            }
         }
     }
 }
@@ -123,7 +128,14 @@ impl Display for Payee {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node { node, amount } => write!(f, "{node} {amount} over lightning"),
-            Self::Wallet { wallet, amount } => write!(f, "{wallet} {amount} over onchain"),
+            Self::Wallet {
+                wallet,
+                amount,
+                out_of,
+            } => {
+                write!(f, "{wallet} {amount} over onchain")?;
+                optional(f, "out of", out_of)
+            }
             Self::Account {
                 account,
                 amount,
@@ -145,6 +157,17 @@ impl Display for Reorg {
 
 /// How the operator's own wallet and gateway balance are called.
 pub(super) const OPERATOR: &str = "operator";
+
+impl OwnWalletName {
+    /// As steps name it among others' wallets: `operator`, `operator/savings`.
+    pub(super) fn as_own(&self) -> String {
+        if *self == OwnWalletName::hot() {
+            OPERATOR.to_owned()
+        } else {
+            format!("{OPERATOR}/{self}")
+        }
+    }
+}
 
 impl Display for Expectation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -175,12 +198,9 @@ impl Display for Expectation {
                 amount,
                 cltv_delta,
             } => write!(f, "htlc {channel} {amount} cltv delta {cltv_delta}"),
-            Self::Wallet { wallet, balance } => {
-                write!(
-                    f,
-                    "wallet {} balance {balance}",
-                    wallet.as_ref().map_or(OPERATOR, |name| name.as_str())
-                )
+            Self::Wallet { wallet, balance } => write!(f, "wallet {wallet} balance {balance}"),
+            Self::OwnWallet { wallet, balance } => {
+                write!(f, "wallet {} balance {balance}", wallet.as_own())
             }
             Self::Account { account, balance } => {
                 write!(

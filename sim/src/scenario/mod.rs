@@ -23,6 +23,7 @@ mod check;
 mod choice;
 mod display;
 mod model;
+mod own_wallets;
 mod problem;
 mod read;
 mod schema;
@@ -36,6 +37,7 @@ mod write;
 mod tests;
 
 pub use model::*;
+pub use own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
 pub use problem::{Colour, InvalidScenario, Problem};
 pub use schema::schema;
 pub use units::UnitError;

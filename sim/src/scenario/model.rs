@@ -4,6 +4,7 @@
 pub use super::choice::{
     Asset, CrashPoint, DidMethod, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
 };
+use super::own_wallets::{HOT, OwnedWallet};
 pub use super::trouble::{
     ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
     GatewayFaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind, Trouble,
@@ -42,6 +43,8 @@ name!(
     WalletName,
     /// An outside bank account of the scenario.
     AccountName,
+    /// An on-chain wallet of the operator's; a legal id of the engine.
+    OwnWalletName,
     /// A channel of the scenario.
     ChannelName,
     /// A charge or payout that a step makes; a legal id of the engine.
@@ -90,10 +93,29 @@ pub struct Scenario {
 pub struct Operator {
     /// Its Lightning node. There is one if any step pays over Lightning.
     pub node: Option<NodeName>,
-    /// Opening funds of its on-chain wallet.
-    pub wallet: Sat,
+    /// Its on-chain wallets, `hot` first, the others in the order of their opening.
+    pub wallets: Vec<OwnedWallet>,
     /// Opening balance at the gateway.
     pub gateway: Cents,
+}
+
+impl Operator {
+    /// The wallet that is always there.
+    pub fn hot(&self) -> &OwnedWallet {
+        &self.wallets[0]
+    }
+
+    /// The same.
+    pub fn hot_mut(&mut self) -> &mut OwnedWallet {
+        &mut self.wallets[0]
+    }
+}
+
+impl OwnWalletName {
+    /// The wallet that is always there.
+    pub fn hot() -> OwnWalletName {
+        OwnWalletName(HOT.to_owned())
+    }
 }
 
 /// What of the engine's policy the scenario sets.
@@ -283,7 +305,7 @@ pub struct Charge {
 }
 
 /// What a charge asks for; amounts above zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// A BOLT 11 invoice of the operator's node.
     Lightning {
@@ -292,10 +314,12 @@ pub enum Request {
         /// Whether it waits for `Release` or `Refuse`.
         hold: bool,
     },
-    /// An address of the operator's wallet.
+    /// An address of the operator's.
     Onchain {
         /// How much.
         amount: Sat,
+        /// Of another wallet than `hot`.
+        wallet: Option<OwnWalletName>,
     },
 }
 
@@ -371,6 +395,8 @@ pub enum Payee {
         wallet: WalletName,
         /// What he gets.
         amount: Sat,
+        /// From another wallet than `hot`.
+        out_of: Option<OwnWalletName>,
     },
     /// SEPA.
     Account {
@@ -444,10 +470,17 @@ pub enum Expectation {
         /// Expiry height minus the tip's when offered.
         cltv_delta: Blocks,
     },
-    /// On-chain holdings, unconfirmed included. `None` is the operator's own wallet.
+    /// On-chain holdings, unconfirmed included.
     Wallet {
         /// Whose.
-        wallet: Option<WalletName>,
+        wallet: WalletName,
+        /// What it holds.
+        balance: Sat,
+    },
+    /// The same of one of the operator's own wallets.
+    OwnWallet {
+        /// Which.
+        wallet: OwnWalletName,
         /// What it holds.
         balance: Sat,
     },

@@ -290,7 +290,7 @@ fn the_setup_is_exact() {
         scenario.why_not[&World::Regtest],
         "faults of links are simulated only"
     );
-    assert_eq!(scenario.operator.wallet.get(), 10_000_000);
+    assert_eq!(scenario.operator.hot().funds.get(), 10_000_000);
     assert_eq!(scenario.operator.gateway.get(), 100_000);
     assert_eq!(scenario.policy.rate.map(|rate| rate.get()), Some(6_000_000));
     let policy = &scenario.policy;

@@ -7,6 +7,7 @@ use super::choice::{
     GatewayFaultKind, LinkFault, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode,
     World,
 };
+use super::own_wallets::OwnWallet;
 use super::problem::Problems;
 use super::read::{At, Named, Node, Optional, Read, Required, table};
 pub(super) use super::verb::{Expect, Step};
@@ -116,8 +117,10 @@ table!(
     Operator {
         /// Its Lightning node, one of `nodes`. Without one, no Lightning payment is possible.
         "node" node: Optional<String>,
-        /// Opening funds of its on-chain wallet, in one confirmed output. Default none.
+        /// Opening funds of its on-chain wallet `hot`, in one confirmed output. Default none.
         "wallet" wallet: Optional<Amount>,
+        /// More of its on-chain wallets, by name; what is said of `hot` is about the one that is always there.
+        "wallets" wallets: Optional<Named<OwnWallet>>,
         /// Opening balance at the fiat gateway. Default none.
         "gateway" gateway: Optional<Amount>,
     }
@@ -223,6 +226,8 @@ table!(
         "hold" hold: Optional<bool>,
         /// Unpaid after this span, it expires. Default "1 h".
         "expires" expires: Optional<Duration>,
+        /// On chain only: which of the operator's wallets is paid. Default "hot".
+        "wallet" wallet: Optional<String>,
     }
 );
 table!(
@@ -265,6 +270,8 @@ table!(
         "over" over: Optional<Rail>,
         /// It must be final by then. Default "1 h".
         "deadline" deadline: Optional<Duration>,
+        /// On chain only: which of the operator's wallets pays. Default "hot".
+        "wallet" wallet: Optional<String>,
     }
 );
 table!(
@@ -484,7 +491,7 @@ table!(
 table!(
     /// What a wallet holds on chain, unconfirmed outputs included.
     ExpectWallet {
-        /// One of `wallets`, or "operator" for the operator's own.
+        /// One of `wallets`; "operator" for the operator's `hot`, "operator/NAME" for another one of `operator.wallets`.
         "wallet" wallet: Required<String>,
         /// What it holds.
         "balance" balance: Required<Amount>,

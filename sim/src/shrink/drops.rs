@@ -194,11 +194,8 @@ fn name_expectation<'a>(expectation: &'a Expectation, named: &mut Named<'a>) {
         }
         Expectation::Htlc { channel, .. } => named.channel = Some(channel.as_str()),
         Expectation::Forwarded { node, .. } => named.outside.push(node.as_str()),
-        Expectation::Wallet { wallet, .. } => {
-            named
-                .outside
-                .extend(wallet.as_ref().map(|name| name.as_str()));
-        }
+        Expectation::Wallet { wallet, .. } => named.outside.push(wallet.as_str()),
+        Expectation::OwnWallet { .. } => {}
         Expectation::Account { account, .. } => {
             named
                 .outside

@@ -4,8 +4,7 @@
 use super::values::{below_btc, below_cents, msat_below};
 use super::{Edit, drops};
 use crate::scenario::{
-    Action, Channel, Depth, Expectation, Operator, Pace, Payee, Payer, PolicyOverrides, Sat,
-    Scenario, Step,
+    Action, Channel, Depth, Expectation, Pace, Payee, Payer, PolicyOverrides, Sat, Scenario, Step,
 };
 use std::collections::BTreeSet;
 
@@ -58,7 +57,7 @@ pub(super) fn drops(plan: &Scenario) -> Vec<Edit> {
         change(lightning_unless_used),
         change(|plan| plan.pace = Pace::LockStep),
         change(|plan| plan.policy = PolicyOverrides::default()),
-        change(|plan| plan.operator.wallet = Sat::default()),
+        change(|plan| plan.operator.hot_mut().funds = Sat::default()),
         change(|plan| plan.operator.gateway = Default::default()),
         change(|plan| plan.policy.rate = None),
         change(|plan| plan.policy.depth = None),
@@ -123,14 +122,7 @@ fn without_node(plan: &Scenario, name: &str) -> Option<Scenario> {
         .as_ref()
         .is_some_and(|node| node.as_str() == name)
     {
-        let Operator {
-            wallet, gateway, ..
-        } = smaller.operator;
-        smaller.operator = Operator {
-            node: None,
-            wallet,
-            gateway,
-        };
+        smaller.operator.node = None;
     }
     Some(smaller)
 }
@@ -234,7 +226,8 @@ fn funds(plan: &Scenario, edits: &mut Vec<Edit>) {
     for sat in ROUND_FUNDS_SAT {
         edits.push(Box::new(move |plan| {
             let mut smaller = plan.clone();
-            smaller.operator.wallet = below_btc(smaller.operator.wallet, sat)?;
+            let hot = smaller.operator.hot_mut();
+            hot.funds = below_btc(hot.funds, sat)?;
             Some(smaller)
         }));
     }

@@ -264,7 +264,7 @@ fn of_amounts(id: usize, edits: &mut Vec<Edit>) {
 fn of_request(request: &mut Request) -> Amount<'_> {
     match request {
         Request::Lightning { amount, .. } => Amount::Msat(amount),
-        Request::Onchain { amount } => Amount::Sat(amount),
+        Request::Onchain { amount, .. } => Amount::Sat(amount),
     }
 }
 

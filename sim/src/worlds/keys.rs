@@ -2,7 +2,7 @@
 //! They guard nothing but regtest coins. Does not own signing.
 
 use crate::prng::RootSeed;
-use crate::scenario::DidMethod;
+use crate::scenario::{DidMethod, HOT, ScriptKind};
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
 use bitcoin::base58;
 use bitcoin::bip32::Xpriv;
@@ -14,30 +14,42 @@ use lockstep_engine::onchain::Descriptors;
 /// The network of both worlds.
 pub const NETWORK: Network = Network::Regtest;
 
-/// The engine wallet's descriptors (BIP 84 shape): public ones for the engine, private ones for the signer.
-pub struct EngineKeys {
+/// The descriptors of one of the operator's wallets: public ones for the engine, private ones for the signer.
+pub struct WalletKeys {
     /// Without private keys.
     pub public: Descriptors,
     /// With private keys.
     pub private: Descriptors,
 }
 
-/// The engine wallet's keys of this run.
-pub fn engine_keys(seed: RootSeed) -> EngineKeys {
+/// The keys of the wallet `hot` with addresses of the usual kind.
+pub fn engine_keys(seed: RootSeed) -> WalletKeys {
+    wallet_keys(seed, HOT, ScriptKind::Wpkh)
+}
+
+/// The keys of one of the operator's wallets in this run, each from a seed of its own, in the shape of BIP 84 or BIP 86.
+pub fn wallet_keys(seed: RootSeed, wallet: &str, script: ScriptKind) -> WalletKeys {
     use bitcoin::bip32::{DerivationPath, Xpub};
     let secp = Secp256k1::new();
-    let root = Xpriv::new_master(NETWORK, &seed.bytes("engine wallet"))
-        .expect("32 bytes make a master key");
-    let path: DerivationPath = "84'/1'/0'".parse().expect("a literal path");
+    let name = match wallet {
+        HOT => "engine wallet".to_owned(),
+        other => format!("engine wallet {other}"),
+    };
+    let root = Xpriv::new_master(NETWORK, &seed.bytes(&name)).expect("32 bytes make a master key");
+    let path = match script {
+        ScriptKind::Wpkh => "84'/1'/0'",
+        ScriptKind::Tr => "86'/1'/0'",
+    };
+    let path: DerivationPath = path.parse().expect("a literal path");
     let account = root
         .derive_priv(&secp, &path)
         .expect("hardened derivation of a fresh key");
     let public = Xpub::from_priv(&secp, &account);
     let descriptors = |key: &str| Descriptors {
-        external: format!("wpkh({key}/0/*)"),
-        internal: format!("wpkh({key}/1/*)"),
+        external: format!("{script}({key}/0/*)"),
+        internal: format!("{script}({key}/1/*)"),
     };
-    EngineKeys {
+    WalletKeys {
         public: descriptors(&public.to_string()),
         private: descriptors(&account.to_string()),
     }
@@ -55,7 +67,7 @@ pub fn wallet_scripts(descriptors: &Descriptors) -> Vec<ScriptBuf> {
 }
 
 fn parse(text: &str) -> Descriptor<DescriptorPublicKey> {
-    text.parse().expect("made by engine_keys")
+    text.parse().expect("made by wallet_keys")
 }
 
 fn script_at(descriptor: &Descriptor<DescriptorPublicKey>, index: u32) -> ScriptBuf {

@@ -23,6 +23,7 @@ use crate::vtime::Epoch;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use http_system::SharedLayer0;
 use lockstep_engine::api::EngineConfig;
+use lockstep_engine::onchain::Descriptors;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::{Span, Timestamp};
@@ -30,7 +31,7 @@ use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_host::ports::Observer;
 use serde::{Deserialize, Serialize};
 use service::{Service, Switch};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -202,10 +203,10 @@ pub struct Reorg {
 }
 
 /// What the outside really holds of the operator's money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Truth {
-    /// Outputs of the engine's wallet, mempool included.
-    pub wallet_sat: u64,
+    /// Outputs of each of the engine's wallets, by name, mempool included.
+    pub wallets_sat: BTreeMap<String, u64>,
     /// Our side of our node's channels, HTLCs apart.
     pub channels_msat: u64,
     /// In our outgoing HTLCs.
@@ -319,7 +320,9 @@ pub struct Blueprint {
     pub layer0: Option<Layer0Plan>,
     /// The engine.
     pub engine: EngineConfig,
-    /// Its wallet's keys.
+    /// The public descriptors of all its wallets, by name.
+    pub wallets: BTreeMap<String, Descriptors>,
+    /// Its wallets' keys.
     pub signer: SoftwareSigner,
     /// Watches the engine.
     pub observer: Arc<dyn Observer>,

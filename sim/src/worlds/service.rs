@@ -431,6 +431,7 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
                 held == payment
             }
             Command::OpenParty { .. }
+            | Command::OpenWallet(_)
             | Command::RecordOpening { .. }
             | Command::EnrolParty { .. }
             | Command::Reconcile { .. } => false,

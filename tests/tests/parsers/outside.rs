@@ -62,6 +62,7 @@ fn charge(name: &str, rail: Rail, amount_msat: u64) -> Command {
         rail,
         hold: false,
         expires_in: Span::secs(3_600),
+        wallet: None,
     })
 }
 
@@ -73,6 +74,7 @@ fn payout(name: &str, destination: Destination, quantity: Quantity) -> Command {
         quantity,
         funded_by: Asset::Btc,
         deadline: Span::secs(3_600),
+        wallet: None,
     })
 }
 

@@ -28,6 +28,7 @@ fn paid(destination: Destination, msat: u64) -> bool {
         quantity: Quantity::btc(Msat(msat)),
         funded_by: Asset::Btc,
         deadline: Span::secs(60),
+        wallet: None,
     };
     let input = Input::Command {
         id: CommandId::new("fuzzed").expect("an id"),

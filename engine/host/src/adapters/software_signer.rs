@@ -13,6 +13,7 @@ use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::{EcdsaSighashType, Network, TapSighashType};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use lockstep_engine::onchain::Descriptors;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -60,9 +61,24 @@ impl SoftwareSigner {
         internal: &str,
         network: Network,
     ) -> Result<Self, DescriptorInvalid> {
+        let descriptors = Descriptors {
+            external: external.to_owned(),
+            internal: internal.to_owned(),
+        };
+        Self::of_wallets(&[descriptors], network)
+    }
+
+    /// From the private descriptors of several wallets. A transaction may spend from one or more of them.
+    pub fn of_wallets(
+        wallets: &[Descriptors],
+        network: Network,
+    ) -> Result<Self, DescriptorInvalid> {
         let secp = Secp256k1::new();
         let mut chains = Vec::new();
-        for text in [external, internal] {
+        let texts = wallets
+            .iter()
+            .flat_map(|wallet| [wallet.external.as_str(), wallet.internal.as_str()]);
+        for text in texts {
             let (descriptor, keys) = text
                 .into_wallet_descriptor(&secp, network)
                 .map_err(|cause| DescriptorInvalid { cause })?;

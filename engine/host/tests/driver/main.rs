@@ -43,6 +43,7 @@ fn charge() -> Command {
         rail: Rail::Onchain,
         hold: false,
         expires_in: Span::secs(3_600),
+        wallet: None,
     })
 }
 
@@ -56,6 +57,7 @@ fn payout() -> Command {
         quantity: Quantity::eur(Minor::new(1_250)),
         funded_by: Asset::Btc,
         deadline: Span::secs(86_400),
+        wallet: None,
     })
 }
 

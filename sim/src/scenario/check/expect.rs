@@ -9,6 +9,7 @@ use crate::scenario::display::OPERATOR;
 use crate::scenario::model::{
     AccountName, ChannelName, Expectation, NodeName, PartyName, WalletName,
 };
+use crate::scenario::own_wallets::HOT;
 use crate::scenario::problem::Problem;
 use crate::scenario::read::{At, Required};
 use crate::scenario::text::{self, Expect};
@@ -23,14 +24,7 @@ impl StepChecker<'_> {
             Expect::Channel(typed) => self.expect_channel(typed),
             Expect::Forwarded(typed) => self.expect_forwarded(typed.forwarded.0.as_ref()?),
             Expect::Htlc(typed) => self.expect_htlc(typed.htlc.0.as_ref()?),
-            Expect::Wallet(typed) => {
-                let wallet = self.or_operator(Kind::Wallet, WalletName, &typed.wallet);
-                let balance = self.balance(&typed.balance, "an on-chain balance", Sat::parse);
-                Some(Expectation::Wallet {
-                    wallet: wallet?,
-                    balance: balance?,
-                })
-            }
+            Expect::Wallet(typed) => self.expect_wallet(typed),
             Expect::Account(typed) => {
                 let account = self.or_operator(Kind::Account, AccountName, &typed.account);
                 let balance = self.balance(&typed.balance, "an account's balance", Cents::parse);
@@ -78,6 +72,35 @@ impl StepChecker<'_> {
     ) -> Option<Q> {
         let typed = typed.0.as_ref()?;
         quantity(&typed.value.0, &typed.span, place, parse, self.problems)
+    }
+
+    /// "operator" is the wallet `hot`, "operator/NAME" another one of the operator's.
+    fn expect_wallet(&mut self, typed: &text::ExpectWallet) -> Option<Expectation> {
+        let name = typed.wallet.0.as_ref()?;
+        let balance = self.balance(&typed.balance, "an on-chain balance", Sat::parse);
+        let own = match name.value.strip_prefix(OPERATOR) {
+            Some("") => Some(HOT),
+            Some(rest) => rest.strip_prefix('/'),
+            None => None,
+        };
+        let Some(own) = own else {
+            let wallet = self
+                .names
+                .resolve(Kind::Wallet, WalletName, Some(name), self.problems);
+            return Some(Expectation::Wallet {
+                wallet: wallet?,
+                balance: balance?,
+            });
+        };
+        let own = At {
+            value: own.to_owned(),
+            span: name.span.clone(),
+        };
+        let wallet = self.own_wallet(Some(&own));
+        Some(Expectation::OwnWallet {
+            wallet: wallet?,
+            balance: balance?,
+        })
     }
 
     /// `Some(None)` is the operator.

@@ -6,6 +6,7 @@ mod expect;
 mod faults;
 mod money;
 mod names;
+mod own_wallets;
 mod setup;
 mod steps;
 mod trouble;

@@ -6,8 +6,8 @@ use super::steps::StepChecker;
 use super::{positive, right_or_absent};
 use crate::scenario::choice::{Asset, Rail};
 use crate::scenario::model::{
-    AccountName, Blocks, Charge, NodeName, PartyName, Pay, Payee, Payer, PaymentName, Payout,
-    Request, Route, WalletName,
+    AccountName, Blocks, Charge, NodeName, OwnWalletName, PartyName, Pay, Payee, Payer,
+    PaymentName, Payout, Request, Route, WalletName,
 };
 use crate::scenario::read::{At, Optional, Required};
 use crate::scenario::text;
@@ -60,12 +60,57 @@ impl StepChecker<'_> {
         let over = typed.over.0.as_ref();
         let request =
             over.and_then(|over| self.request(over.value, &over.span, &typed.amount, hold));
+        let request = self.paid_into(request, typed.wallet.as_ref());
         let expires = self.span_or_hour(&typed.expires, "when the charge expires");
         Some(Charge {
             id: id?,
             party: party?,
             request: request?,
             expires: expires?,
+        })
+    }
+
+    /// One of the operator's wallets.
+    pub(super) fn own_wallet(&mut self, name: Option<&At<String>>) -> Option<OwnWalletName> {
+        self.names
+            .resolve(Kind::OwnWallet, OwnWalletName, name, self.problems)
+    }
+
+    /// The wallet that was named, if this rail can have one; the outer `None` is a reported problem.
+    #[allow(clippy::option_option, reason = "absent and wrong differ")]
+    fn named_wallet(
+        &mut self,
+        rail: Rail,
+        name: Option<&At<String>>,
+    ) -> Option<Option<OwnWalletName>> {
+        let Some(name) = name else {
+            return Some(None);
+        };
+        if rail != Rail::Onchain {
+            self.problems.at(
+                &name.span,
+                "only payments on chain have a wallet",
+                format!("this one goes over {rail}"),
+                "remove `wallet`",
+            );
+            return None;
+        }
+        self.own_wallet(Some(name)).map(Some)
+    }
+
+    fn paid_into(
+        &mut self,
+        request: Option<Request>,
+        name: Option<&At<String>>,
+    ) -> Option<Request> {
+        let request = request?;
+        let named = self.named_wallet(request.rail(), name)?;
+        Some(match request {
+            Request::Onchain { amount, .. } => Request::Onchain {
+                amount,
+                wallet: named,
+            },
+            lightning @ Request::Lightning { .. } => lightning,
         })
     }
 
@@ -101,6 +146,7 @@ impl StepChecker<'_> {
             }
             Rail::Onchain => Some(Request::Onchain {
                 amount: self.amount(amount, "the amount of an on-chain charge", Sat::parse)?,
+                wallet: None,
             }),
             Rail::Sepa => {
                 self.problems.at(
@@ -394,8 +440,9 @@ impl StepChecker<'_> {
         let rail = match kind {
             Kind::Node => Rail::Lightning,
             Kind::Wallet => Rail::Onchain,
-            Kind::Account | Kind::Party | Kind::Channel => Rail::Sepa,
+            Kind::Account | Kind::Party | Kind::Channel | Kind::OwnWallet => Rail::Sepa,
         };
+        let out_of = self.named_wallet(rail, typed.wallet.as_ref())?;
         if let Some(over) = typed.over.as_ref().filter(|over| over.value != rail) {
             let label = format!("`{}` is paid over {rail}", to.value);
             self.problems.at(
@@ -429,6 +476,7 @@ impl StepChecker<'_> {
                 Some(Payee::Wallet {
                     wallet: WalletName(to.value.clone()),
                     amount,
+                    out_of,
                 })
             }
             Rail::Sepa => {

@@ -4,6 +4,7 @@
 use crate::scenario::choice::Rail;
 use crate::scenario::display::OPERATOR;
 use crate::scenario::model::{PartyName, PaymentName, RunName};
+use crate::scenario::own_wallets::HOT;
 use crate::scenario::problem::{Problem, Problems, nearest};
 use crate::scenario::read::{At, Named, Optional};
 use crate::scenario::text::{self, Step};
@@ -19,6 +20,7 @@ pub(super) enum Kind {
     Account,
     Party,
     Channel,
+    OwnWallet,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Self::Account => "bank account",
             Self::Party => "party",
             Self::Channel => "channel",
+            Self::OwnWallet => "wallet of the operator's",
         }
     }
 
@@ -39,6 +42,7 @@ impl Kind {
             Self::Account => "accounts",
             Self::Party => "parties",
             Self::Channel => "channels",
+            Self::OwnWallet => "operator.wallets",
         }
     }
 }
@@ -121,6 +125,13 @@ impl Names {
         self.setup.insert(Kind::Account, names_of(&typed.accounts));
         self.setup.insert(Kind::Party, names_of(&typed.parties));
         self.setup.insert(Kind::Channel, names_of(&typed.channels));
+        let mut own = vec![At {
+            value: HOT.to_owned(),
+            span: 0..0,
+        }];
+        let operator = typed.operator.iter();
+        own.extend(operator.flat_map(|operator| names_of(&operator.value.wallets)));
+        self.setup.insert(Kind::OwnWallet, own);
         for (name, channel) in typed
             .channels
             .iter()
@@ -133,7 +144,8 @@ impl Names {
         }
         for (kind, names) in &self.setup {
             for name in names {
-                check_text(name, *kind != Kind::Party, problems);
+                let capitals = !matches!(kind, Kind::Party | Kind::OwnWallet);
+                check_text(name, capitals, problems);
                 if matches!(kind, Kind::Wallet | Kind::Account) && name.value == OPERATOR {
                     problems.at(
                         &name.span,

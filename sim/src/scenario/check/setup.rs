@@ -2,12 +2,14 @@
 //! Does not own the steps.
 
 use super::names::{Kind, Names};
+use super::own_wallets::own_wallets;
 use super::{count, positive, quantity, right_or_absent};
 use crate::scenario::choice::{DidMethod, Pace, World};
 use crate::scenario::model::{
     Account, AccountName, Channel, ChannelName, Depth, Forwarding, Node, NodeName, Operator,
     PartyName, PolicyOverrides, Wallet, WalletName,
 };
+use crate::scenario::own_wallets::{OwnedWallet, ScriptKind};
 use crate::scenario::problem::{Problem, Problems};
 use crate::scenario::read::{At, Optional};
 use crate::scenario::text;
@@ -193,7 +195,7 @@ pub(super) fn operator(
     let Some(typed) = file.operator.as_ref().map(|typed| &typed.value) else {
         return Some(Operator {
             node: None,
-            wallet: Sat::default(),
+            wallets: vec![OwnedWallet::hot(ScriptKind::Wpkh, Sat::default())],
             gateway: Cents::default(),
         });
     };
@@ -215,9 +217,11 @@ pub(super) fn operator(
                 problems,
             )
         });
+    let wallets = own_wallets(typed, wallet.unwrap_or_default(), names, problems);
+    wallet?;
     Some(Operator {
         node,
-        wallet: wallet?,
+        wallets: wallets?,
         gateway: gateway?,
     })
 }

@@ -10,6 +10,7 @@ mod trouble;
 mod tests;
 
 use super::model::{Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, World};
+use super::own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
 use std::collections::BTreeMap;
 
 /// What a name stands for. Nodes, wallets and accounts share one space: a payout names them without saying which it means.
@@ -218,13 +219,44 @@ impl Writer<'_> {
             "node",
             node.map(|node| self.name(NameSpace::Outside, node.as_str())),
         );
-        if operator.wallet.get() > 0 {
-            table.text("wallet", amounts::funds(operator.wallet));
+        if operator.hot().funds.get() > 0 {
+            table.text("wallet", amounts::funds(operator.hot().funds));
+        }
+        let wallets = self.own_wallets(&operator.wallets);
+        if !wallets.is_empty() {
+            table.put("wallets", wallets.end());
         }
         if operator.gateway.get() > 0 {
             table.text("gateway", amounts::cents(operator.gateway));
         }
         table
+    }
+
+    /// `hot` only if it is not as it is by itself.
+    fn own_wallets(&self, wallets: &[OwnedWallet]) -> Inline {
+        let mut named = Inline::default();
+        for wallet in wallets {
+            let mut table = Inline::default();
+            if wallet.purpose != WalletPurpose::Hot {
+                table.text("purpose", wallet.purpose.as_str());
+            }
+            if wallet.script != ScriptKind::Wpkh {
+                table.text("script", wallet.script.as_str());
+            }
+            let is_hot = wallet.name.as_str() == HOT;
+            if wallet.funds.get() > 0 && !is_hot {
+                table.text("funds", amounts::funds(wallet.funds));
+            }
+            let owner = wallet.owner.as_ref();
+            table.maybe(
+                "owner",
+                owner.map(|party| self.name(NameSpace::Party, party.as_str())),
+            );
+            if !table.is_empty() || !is_hot {
+                named.put(&key(wallet.name.as_str()), table.end());
+            }
+        }
+        named
     }
 
     /// Wallets and nodes.

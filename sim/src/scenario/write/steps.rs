@@ -91,6 +91,9 @@ impl Writer<'_> {
         let held = matches!(charge.request, Request::Lightning { hold: true, .. });
         table.flag("hold", held);
         table.maybe("expires", unless_an_hour(charge.expires));
+        if let Request::Onchain { wallet, .. } = &charge.request {
+            table.maybe("wallet", wallet.as_ref().map(ToString::to_string));
+        }
         table.end()
     }
 
@@ -140,7 +143,7 @@ impl Writer<'_> {
         table.text("from", self.name(NameSpace::Party, payout.from.as_str()));
         let (to, amount, funded_by) = match &payout.payee {
             Payee::Node { node, amount } => (node.as_str(), amounts::msat(*amount), None),
-            Payee::Wallet { wallet, amount } => (wallet.as_str(), amounts::sat(*amount), None),
+            Payee::Wallet { wallet, amount, .. } => (wallet.as_str(), amounts::sat(*amount), None),
             Payee::Account {
                 account,
                 amount,
@@ -152,6 +155,9 @@ impl Writer<'_> {
         let funded_by = funded_by.filter(|asset| *asset != Asset::Eur);
         table.maybe("funded_by", funded_by.map(|asset| asset.to_string()));
         table.maybe("deadline", unless_an_hour(payout.deadline));
+        if let Payee::Wallet { out_of, .. } = &payout.payee {
+            table.maybe("wallet", out_of.as_ref().map(ToString::to_string));
+        }
         table.end()
     }
 
@@ -224,6 +230,7 @@ impl Writer<'_> {
             | Expectation::Forwarded { .. }
             | Expectation::Htlc { .. }
             | Expectation::Wallet { .. }
+            | Expectation::OwnWallet { .. }
             | Expectation::Account { .. } => self.expect_outside(expectation, &mut table),
             Expectation::Run { run, breaks } => {
                 table.text("run", self.name(NameSpace::Run, run.as_str()));
@@ -273,8 +280,11 @@ impl Writer<'_> {
                 table.put("htlc", htlc.end());
             }
             Expectation::Wallet { wallet, balance } => {
-                let wallet = wallet.as_ref().map(|wallet| wallet.as_str());
-                table.text("wallet", self.or_operator(wallet));
+                table.text("wallet", self.name(NameSpace::Outside, wallet.as_str()));
+                table.text("balance", amounts::sat(*balance));
+            }
+            Expectation::OwnWallet { wallet, balance } => {
+                table.text("wallet", wallet.as_own());
                 table.text("balance", amounts::sat(*balance));
             }
             Expectation::Account { account, balance } => {
@@ -319,7 +329,7 @@ fn gateway_fault(kind: &GatewayFaultKind) -> &'static str {
 fn requested(request: &Request) -> String {
     match request {
         Request::Lightning { amount, .. } => amounts::msat(*amount),
-        Request::Onchain { amount } => amounts::sat(*amount),
+        Request::Onchain { amount, .. } => amounts::sat(*amount),
     }
 }
 

@@ -17,39 +17,41 @@ pub(crate) struct SimulatedTruth {
     backend: Backend,
     operator: Option<NodeProcess>,
     gateway: SharedGateway,
-    scripts: Vec<ScriptBuf>,
-    /// The chain's version and the wallet's total at it.
-    wallet: Mutex<(u64, u64)>,
+    /// The scripts of each wallet.
+    wallets: BTreeMap<String, Vec<ScriptBuf>>,
+    /// The chain's version and each wallet's total at it.
+    totals: Mutex<(u64, BTreeMap<String, u64>)>,
 }
 
 impl SimulatedTruth {
-    /// Of the operator's node (if there is one), its wallet's scripts and its account.
+    /// Of the operator's node (if there is one), its wallets' scripts and its account.
     pub(crate) fn new(
         backend: Backend,
         operator: Option<NodeProcess>,
         gateway: SharedGateway,
-        scripts: Vec<ScriptBuf>,
+        wallets: BTreeMap<String, Vec<ScriptBuf>>,
     ) -> SimulatedTruth {
-        let wallet = Mutex::new((u64::MAX, 0));
+        let totals = Mutex::new((u64::MAX, BTreeMap::new()));
         SimulatedTruth {
             backend,
             operator,
             gateway,
-            scripts,
-            wallet,
+            wallets,
+            totals,
         }
     }
 
-    fn wallet_sat(&self) -> u64 {
+    fn wallets_sat(&self) -> BTreeMap<String, u64> {
         let version = self.backend.version();
-        let mut cached = self.wallet.lock().expect("no holder panics");
+        let mut cached = self.totals.lock().expect("no holder panics");
         if cached.0 != version {
-            *cached = (
-                version,
-                self.backend.read(|chain| unspent_sat(chain, &self.scripts)),
-            );
+            let total = |(name, scripts): (&String, &Vec<ScriptBuf>)| {
+                let sat = self.backend.read(|chain| unspent_sat(chain, scripts));
+                (name.clone(), sat)
+            };
+            *cached = (version, self.wallets.iter().map(total).collect());
         }
-        cached.1
+        cached.1.clone()
     }
 }
 
@@ -128,7 +130,7 @@ impl TruthSource for SimulatedTruth {
         };
         let (gateway_cents, came_in_cents) = self.gateway.lock().account();
         Truth {
-            wallet_sat: self.wallet_sat(),
+            wallets_sat: self.wallets_sat(),
             channels_msat: held.saturating_sub(received),
             outgoing_msat: in_htlcs(HtlcDirection::Outgoing).saturating_add(sent),
             incoming_msat: in_htlcs(HtlcDirection::Incoming) + received,

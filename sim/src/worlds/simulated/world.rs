@@ -96,13 +96,16 @@ impl World for SimulatedWorld {
             .as_ref()
             .and_then(|name| self.process(name).ok())
             .cloned();
-        let scripts = keys::wallet_scripts(&self.blueprint.engine.descriptors);
+        let wallets = self.blueprint.wallets.iter();
+        let wallets = wallets
+            .map(|(name, public)| (name.clone(), keys::wallet_scripts(public)))
+            .collect();
         let gateway = self.gateway_model.clone();
         Some(Arc::new(SimulatedTruth::new(
             self.backend.clone(),
             operator,
             gateway,
-            scripts,
+            wallets,
         )))
     }
 
