@@ -106,6 +106,10 @@ impl WalletId {
         WalletId::new("hot").expect("an identifier")
     }
 }
+identifier!(
+    /// A party's own wallet, bound (or to be bound) to its DID; given by the caller and unique for ever.
+    BindingId
+);
 
 /// Longest DID that is taken, in characters: those of known methods are shorter than 100.
 pub const MAX_DID_CHARS: usize = 255;

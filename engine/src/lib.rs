@@ -9,6 +9,7 @@ pub mod event;
 pub mod fiat;
 pub mod fx;
 pub mod id;
+pub mod identity;
 pub mod journal;
 pub mod layer0;
 pub mod ledger;

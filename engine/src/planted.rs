@@ -123,6 +123,13 @@ bugs! {
     /// The money of a payout that has left the chain goes back to the party, though the transaction may come back
     /// (model-agrees: the party's balance).
     ForgetHoldOnReorg,
+
+    // Identity.
+
+    /// Nobody looks at the DID's signature when a wallet is bound (model-agrees: the proof should be refused).
+    SkipDidSignature,
+    /// A wallet's proof over the challenge of another binding counts too (model-agrees: the proof should be refused).
+    AcceptOtherChallenge,
 }
 
 impl Bug {

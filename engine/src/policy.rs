@@ -41,6 +41,32 @@ pub struct Retry {
     pub max_attempts: u32,
 }
 
+/// Which payments must go to, or come from, wallets that are bound to a DID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BindingAsked {
+    /// None.
+    #[default]
+    Off,
+    /// On-chain payouts go to bound wallets only.
+    Payouts,
+    /// That, and only money from bound wallets is credited to on-chain charges.
+    Both,
+}
+
+/// The binding of parties' wallets to DIDs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingPolicy {
+    /// What needs a binding.
+    pub asked: BindingAsked,
+    /// A challenge must be answered within this span.
+    pub challenge_valid_for: Span,
+    /// The longest that a binding may hold.
+    pub longest: Span,
+    /// Bindings of one party that are bound or may still become so, at one time.
+    pub most_per_party: u32,
+}
+
 /// Everything that the operator decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -82,6 +108,8 @@ pub struct Policy {
     pub max_open_payments: u32,
     /// Reconciliation runs that have not finished, at one time.
     pub max_open_runs: u32,
+    /// Wallets bound to DIDs.
+    pub binding: BindingPolicy,
 }
 
 /// Why a policy cannot be used.
@@ -186,6 +214,15 @@ impl Policy {
             max_open_payments: 10_000,
             // A run needs three answers; more than a few at once means that the outside does not answer.
             max_open_runs: 8,
+            binding: BindingPolicy {
+                asked: BindingAsked::Off,
+                // Ten minutes: long enough for a person with a hardware wallet, short enough that nobody hoards challenges.
+                challenge_valid_for: Span::secs(600),
+                // A year of 365 days, after which the proof is asked for again.
+                longest: Span::secs(31_536_000),
+                // One hot and one cold wallet per rail with room to replace each.
+                most_per_party: 16,
+            },
         }
     }
 
@@ -210,6 +247,15 @@ impl Policy {
             ("poll_interval", self.poll_interval.0),
             ("max_open_payments", u64::from(self.max_open_payments)),
             ("max_open_runs", u64::from(self.max_open_runs)),
+            (
+                "binding.challenge_valid_for",
+                self.binding.challenge_valid_for.0,
+            ),
+            ("binding.longest", self.binding.longest.0),
+            (
+                "binding.most_per_party",
+                u64::from(self.binding.most_per_party),
+            ),
         ];
         match must_not_be_zero.into_iter().find(|(_, value)| *value == 0) {
             Some((name, _)) => Err(PolicyInvalid::Zero { name }),

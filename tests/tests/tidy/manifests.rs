@@ -2,11 +2,13 @@
 
 use toml::{Table, Value};
 
-/// All that the engine may depend on: data structures, encodings, wallet and invoice formats. No runtime, no source of
-/// randomness, no clock, no network.
-const ALLOWED: [&str; 6] = [
+/// All that the engine may depend on: data structures, encodings, wallet and invoice formats, signatures to check. No
+/// runtime, no source of randomness, no clock, no network.
+const ALLOWED: [&str; 8] = [
     "bdk_wallet",
+    "bip322",
     "bitcoin",
+    "ed25519-dalek",
     "lightning-invoice",
     "serde",
     "serde_json",
