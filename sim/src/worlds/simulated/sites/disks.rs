@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Of the bits that may be turned about one in three is of a page in use; more tries than that are never needed.
+/// Most bytes that are not zero belong to a page in use; more tries than that are never needed.
 const MAX_DRAWS: u32 = 200;
 
 /// The disk of the engine's host, and how to reach the one that has it open.
@@ -123,17 +123,22 @@ impl Disks {
     /// drawn anew until a copy of the disk, with this bit turned, cannot be read as the journal that was written.
     fn draw_bit(&self, fault: FaultId) -> Result<Ailment, WorldError> {
         let (medium, mut draws) = (self.disk.medium(), self.stream(fault));
+        let written = journal(JournalDisk::holding(medium.clone()));
         // The file's header is written anew in each commit; which of its two slots counts is guarded by nothing.
-        let first = HEADER_BYTES.min(medium.len() as u64);
+        let in_use: Vec<usize> = (HEADER_BYTES as usize..medium.len())
+            .filter(|offset| medium[*offset] != 0)
+            .collect();
         for _ in 0..MAX_DRAWS {
-            let offset = draws.between(first, (medium.len() as u64).saturating_sub(1).max(first));
+            let Some(last) = in_use.len().checked_sub(1) else {
+                break;
+            };
+            let offset = in_use[draws.between(0, last as u64) as usize];
             let bit = draws.between(0, 7) as u8;
             let mut turned = medium.clone();
-            match turned.get_mut(offset as usize) {
-                Some(byte) if *byte != 0 => *byte ^= 1 << bit,
-                _ => continue,
-            }
-            if !is_journal(JournalDisk::holding(turned)) {
+            turned[offset] ^= 1 << bit;
+            // A shorter journal that reads well is the worst that a turned bit can do.
+            if journal(JournalDisk::holding(turned)) != written {
+                let offset = offset as u64;
                 return Ok(Ailment::BitFlip { offset, bit });
             }
         }
@@ -179,10 +184,11 @@ impl Disks {
 /// redb's first page: magic number, geometry, both commit slots.
 const HEADER_BYTES: u64 = 4_096;
 
-/// Whether a whole journal can be read from it.
-fn is_journal(disk: JournalDisk) -> bool {
+/// The records, if a whole journal can be read from it.
+fn journal(disk: JournalDisk) -> Option<Vec<Vec<u8>>> {
     let read = JournalStore::open(disk.open()).and_then(|store| store.read_all());
-    read.is_ok_and(|records| Journal::from_records::<Input>(&records, None).is_ok())
+    let whole = |records: &Vec<Vec<u8>>| Journal::from_records::<Input>(records, None).is_ok();
+    read.ok().filter(whole)
 }
 
 impl FaultSite for Disks {
