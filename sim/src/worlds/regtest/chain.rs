@@ -202,6 +202,10 @@ impl Servers {
             .filter(|height| *height > 0);
         let first = first.ok_or_else(|| refused("the chain is not that long".to_owned()))?;
         let given_up = self.hash_at(first)?;
+        let mut waiting_again = Vec::new();
+        for height in first..=tip {
+            waiting_again.extend(self.block(height)?.txdata.into_iter().skip(1));
+        }
         self.call("invalidateblock", &[json!(given_up.to_string())])
             .map_err(refused)?;
         let address = payout_address(payout)?;
@@ -218,6 +222,11 @@ impl Servers {
         for _ in 1..reorg.blocks {
             self.call("generateblock", &[json!(address), json!([])])
                 .map_err(refused)?;
+        }
+        // `invalidateblock` drops from the mempool what is locked to a height above the fork. A node that changes branches
+        // looks at lock times once, at the end. What is in the new blocks, or conflicts with them, is refused.
+        for transaction in &waiting_again {
+            let _ = self.call("sendrawtransaction", &[json!(serialize_hex(transaction))]);
         }
         self.set_time(now_secs)
     }
