@@ -16,6 +16,7 @@ use redb::{
 };
 use std::fs::OpenOptions;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -45,10 +46,14 @@ impl JournalStore {
 
     /// Opens or creates the database on `backend`; repairs it if the last process was killed.
     pub fn open(backend: impl StorageBackend) -> Result<Self, StoreError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create_with_backend(backend)
-            .map_err(|cause| on_database("opening the database", cause))?;
+        let during = "opening the database";
+        let open = || {
+            let mut builder = Database::builder();
+            builder
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(backend)
+        };
+        let database = guarded(during, open)?.map_err(|cause| on_database(during, cause))?;
         Ok(Self {
             database,
             appended: Vec::new(),
@@ -100,9 +105,23 @@ impl Store for JournalStore {
     }
 
     fn read_all(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.read()
-            .map_err(|cause| on_redb("reading the journal", cause))
+        let during = "reading the journal";
+        guarded(during, || self.read())?.map_err(|cause| on_redb(during, cause))
     }
+}
+
+/// Some damage redb does not report but panics at (a page of an impossible kind). For a host that starts, that is a file that
+/// cannot be read, like any other.
+fn guarded<T>(during: &'static str, work: impl FnOnce() -> T) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = text.unwrap_or_else(|| "no reason given".to_owned());
+        StoreError::Failed {
+            during,
+            cause: format!("the database is damaged: {text}").into(),
+        }
+    })
 }
 
 fn on_io(during: &'static str, cause: io::Error) -> StoreError {
