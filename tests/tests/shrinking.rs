@@ -9,7 +9,7 @@ use lockstep::cli::replay::{self, Fate, TraceFate};
 use lockstep::cli::shrink::case::{Case, Regtest};
 use lockstep::cli::shrink::{Task, minimise};
 use lockstep::cli::{Job, sources};
-use lockstep::run::outcome::{Outcome, Verdict};
+use lockstep::run::outcome::Outcome;
 use lockstep::scenario::Scenario;
 use lockstep::worlds::WorldKind;
 use lockstep_engine::planted::Bug;
@@ -69,10 +69,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.push(Trial::test(
         "shrinking::runs_that_differ_are_bisected",
         runs_that_differ,
-    ));
-    trials.push(Trial::test(
-        "shrinking::the_store_of_failures_passes",
-        store_of_failures,
     ));
     trials
 }
@@ -271,20 +267,4 @@ fn runs_that_differ() -> Result<(), Failed> {
         }
         other => Err(format!("the salt was not found: {other:?}").into()),
     }
-}
-
-/// What failed once does not fail any more.
-fn store_of_failures() -> Result<(), Failed> {
-    for entry in std::fs::read_dir("fixtures/failures")? {
-        let path = entry?.path();
-        if !path.is_dir() {
-            continue;
-        }
-        let bundle = bundle::read(&path).map_err(|error| error.to_string())?;
-        let found = replay::replay(&bundle, &replay::job(&bundle), &setting());
-        if found.outcome.verdict != Verdict::Pass {
-            return Err(format!("{}: {:?}", path.display(), found.fate).into());
-        }
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod determinism;
 mod errors;
+mod failures;
 mod planted;
 mod planted_model;
 mod reports;
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     lockstep_tests::entry();
     let arguments = Arguments::from_args();
     let lists = [
+        failures::trials(),
         scenarios::trials(),
         determinism::trials(),
         planted::trials(),
