@@ -4,9 +4,10 @@
 
 mod outside;
 
-use lockstep_engine::api::Command;
-use lockstep_engine::money::{Msat, Rail};
-use lockstep_engine::rail::{Fact, HttpFailure};
+use bitcoin::{Address, Network};
+use lockstep_engine::api::{Command, Destination};
+use lockstep_engine::money::{Msat, Quantity, Rail};
+use lockstep_engine::rail::{Fact, HttpFailure, SeenTransaction};
 use lockstep_engine::rare::{self, Rare};
 use outside::*;
 
@@ -89,4 +90,27 @@ fn a_branch_is_noted_when_it_is_reached() {
         }
     });
     assert_eq!(repeated, [Rare::CommandRepeated]);
+    coins_that_are_late_or_waited_for();
+}
+
+/// Coins that come in time are nothing rare, nor is a payout for which there are none yet.
+fn coins_that_are_late_or_waited_for() {
+    let mut o = Outside::funded();
+    let order = charge("p1", Rail::Onchain, 50_000_000);
+    let script = watched(&o.ok(Command::CreateCharge(order)));
+    let address = Address::from_script(&script, Network::Regtest).expect("an address");
+    let quantity = Quantity::btc(Msat(20_000_000));
+    let waits = payout("p2", Destination::Address(address.to_string()), quantity);
+    o.ok(Command::CreatePayout(waits));
+    let blocks = branch("a", 0..=3);
+    let see = |o: &mut Outside, tip: usize, coins: Vec<SeenTransaction>| {
+        let seen = look(blocks[..=tip].to_vec(), coins);
+        reached(o, |o| drop(o.tell(seen)))
+    };
+    assert_eq!(see(&mut o, 1, vec![]), []);
+    let whole = confirmed(&pays(&script, 50_000, "whole"), blocks[2]);
+    let told = see(&mut o, 2, vec![whole.clone()]);
+    assert_eq!(told, [Rare::CoinsForWaitingPayout]);
+    let second = confirmed(&pays(&script, 7_000, "second"), blocks[3]);
+    assert_eq!(see(&mut o, 3, vec![whole, second]), [Rare::LateCoins]);
 }
