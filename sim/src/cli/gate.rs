@@ -7,6 +7,7 @@ use super::output::{Failure, Output};
 use super::results::{self, ResultArguments, Shard};
 use super::stopwatch::Stopwatch;
 use super::{BAD_USAGE, HARNESS, interrupt, most_serious};
+use crate::bundle::{self, Build};
 use crate::report::results::{Case, Results, markdown};
 use crate::report::words::duration;
 use crate::run::outcome::Verdict;
@@ -60,6 +61,9 @@ pub(super) struct GateArguments {
     written: ResultArguments,
 }
 
+/// The name of the first section.
+const OLD_FAILURES: &str = "old failures";
+
 /// A part of the gate: this program with these arguments.
 struct Section {
     name: &'static str,
@@ -72,7 +76,14 @@ pub(super) fn run(arguments: &GateArguments, output: &mut Output) -> Result<u8, 
     let folder = tempfile::tempdir()
         .map_err(|error| Failure::new(HARNESS, format!("failed to make a folder: {error}")))?;
     let (mut all, mut codes) = (Vec::new(), Vec::new());
-    for section in sections(arguments)? {
+    let sections = sections(arguments)?;
+    if sections[0].name != OLD_FAILURES {
+        let folder = arguments.failures.display();
+        output.note(&format!(
+            "no old failure was run again: there is none in {folder} (--failures)"
+        ))?;
+    }
+    for section in sections {
         if interrupt::is_set() {
             break;
         }
@@ -98,6 +109,9 @@ pub(super) fn run(arguments: &GateArguments, output: &mut Output) -> Result<u8, 
     }
     let merged = Results::merged(all);
     output.say(&format!("\n{}", markdown::render(&merged).trim_end()))?;
+    if let Some(pictures) = pictures(&arguments.failures_to) {
+        output.say(&pictures)?;
+    }
     results::publish(&arguments.written, &merged, output)?;
     if interrupt::is_set() {
         return Ok(Verdict::Interrupted.exit_code());
@@ -120,13 +134,14 @@ fn sections(arguments: &GateArguments) -> Result<Vec<Section>, Failure> {
         let mut replay: Vec<String> = words(&["replay"]);
         replay.extend(failures);
         sections.push(Section {
-            name: "old failures",
+            name: OLD_FAILURES,
             arguments: replay,
         });
     }
     let world = arguments.world.to_possible_value();
     let world = world.map_or_else(String::new, |value| value.get_name().to_owned());
-    let mut scenarios: Vec<String> = words(&["run", "--world", &world]);
+    let out = arguments.failures_to.display().to_string();
+    let mut scenarios: Vec<String> = words(&["run", "--world", &world, "--bundle", &out]);
     scenarios.extend(paths());
     sections.push(Section {
         name: "scenarios",
@@ -146,10 +161,7 @@ fn sections(arguments: &GateArguments) -> Result<Vec<Section>, Failure> {
         name: "determinism",
         arguments: twice,
     });
-    let (range, out) = (
-        seeds(&arguments.fuzz_seeds),
-        arguments.failures_to.display().to_string(),
-    );
+    let range = seeds(&arguments.fuzz_seeds);
     sections.push(Section {
         name: "fuzz",
         arguments: words(&[
@@ -198,6 +210,24 @@ fn old_failures(folder: &Path) -> Result<Vec<String>, Failure> {
     }
     found.sort();
     Ok(found)
+}
+
+/// How to see the failures of this build in the folder of bundles.
+fn pictures(folder: &Path) -> Option<String> {
+    let mut commands = Vec::new();
+    for entry in std::fs::read_dir(folder).ok()? {
+        let manifest = entry.ok()?.path().join(bundle::MANIFEST);
+        let text = std::fs::read_to_string(manifest).unwrap_or_default();
+        if let Ok(manifest) = serde_json::from_str::<bundle::Manifest>(&text)
+            && manifest.build.is_same(&Build::this())
+        {
+            commands.push(format!("    {}", manifest.commands.report));
+        }
+    }
+    commands.sort();
+    let heading =
+        "Failures that were kept. To look at one, here or wherever its folder was copied to:";
+    (!commands.is_empty()).then(|| format!("\n{heading}\n\n{}", commands.join("\n")))
 }
 
 /// Runs a section in a process of its own, whose output is the user's; its exit code and what it left.
@@ -272,7 +302,7 @@ mod tests {
             shown,
             [
                 format!("replay {failures}/b-1 --shard 2/3"),
-                "run --world simulated my --shard 2/3".to_owned(),
+                "run --world simulated --bundle reports/failures my --shard 2/3".to_owned(),
                 "run --world simulated --check-determinism --seeds 0..2 my --shard 2/3".to_owned(),
                 "fuzz --profile default --seeds 0..100 --out reports/failures --shard 2/3"
                     .to_owned(),
