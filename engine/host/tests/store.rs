@@ -279,7 +279,8 @@ fn a_turned_bit_takes_no_record_back_without_a_word() {
         .collect();
     let mut refused = 0;
     // The first byte of each page says what it is; of the others a few will do.
-    let tried = |number: usize, offset: usize| number.is_multiple_of(25) || offset.is_multiple_of(4_096);
+    let tried =
+        |number: usize, offset: usize| number.is_multiple_of(25) || offset.is_multiple_of(4_096);
     for (number, offset) in in_use.iter().enumerate() {
         if !tried(number, *offset) {
             continue;
