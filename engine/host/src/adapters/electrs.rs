@@ -3,13 +3,16 @@
 //! Electrum answers one question at a time, so a view is pieced together: the tip, the headers back to a block that the
 //! asker knows, the histories of the scripts, then the tip again. A tip that moved meanwhile discards it all. A server
 //! that lags behind shows an older chain truthfully; the engine refuses to go back to it.
+//!
+//! A question over a connection that turns out to be lost is asked once more over a new one: views only read, and a
+//! transaction that is broadcast twice is one that the server knows already.
 
 use crate::adapters::blocking::blocking;
 use crate::ports::{BroadcastError, ChainSource, ChainUnavailable};
 use bdk_electrum::BdkElectrumClient;
 use bdk_electrum::bdk_core::spk_client::SyncRequest;
 use bdk_electrum::bdk_core::{ConfirmationBlockTime, TxUpdate};
-use bdk_electrum::electrum_client::{Client, ElectrumApi, Error as ElectrumError};
+use bdk_electrum::electrum_client::{Client, ConfigBuilder, ElectrumApi, Error as ElectrumError};
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -31,6 +34,10 @@ const HEADERS_AT_ONCE: u32 = 2_016;
 /// Longest stretch of blocks without a gap in a view: two weeks. Older blocks are left out between the block that the
 /// asker knows and this stretch, but for those that confirm a transaction of the view.
 const MAX_STRETCH: u32 = 2_016;
+
+/// How long a server may take for one answer, in real time. A busy electrs answers within seconds, but a restart of it or of
+/// its bitcoind takes longer; one that says nothing for this long is as good as gone, and the driver tries again later.
+const ANSWER_LIMIT_SECS: u8 = 60;
 
 /// A chain source over Electrum's TCP protocol.
 #[derive(Clone)]
@@ -78,7 +85,7 @@ impl ChainSource for ElectrsChain {
             .map(|answer| match answer {
                 Ok(Ok(view)) => Ok(view),
                 Ok(Err(error)) => Err(ChainUnavailable {
-                    reason: error.to_string(),
+                    reason: in_words(&error),
                 }),
                 Err(reason) => Err(ChainUnavailable { reason }),
             })
@@ -124,28 +131,58 @@ impl Server {
         )))
     }
 
-    /// Asks over the connection that is there, or over a new one; forgets it after a failure of the connection.
+    /// Asks over the connection that is there, or over a new one; forgets it after a failure of the connection. One that was
+    /// lost since it was used last (the server has restarted) is no reason to fail.
     fn ask<T>(
         &self,
-        question: impl FnOnce(&BdkElectrumClient<Client>) -> Result<T, ElectrumError>,
+        question: impl Fn(&BdkElectrumClient<Client>) -> Result<T, ElectrumError>,
     ) -> Result<T, ElectrumError> {
         let kept = self.client().clone();
-        let client = match kept {
-            Some(client) => client,
-            None => Arc::new(BdkElectrumClient::new(Client::new(&self.url)?)),
-        };
+        if let Some(client) = kept {
+            let answer = question(&client);
+            if is_usable(&answer) {
+                return answer;
+            }
+            *self.client() = None;
+        }
+        let client = Arc::new(BdkElectrumClient::new(connect(&self.url)?));
         let answer = question(&client);
-        let usable = matches!(
-            &answer,
-            Ok(_) | Err(ElectrumError::Protocol(_) | ElectrumError::Message(_))
-        );
-        *self.client() = usable.then_some(client);
+        if is_usable(&answer) {
+            *self.client() = Some(client);
+        }
         answer
     }
 
     fn client(&self) -> std::sync::MutexGuard<'_, Option<Arc<BdkElectrumClient<Client>>>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The adapter repeats a question itself: the client's own repetition begins with a pause of two seconds.
+fn connect(url: &str) -> Result<Client, ElectrumError> {
+    let config = ConfigBuilder::new()
+        .timeout(Some(ANSWER_LIMIT_SECS))
+        .retry(0)
+        .build();
+    Client::from_config(url, config)
+}
+
+/// The client that does not repeat a question does not say what became of it either.
+fn in_words(error: &ElectrumError) -> String {
+    match error {
+        ElectrumError::AllAttemptsErrored(errors) if errors.is_empty() => {
+            format!("the connection was lost, or silent for {ANSWER_LIMIT_SECS} s")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether the connection has carried an answer, even a refusal.
+fn is_usable<T>(answer: &Result<T, ElectrumError>) -> bool {
+    matches!(
+        answer,
+        Ok(_) | Err(ElectrumError::Protocol(_) | ElectrumError::Message(_))
+    )
 }
 
 /// One attempt; `None` if the chain moved meanwhile or the pieces do not fit.
@@ -316,7 +353,7 @@ const REASONS: [&str; 26] = [
 fn on_broadcast_error(txid: Txid, error: &ElectrumError) -> Result<Txid, BroadcastError> {
     let ElectrumError::Protocol(answer) = error else {
         return Err(BroadcastError::Unavailable {
-            reason: error.to_string(),
+            reason: in_words(error),
         });
     };
     let text = answer
@@ -404,6 +441,52 @@ mod tests {
         ));
         update.txs = vec![confirmed.clone(), pending, confirmed];
         update
+    }
+
+    /// Answers this many questions on a connection with this text, then ends the connection without a word at the next one.
+    async fn serve_connection(listener: &tokio::net::TcpListener, answers: u32, text: &str) {
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let (from, mut to) = stream.split();
+        let mut lines = BufReader::new(from).lines();
+        for answered in 0..=answers {
+            let Some(line) = lines.next_line().await.expect("a line") else {
+                return;
+            };
+            if answered == answers {
+                return;
+            }
+            let question: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            let answer = serde_json::json!({ "id": question["id"], "result": text });
+            to.write_all(format!("{answer}\n").as_bytes())
+                .await
+                .expect("written");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_over_a_lost_connection_is_asked_again_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let url = format!("tcp://{}", listener.local_addr().expect("bound"));
+        let transaction = transaction(7);
+        let txid = transaction.compute_txid();
+        let server = tokio::spawn(async move {
+            // The second question meets an end, and so do both attempts of the third.
+            serve_connection(&listener, 1, &txid.to_string()).await;
+            serve_connection(&listener, 1, &txid.to_string()).await;
+            serve_connection(&listener, 0, "").await;
+        });
+        let chain = ElectrsChain::new(url, Duration::from_secs(1));
+        assert_eq!(chain.broadcast(transaction.clone()).await, Ok(txid));
+        assert_eq!(chain.broadcast(transaction.clone()).await, Ok(txid));
+        let lost = chain.broadcast(transaction).await;
+        let Err(BroadcastError::Unavailable { reason }) = lost else {
+            panic!("{lost:?}");
+        };
+        assert!(reason.contains("lost"), "{reason}");
+        server.await.expect("served");
     }
 
     #[test]
