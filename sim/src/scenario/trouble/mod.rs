@@ -416,8 +416,8 @@ impl Trouble {
         }
     }
 
-    /// Whether the regtest world can do it to real parts (`worlds::regtest::faults`). The chain's process is electrs there:
-    /// the world itself needs bitcoind. A disk that is full has none: LDK panics when a monitor is not stored.
+    /// Whether the regtest world can do it to real parts (`worlds::regtest::faults`). A disk that is full is none: LDK panics
+    /// when a monitor is not stored.
     fn has_a_real_part(&self) -> bool {
         match self {
             Self::Link { between, kind } => match (&between.0, &between.1) {
@@ -434,12 +434,14 @@ impl Trouble {
                 _ => false,
             },
             Self::Process { of, kind } => match of {
-                Endpoint::Chain => matches!(
+                Endpoint::Chain | Endpoint::Engine | Endpoint::Gateway => matches!(
                     kind,
-                    ProcessFaultKind::Kill { .. } | ProcessFaultKind::Pause { .. }
+                    ProcessFaultKind::Kill { .. }
+                        | ProcessFaultKind::Pause { .. }
+                        | ProcessFaultKind::SlowStart { .. }
                 ),
                 Endpoint::Node(_) => matches!(kind, ProcessFaultKind::Kill { .. }),
-                Endpoint::Engine | Endpoint::Gateway | Endpoint::Layer0 => false,
+                Endpoint::Layer0 => false,
             },
             Self::Chain(kind) => matches!(
                 kind,

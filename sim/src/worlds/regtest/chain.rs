@@ -1,16 +1,16 @@
-//! Owns the questions to bitcoind and electrs: blocks, mempool, mining, reorgs, and whether electrs has seen it all.
-//! Does not own the servers' processes (`servers`) nor waiting (`rest`).
+//! Owns the questions to bitcoind: blocks, mempool, mining, reorgs. While it is away what it showed last is shown, and
+//! everything else is refused (`bitcoind_process`). Does not own the servers' processes (`servers`), the questions to electrs
+//! (`electrs_questions`) nor waiting (`rest`).
 
 use super::servers::Servers;
 use crate::worlds::keys::NETWORK;
 use crate::worlds::{Reorg, WorldError};
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::{Address, Block, BlockHash, ScriptBuf, Transaction, Txid};
-use electrsd::electrum_client::ElectrumApi;
 use lockstep_engine::rail::BlockId;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
 
 /// How often a reorg's first block is tried with another time, if it turns out equal to one that was given up.
 const REORG_ATTEMPTS: u64 = 5;
@@ -32,40 +32,42 @@ struct Waiting {
     depends: Vec<Txid>,
 }
 
-/// Why electrs told nothing.
-enum NoAnswer {
-    /// It did not answer within its client's patience.
-    Slow,
-    /// It cannot be asked.
-    Failed(WorldError),
-}
-
-impl From<WorldError> for NoAnswer {
-    fn from(error: WorldError) -> NoAnswer {
-        NoAnswer::Failed(error)
-    }
-}
-
 impl Servers {
     fn call(&self, method: &str, params: &[Value]) -> Result<Value, String> {
+        if self.bitcoind_is_away() {
+            return Err("bitcoind is paused or dead".to_owned());
+        }
         self.bitcoind
             .client
             .call::<Value>(method, params)
             .map_err(|error| error.to_string())
     }
 
-    fn ask(&self, method: &str, params: &[Value]) -> Result<Value, WorldError> {
+    /// Asks bitcoind.
+    pub(super) fn ask(&self, method: &str, params: &[Value]) -> Result<Value, WorldError> {
         self.call(method, params)
             .map_err(|error| self.bitcoind_failed(method, error))
     }
 
-    /// Sets bitcoind's clock.
+    /// The time that bitcoind has, or will have when it is back.
+    pub(super) fn time_secs(&self) -> u64 {
+        self.time_secs.load(Ordering::SeqCst)
+    }
+
+    /// Sets bitcoind's clock, now or when it is back.
     pub(super) fn set_time(&self, secs: u64) -> Result<(), WorldError> {
+        self.time_secs.store(secs, Ordering::SeqCst);
+        if self.bitcoind_is_away() {
+            return Ok(());
+        }
         self.ask("setmocktime", &[json!(secs)]).map(drop)
     }
 
     /// bitcoind's tip.
     pub(super) fn tip(&self) -> Result<BlockId, WorldError> {
+        if let Some(frozen) = &self.frozen {
+            return Ok(frozen.sight.tip);
+        }
         let info = self.ask("getblockchaininfo", &[])?;
         let height = read(&info["blocks"], |value| {
             value.as_u64().and_then(|height| u32::try_from(height).ok())
@@ -74,13 +76,18 @@ impl Servers {
         Ok(BlockId { height, hash })
     }
 
-    fn hash_at(&self, height: u32) -> Result<BlockHash, WorldError> {
+    /// Hash of the best chain's block at a height.
+    pub(super) fn hash_at(&self, height: u32) -> Result<BlockHash, WorldError> {
         let answer = self.ask("getblockhash", &[json!(height)])?;
         read(&answer, |value| value.as_str()?.parse().ok())
     }
 
     /// The best chain's block at a height.
     pub(super) fn block(&self, height: u32) -> Result<Block, WorldError> {
+        let kept = self.frozen.as_ref();
+        if let Some(block) = kept.and_then(|frozen| frozen.blocks.get(height as usize)) {
+            return Ok(block.clone());
+        }
         let hash = self.hash_at(height)?;
         let answer = self.ask("getblock", &[json!(hash.to_string()), json!(0)])?;
         read(&answer, |value| deserialize_hex(value.as_str()?).ok())
@@ -118,6 +125,9 @@ impl Servers {
 
     /// Tip and mempool.
     pub(super) fn sight(&self) -> Result<Sight, WorldError> {
+        if let Some(frozen) = &self.frozen {
+            return Ok(frozen.sight.clone());
+        }
         let answer = self.ask("getrawmempool", &[])?;
         let mempool = read(&answer, |value| {
             value
@@ -132,13 +142,17 @@ impl Servers {
         })
     }
 
-    fn transaction(&self, txid: &Txid) -> Result<Transaction, WorldError> {
+    /// An unconfirmed transaction.
+    pub(super) fn transaction(&self, txid: &Txid) -> Result<Transaction, WorldError> {
         let answer = self.ask("getrawtransaction", &[json!(txid.to_string())])?;
         read(&answer, |value| deserialize_hex(value.as_str()?).ok())
     }
 
     /// Unconfirmed transactions, parents first.
     pub(super) fn mempool(&self) -> Result<Vec<Transaction>, WorldError> {
+        if let Some(frozen) = &self.frozen {
+            return Ok(frozen.mempool.clone());
+        }
         let waiting = self.waiting()?;
         let mut order: Vec<(u64, Txid)> = waiting
             .iter()
@@ -241,93 +255,9 @@ impl Servers {
         }
     }
 
-    /// What electrs does not show yet of what bitcoind has; asks it to look. One that is slow to answer is asked again.
-    pub(super) fn electrs_lacks(
-        &self,
-        sight: &Sight,
-        known: &mut BTreeSet<Txid>,
-    ) -> Result<Vec<String>, WorldError> {
-        match self.electrs_shows(sight, known) {
-            Ok(lacks) => Ok(lacks),
-            Err(NoAnswer::Slow) => Ok(vec!["electrs to answer".to_owned()]),
-            Err(NoAnswer::Failed(error)) => Err(error),
-        }
-    }
-
-    fn no_answer(&self, error: electrsd::electrum_client::Error) -> NoAnswer {
-        match &error {
-            electrsd::electrum_client::Error::IOError(cause)
-                if matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-            {
-                NoAnswer::Slow
-            }
-            _ => NoAnswer::Failed(self.electrs_failed(error)),
-        }
-    }
-
-    fn electrs_shows(
-        &self,
-        sight: &Sight,
-        known: &mut BTreeSet<Txid>,
-    ) -> Result<Vec<String>, NoAnswer> {
-        let failed = |error| self.no_answer(error);
-        let client = &self.electrs.client;
-        while client.block_headers_pop().map_err(failed)?.is_some() {}
-        let tip = client.block_headers_subscribe().map_err(failed)?;
-        let mut lacks = Vec::new();
-        if tip.height as u64 != u64::from(sight.tip.height)
-            || tip.header.block_hash() != sight.tip.hash
-        {
-            lacks.push(format!("electrs to see block {}", sight.tip.height));
-        } else if !self.same_mempool(sight, known)? {
-            lacks.push("electrs to see the mempool".to_owned());
-        }
-        if !lacks.is_empty() {
-            self.wake_electrs()?;
-        }
-        Ok(lacks)
-    }
-
-    /// The same total size, and every transaction in the history of one of its outputs.
-    fn same_mempool(&self, sight: &Sight, known: &mut BTreeSet<Txid>) -> Result<bool, NoAnswer> {
-        let failed = |error| self.no_answer(error);
-        let info = self.ask("getmempoolinfo", &[])?;
-        let histogram = self
-            .electrs
-            .client
-            .raw_call("mempool.get_fee_histogram", [])
-            .map_err(failed)?;
-        let sizes = histogram
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|bin| bin[1].as_u64());
-        if info["bytes"].as_u64() != Some(sizes.sum()) {
-            return Ok(false);
-        }
-        known.retain(|txid| sight.mempool.contains(txid));
-        for txid in &sight.mempool {
-            if known.contains(txid) {
-                continue;
-            }
-            let transaction = self.transaction(txid)?;
-            let spendable = transaction
-                .output
-                .iter()
-                .find(|output| !output.script_pubkey.is_op_return());
-            if let Some(output) = spendable {
-                let history = self
-                    .electrs
-                    .client
-                    .script_get_history(&output.script_pubkey)
-                    .map_err(failed)?;
-                if !history.iter().any(|item| item.tx_hash == *txid) {
-                    return Ok(false);
-                }
-            }
-            known.insert(*txid);
-        }
-        Ok(true)
+    /// Size of the mempool in virtual bytes.
+    pub(super) fn mempool_bytes(&self) -> Result<Option<u64>, WorldError> {
+        Ok(self.ask("getmempoolinfo", &[])?["bytes"].as_u64())
     }
 }
 

@@ -1,13 +1,19 @@
 //! Owns the door between the engine and an outside HTTP system in the regtest world: while a fault keeps it shut, nobody
-//! listens at the system's address, and webhooks do not get through. Does not own what goes through an open door (`http_server`).
+//! listens at the system's address, and webhooks do not get through; while a fault holds it, whoever comes in waits. Does not
+//! own what goes through an open door (`http_server`).
+//!
+//! Somebody who waits gives up after a span of virtual time, which stands still while he waits: so the door, and not his
+//! client's own timer, ends a call that is held.
 
+use super::clock::LockStepClock;
 use crate::faults::{FaultId, Faults};
 use crate::worlds::WorldError;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, select_biased};
 use lockstep_engine::rail::HttpFailure;
-use lockstep_host::adapters::http_client::HttpClient;
-use lockstep_host::ports::{GatewayCall, HttpResponse, HttpTransport};
+use lockstep_engine::time::{Span, Timestamp};
+use lockstep_host::adapters::http_client::{self, HttpClient};
+use lockstep_host::ports::{Clock, GatewayCall, HttpResponse, HttpTransport};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +29,12 @@ const BACKLOG: u32 = 128;
 pub(super) struct Door {
     /// Which faults keep it shut.
     shut_by: Arc<Mutex<BTreeSet<FaultId>>>,
+    /// Which faults hold whoever comes in.
+    held_by: Arc<watch::Sender<BTreeSet<FaultId>>>,
+    /// Which faults keep the gateway from sending anything.
+    left_by: Arc<Mutex<BTreeSet<FaultId>>>,
+    /// When callers who are held will give up.
+    waiting: Arc<Mutex<Vec<Timestamp>>>,
     faults: Arc<Mutex<Faults>>,
     wanted_open: Arc<watch::Sender<bool>>,
     is_open: watch::Receiver<bool>,
@@ -45,6 +57,9 @@ pub(super) fn open(
     let (opened, is_open) = watch::channel(true);
     let door = Door {
         shut_by: Arc::default(),
+        held_by: Arc::default(),
+        left_by: Arc::default(),
+        waiting: Arc::default(),
         faults,
         wanted_open: Arc::new(wanted_open),
         is_open,
@@ -69,10 +84,55 @@ impl Door {
         self.turn().await
     }
 
-    /// Ends a fault; another one keeps it shut.
-    pub(super) async fn end(&self, fault: FaultId) -> Result<(), WorldError> {
+    /// Opens it, unless another fault keeps it shut.
+    pub(super) async fn open(&self, fault: FaultId) -> Result<(), WorldError> {
         self.shut_by().remove(&fault);
         self.turn().await
+    }
+
+    /// Holds whoever comes in until the fault ends.
+    pub(super) fn hold(&self, fault: FaultId) {
+        self.held_by.send_modify(|held_by| {
+            held_by.insert(fault);
+        });
+    }
+
+    /// The gateway sends nothing until the fault ends.
+    pub(super) fn leave(&self, fault: FaultId) {
+        self.left_by.lock().expect("no holder panics").insert(fault);
+    }
+
+    /// Whether the gateway's process is dead or held.
+    pub(super) fn nobody_is_there(&self) -> bool {
+        !self.left_by.lock().expect("no holder panics").is_empty()
+    }
+
+    /// Ends a fault; another one goes on.
+    pub(super) async fn end(&self, fault: FaultId) -> Result<(), WorldError> {
+        self.left_by
+            .lock()
+            .expect("no holder panics")
+            .remove(&fault);
+        self.held_by.send_modify(|held_by| {
+            held_by.remove(&fault);
+        });
+        self.open(fault).await
+    }
+
+    /// Waits as long as a fault holds whoever comes in.
+    pub(super) async fn come_in(&self) {
+        let mut held_by = self.held_by.subscribe();
+        // The sender lives as long as this door.
+        let _ = held_by.wait_for(BTreeSet::is_empty).await;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Timestamp>> {
+        self.waiting.lock().expect("no holder panics")
+    }
+
+    /// When the next caller who is held gives up.
+    pub(super) fn next_gives_up(&self) -> Option<Timestamp> {
+        self.waiting().iter().min().copied()
     }
 
     async fn turn(&self) -> Result<(), WorldError> {
@@ -98,20 +158,56 @@ impl Door {
 pub(super) struct WatchedWay {
     way: HttpClient,
     door: Door,
+    clock: LockStepClock,
+}
+
+/// A caller who is held, for as long as he waits.
+struct Held {
+    door: Door,
+    until: Timestamp,
+}
+
+impl Held {
+    /// `None` if nobody is held.
+    fn at(door: &Door, clock: &LockStepClock) -> Option<Held> {
+        if door.held_by.borrow().is_empty() {
+            return None;
+        }
+        let limit = Span(http_client::EXCHANGE_LIMIT.as_millis() as u64);
+        let until = clock.time().plus(limit);
+        door.waiting().push(until);
+        let door = door.clone();
+        Some(Held { door, until })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut waiting = self.door.waiting();
+        let this = waiting.iter().position(|until| *until == self.until);
+        this.map(|this| waiting.remove(this));
+    }
 }
 
 impl WatchedWay {
     /// Through this door.
-    pub(super) fn new(way: HttpClient, door: Door) -> WatchedWay {
-        WatchedWay { way, door }
+    pub(super) fn new(way: HttpClient, door: Door, clock: LockStepClock) -> WatchedWay {
+        WatchedWay { way, door, clock }
     }
 }
 
 impl HttpTransport for WatchedWay {
     fn exchange(&self, call: GatewayCall) -> BoxFuture<'static, Result<HttpResponse, HttpFailure>> {
         let (exchange, door) = (self.way.exchange(call), self.door.clone());
+        let clock = self.clock.clone();
         async move {
-            let answer = exchange.await;
+            let answer = match Held::at(&door, &clock) {
+                None => exchange.await,
+                Some(held) => select_biased! {
+                    answer = exchange.fuse() => answer,
+                    () = clock.sleep_until(held.until).fuse() => Err(HttpFailure::TimedOut),
+                },
+            };
             if answer.is_err() {
                 // Only counts: the exchange has failed by itself.
                 door.stops();

@@ -1,13 +1,15 @@
 //! Owns bringing trouble about in the regtest world, and ending it: what is to be done to which real part. Does not own the
-//! parts (`proxy`, `electrs_process`, `nodes`, `door`); `Trouble::is_possible_in` names the same kinds.
+//! parts (`proxy`, `electrs_process`, `door`), nor faults of processes (`process_faults`); `Trouble::is_possible_in` names the
+//! same kinds.
 
 use super::RegtestWorld;
 use super::chain::Sight;
 use super::door::Door;
 use crate::faults::FaultId;
-use crate::scenario::{ChainFaultKind, Endpoint, LinkFaultKind, ProcessFaultKind, Trouble};
+use crate::scenario::{ChainFaultKind, Endpoint, LinkFaultKind, Trouble};
 use crate::worlds::WorldError;
 use bitcoin::ScriptBuf;
+use lockstep_engine::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,7 +23,7 @@ pub(super) struct Troubles {
 }
 
 /// What was begun.
-enum Begun {
+pub(super) enum Begun {
     Link(String, String),
     /// The door of the gateway (false) or of Layer 0 (true).
     Shut {
@@ -29,15 +31,24 @@ enum Begun {
     },
     /// With what there was to be seen when it began; `None` once there was something else.
     ElectrsSilent(Option<Sight>),
-    ElectrsAway,
+    BackendAway,
+    /// Until this time.
+    ProcessAway(Away, Timestamp),
     NodeDead(String),
     LateBlocks,
     EmptyBlocks,
     FeeSpike(u64),
 }
 
+/// A process for which time has to pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Away {
+    Engine,
+    Gateway,
+}
+
 /// Why not, in the words of an error.
-fn refused(trouble: &Trouble, reason: &str) -> WorldError {
+pub(super) fn refused(trouble: &Trouble, reason: &str) -> WorldError {
     WorldError::refused(
         trouble.scope(),
         format!("bring `{}` about", trouble.name()),
@@ -45,7 +56,8 @@ fn refused(trouble: &Trouble, reason: &str) -> WorldError {
     )
 }
 
-fn impossible(trouble: &Trouble) -> WorldError {
+/// The regtest world has no part for it.
+pub(super) fn impossible(trouble: &Trouble) -> WorldError {
     refused(trouble, "the regtest world cannot do this")
 }
 
@@ -126,57 +138,6 @@ impl RegtestWorld {
         Ok(Some(Begun::Link(a.to_owned(), b.to_owned())))
     }
 
-    async fn begin_process(
-        &mut self,
-        trouble: &Trouble,
-        of: &Endpoint,
-        kind: ProcessFaultKind,
-        fault: FaultId,
-    ) -> Result<Begun, WorldError> {
-        match (of, kind) {
-            (Endpoint::Chain, ProcessFaultKind::Pause { .. }) => {
-                self.pause_chain(trouble)?;
-                self.had_effect(fault);
-                Ok(Begun::ElectrsAway)
-            }
-            (Endpoint::Chain, ProcessFaultKind::Kill { .. }) => {
-                if self.servers.electrs_is_away() {
-                    return Err(refused(trouble, "electrs is paused or dead already"));
-                }
-                self.servers.kill_electrs()?;
-                self.had_effect(fault);
-                Ok(Begun::ElectrsAway)
-            }
-            (Endpoint::Node(name), ProcessFaultKind::Kill { .. }) => {
-                self.kill_node(trouble, name.as_str()).await?;
-                self.had_effect(fault);
-                Ok(Begun::NodeDead(name.to_string()))
-            }
-            _ => Err(impossible(trouble)),
-        }
-    }
-
-    async fn kill_node(&mut self, trouble: &Trouble, name: &str) -> Result<(), WorldError> {
-        let process = self.process(name)?.clone();
-        if self.blueprint.operator.as_deref() == Some(name)
-            && let Some(operator) = &self.operator
-        {
-            operator.release();
-        }
-        if process.kill(self.links.cut_off(name)).await? {
-            Ok(())
-        } else {
-            Err(refused(trouble, "it is down already"))
-        }
-    }
-
-    fn pause_chain(&mut self, trouble: &Trouble) -> Result<(), WorldError> {
-        if self.servers.electrs_is_away() {
-            return Err(refused(trouble, "electrs is paused or dead already"));
-        }
-        self.servers.pause_electrs()
-    }
-
     fn begin_chain(
         &mut self,
         trouble: &Trouble,
@@ -188,7 +149,8 @@ impl RegtestWorld {
             ChainFaultKind::FeeSpike { feerate, .. } => Ok(Begun::FeeSpike(feerate.get())),
             ChainFaultKind::Stop { .. } => {
                 let sight = self.servers.sight()?;
-                self.pause_chain(trouble)?;
+                self.check_backend(trouble)?;
+                self.servers.pause_electrs()?;
                 Ok(Begun::ElectrsSilent(Some(sight)))
             }
             _ => Err(impossible(trouble)),
@@ -209,10 +171,13 @@ impl RegtestWorld {
                 }
             }
             Some(Begun::Shut { layer0 }) => self.door_of(layer0)?.end(fault).await,
-            Some(Begun::ElectrsSilent(_) | Begun::ElectrsAway) => {
+            Some(Begun::ProcessAway(Away::Gateway, _)) => self.gateway_server.door.end(fault).await,
+            Some(Begun::ProcessAway(Away::Engine, _)) => self.end_engine(fault).await,
+            Some(Begun::ElectrsSilent(_) | Begun::BackendAway) => {
                 let start = Instant::now();
+                self.servers.bring_bitcoind_back().await?;
                 self.servers.bring_electrs_back().await?;
-                self.waits.add("electrs to come back", start);
+                self.waits.add("bitcoind and electrs to come back", start);
                 Ok(())
             }
             Some(Begun::NodeDead(name)) => self.restart_node(&name).await,
@@ -300,7 +265,19 @@ impl RegtestWorld {
         missed.into_iter().for_each(|fault| self.had_effect(fault));
     }
 
-    fn had_effect(&self, fault: FaultId) {
+    /// Which processes are away until when, and by which fault.
+    pub(super) fn processes_back(&self) -> Vec<(Away, Timestamp, FaultId)> {
+        let away = self.all_begun(|begun| match begun {
+            Begun::ProcessAway(of, until) => Some((*of, *until)),
+            _ => None,
+        });
+        away.into_iter()
+            .map(|(fault, (of, until))| (of, until, fault))
+            .collect()
+    }
+
+    /// Counts an effect.
+    pub(super) fn had_effect(&self, fault: FaultId) {
         let mut faults = self.blueprint.faults.lock().expect("no holder panics");
         faults.had_effect(fault);
     }

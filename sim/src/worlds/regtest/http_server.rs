@@ -13,12 +13,13 @@ use crate::worlds::http_system::HttpSystem;
 use crate::worlds::http_traffic::{record_call, record_webhook};
 use crate::worlds::service::Service;
 use crate::worlds::simulated::webhook_request;
+use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::http_client;
 use lockstep_host::adapters::tcp_stream::TcpTransport;
 use lockstep_host::adapters::webhook_server;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,12 +103,15 @@ pub(super) struct HttpServer {
     system: Arc<dyn HttpSystem>,
     clock: LockStepClock,
     trace: SharedTrace,
-    service: CurrentService,
+    postman: Postman,
+    /// Webhooks for an engine that takes connections and answers nobody.
+    under_way: Mutex<Vec<UnderWay>>,
     /// Where the engine reaches the system.
     pub(super) address: SocketAddr,
-    webhooks: SocketAddr,
     /// Between the engine and the system.
     pub(super) door: Door,
+    /// Between the system's webhooks and the engine's server for them.
+    pub(super) engine_door: Door,
     tasks: Vec<JoinHandle<()>>,
     _server: MockServer,
 }
@@ -141,57 +145,140 @@ impl HttpServer {
             .respond_with(responder)
             .mount(&server)
             .await;
-        let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .map_err(failed)?;
-        let receiver = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .map_err(failed)?;
-        let (address, webhooks) = (
-            proxy.local_addr().map_err(failed)?,
-            receiver.local_addr().map_err(failed)?,
-        );
+        let bind = || async {
+            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+            bound.map_err(failed)
+        };
+        let proxy = bind().await?;
+        let (address, webhooks) = (proxy.local_addr().map_err(failed)?, bind().await?);
+        let receiver = bind().await?;
+        let receives_at = receiver.local_addr().map_err(failed)?;
+        let to_engine = webhooks.local_addr().map_err(failed)?;
         let (door, keeper) = door::open(proxy, outside.faults.clone()).map_err(failed)?;
+        let (engine_door, usher) = door::open(webhooks, outside.faults.clone()).map_err(failed)?;
         let tasks = vec![
-            tokio::spawn(run_proxy(keeper, *server.address())),
+            tokio::spawn(run_proxy(keeper, door.clone(), *server.address())),
+            tokio::spawn(run_proxy(usher, engine_door.clone(), receives_at)),
             tokio::spawn(receive_webhooks(receiver, outside.service.clone())),
         ];
         Ok(HttpServer {
             system,
             clock: outside.clock.clone(),
             trace: outside.trace.clone(),
-            service: outside.service.clone(),
+            postman: Postman {
+                service: outside.service.clone(),
+                door: door.clone(),
+                webhooks: to_engine,
+            },
+            under_way: Mutex::default(),
             address,
-            webhooks,
             door,
+            engine_door,
             tasks,
             _server: server,
         })
     }
 
-    /// Delivers every webhook that is due now, and what becomes due by that.
+    /// When the system, or somebody who waits for it, next acts by himself.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        if self.door.nobody_is_there() {
+            return self.door.next_gives_up();
+        }
+        let webhook = self.system.next_due_ms().map(Timestamp);
+        let given_up = self.under_way().iter().map(|one| one.give_up_at).min();
+        webhook.into_iter().chain(given_up).min()
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Vec<UnderWay>> {
+        self.under_way.lock().expect("no holder panics")
+    }
+
+    /// Whether a webhook has been sent to an engine that answers now.
+    pub(super) fn awaits_answer(&self) -> bool {
+        !self.postman.engine_is_mute() && !self.under_way().is_empty()
+    }
+
+    /// Delivers every webhook that is due now, and what becomes due by that. A system that is dead or held sends nothing.
     pub(super) async fn deliver_due(&self) {
-        loop {
+        while !self.door.nobody_is_there() {
+            self.take_answers().await;
             let due = self.system.take_due(self.clock.time().0);
             if due.is_empty() {
                 return;
             }
             for delivery in due {
-                let status = self.post(&delivery).await;
-                record_webhook(&self.trace, &delivery, status);
-                self.system
-                    .webhook_answered(&delivery.id, status, self.clock.time().0);
+                let answer = tokio::spawn(self.postman.clone().post(delivery.clone()));
+                if self.postman.engine_is_mute() {
+                    let limit = Span(http_client::EXCHANGE_LIMIT.as_millis() as u64);
+                    let give_up_at = self.clock.time().plus(limit);
+                    self.under_way().push(UnderWay {
+                        delivery,
+                        give_up_at,
+                        answer,
+                    });
+                } else {
+                    self.answered(&delivery, answer.await.ok().flatten());
+                }
             }
         }
     }
 
-    async fn post(&self, delivery: &WebhookDelivery) -> Option<u16> {
+    fn answered(&self, delivery: &WebhookDelivery, status: Option<u16>) {
+        record_webhook(&self.trace, delivery, status);
+        self.system
+            .webhook_answered(&delivery.id, status, self.clock.time().0);
+    }
+
+    /// Takes the answers to webhooks that are under way, and gives up those that have waited long enough.
+    async fn take_answers(&self) {
+        let sent = std::mem::take(&mut *self.under_way());
+        for one in sent {
+            if one.answer.is_finished() {
+                self.answered(&one.delivery, one.answer.await.ok().flatten());
+            } else if one.give_up_at <= self.clock.time() {
+                one.answer.abort();
+                self.answered(&one.delivery, None);
+            } else {
+                self.under_way().push(one);
+            }
+        }
+    }
+}
+
+/// A webhook that was sent and not answered.
+struct UnderWay {
+    delivery: WebhookDelivery,
+    /// In virtual time: the connection's own limit is one of real time, which hardly passes.
+    give_up_at: Timestamp,
+    answer: JoinHandle<Option<u16>>,
+}
+
+/// Carries webhooks to the engine.
+#[derive(Clone)]
+struct Postman {
+    service: CurrentService,
+    door: Door,
+    webhooks: SocketAddr,
+}
+
+impl Postman {
+    fn service(&self) -> Option<Service> {
+        self.service.lock().expect("no holder panics").clone()
+    }
+
+    /// Whether there is an engine that is held, or starts slowly.
+    fn engine_is_mute(&self) -> bool {
+        self.service()
+            .is_some_and(|service| service.is_kept() && service.handle().is_ok())
+    }
+
+    async fn post(self, delivery: WebhookDelivery) -> Option<u16> {
         self.await_engine().await;
         if self.door.stops() {
             return None;
         }
         let stream = TcpStream::connect(self.webhooks).await.ok()?;
-        let request = webhook_request(delivery);
+        let request = webhook_request(&delivery);
         let answer = http_client::exchange_over(
             TcpTransport::new(stream),
             request,
@@ -201,11 +288,11 @@ impl HttpServer {
         answer.ok().map(|response| response.status)
     }
 
-    /// A kill takes the engine no virtual time, so it takes no webhook either.
+    /// A kill at a point of an input takes the engine no virtual time, so it takes no webhook either.
     async fn await_engine(&self) {
         let restarting = || {
-            let service = self.service.lock().expect("no holder panics").clone();
-            service.is_some_and(|service| matches!(service.status(), Ok(None)))
+            self.service()
+                .is_some_and(|service| !service.is_kept() && matches!(service.status(), Ok(None)))
         };
         let back = async {
             while restarting() {
@@ -234,18 +321,26 @@ async fn receive_webhooks(listener: TcpListener, service: CurrentService) {
     }
 }
 
-async fn run_proxy(mut keeper: Doorkeeper, server: SocketAddr) {
+async fn run_proxy(mut keeper: Doorkeeper, door: Door, server: SocketAddr) {
     while let Ok(client) = keeper.next().await {
+        let door = door.clone();
         tokio::spawn(async move {
             // An error closes the connection, which is all that a proxy can do about it.
-            let _ = pass_on(client, server).await;
+            let _ = pass_on(client, &door, server).await;
         });
     }
 }
 
 /// Carries one exchange; the engine's client asks for `connection: close`, so the response ends with the connection.
-async fn pass_on(mut client: TcpStream, server: SocketAddr) -> io::Result<()> {
+async fn pass_on(mut client: TcpStream, door: &Door, server: SocketAddr) -> io::Result<()> {
+    let mut said = Vec::new();
+    tokio::select! {
+        biased;
+        () = door.come_in() => {}
+        gone = listen(&mut client, &mut said) => return gone,
+    }
     let (mut from_server, mut to_server) = TcpStream::connect(server).await?.into_split();
+    to_server.write_all(&said).await?;
     let (mut from_client, mut to_client) = client.split();
     let mut response = Vec::new();
     tokio::select! {
@@ -262,6 +357,12 @@ async fn pass_on(mut client: TcpStream, server: SocketAddr) -> io::Result<()> {
     }
     to_client.write_all(&response).await?;
     to_client.shutdown().await
+}
+
+/// Keeps what a client who is held says, until he is gone: what he has said is lost with his connection then.
+async fn listen(client: &mut TcpStream, said: &mut Vec<u8>) -> io::Result<()> {
+    while client.read_buf(said).await? > 0 {}
+    Ok(())
 }
 
 /// Fewer than the body of any answer to an order has, so that its head is whole.
@@ -308,8 +409,8 @@ mod tests {
             );
             let response = format!("HTTP/1.1 200 OK\r\n{head}content-length: 2\r\n\r\nok");
             let sent = response.clone();
-            let (_door, keeper) = door::open(proxy, Arc::default()).expect("bound");
-            tokio::spawn(run_proxy(keeper, at));
+            let (door, keeper) = door::open(proxy, Arc::default()).expect("bound");
+            tokio::spawn(run_proxy(keeper, door, at));
             tokio::spawn(async move {
                 let (mut stream, _) = server.accept().await.expect("a connection");
                 let mut request = [0; 8];

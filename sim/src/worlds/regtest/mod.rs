@@ -3,25 +3,31 @@
 //! Does not own when the world is at rest (`rest`) nor the scenario (`run`).
 //!
 //! Fault model: links between nodes are held, delayed and cut by proxies (`proxy`), nodes are stopped or killed as far as
-//! parts of this process can be (`nodes`), electrs is paused and killed (`electrs_process`), the gateway loses responses and
-//! webhooks as its model says, reorgs and fee floors are bitcoind's own. What else the simulated world can do, this one
+//! parts of this process can be (`nodes`), bitcoind and electrs are paused and killed (`bitcoind_process`, `electrs_process`),
+//! the engine's host is killed at any await and held (`engine_process`), the gateway's door is shut, or nobody answers behind
+//! it (`door`), it loses responses and webhooks as its model says, reorgs and fee floors are bitcoind's own. What else the simulated world can do, this one
 //! refuses (`faults`). ldk-node takes its time from the machine, not from the virtual clock.
 //!
 //! Everything is gone from the machine after `shut_down`, an error, a panic or Ctrl-C: the world's `Drop` ends engine,
 //! nodes and servers and removes the run's one directory. See `servers` for what a SIGKILL leaves behind.
 
 mod balances;
+mod bitcoind_process;
 mod chain;
 mod clock;
 mod door;
 mod electrs_process;
+mod electrs_questions;
+mod engine_process;
 mod faults;
 mod http_server;
 mod lightning;
 mod nodes;
 mod operator;
+mod process_faults;
 mod proxy;
 mod rest;
+mod server_process;
 mod servers;
 mod store;
 mod waits;
@@ -30,11 +36,11 @@ pub use waits::{Cancel, Waits};
 
 use super::Blueprint;
 use super::gateway::Gateway;
-use super::http_system::{HttpSystem as _, SharedLayer0};
+use super::http_system::SharedLayer0;
 use super::layer0::Layer0;
 use super::no_layer0::NoLayer0;
 use super::no_node::NoNode;
-use super::service::{OpenStore, Service, ServiceParts, Spawn, Switch};
+use super::service::{OpenStore, Service, ServiceParts, Switch};
 use super::{
     ChannelPlan, ChannelState, HashTruth, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
     WorldError, WorldKind,
@@ -47,9 +53,8 @@ use balances::OpenChannel;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use clock::LockStepClock;
 use door::WatchedWay;
-use electrs_process::ElectrsProcess;
+use engine_process::EngineProcess;
 use faults::Troubles;
-use futures_util::future::BoxFuture;
 use http_server::{CurrentService, HttpServer, Outside};
 use lockstep_engine::rail::{BlockId, Entropy};
 use lockstep_engine::time::Timestamp;
@@ -66,7 +71,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 /// The engine is told of every change by the world, so its own look-out only has to be there.
@@ -100,7 +104,7 @@ pub struct RegtestWorld {
     channels: Vec<OpenChannel>,
     fee_floor: u64,
     troubles: Troubles,
-    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    engine: Arc<EngineProcess>,
     nodes: Vec<Arc<NodeProcess>>,
     links: Links,
     // In the order of their end.
@@ -109,21 +113,6 @@ pub struct RegtestWorld {
     layer0: Option<(HttpServer, SharedLayer0)>,
     servers: Servers,
     dir: TempDir,
-}
-
-/// Spawns into the world's runtime and remembers what it has spawned.
-struct Spawner {
-    runtime: Handle,
-    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
-}
-
-impl Spawn for Spawner {
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.tasks
-            .lock()
-            .expect("no holder panics")
-            .push(self.runtime.spawn(task));
-    }
 }
 
 /// A stream of the root seed as the engine's entropy.
@@ -147,12 +136,6 @@ fn machine_time() -> Timestamp {
     Timestamp(since.as_secs() * 1_000)
 }
 
-/// The engine's way to a system.
-fn way_to(server: &HttpServer, token: &str) -> WatchedWay {
-    let client = HttpClient::new(server.address.to_string(), token.to_owned());
-    WatchedWay::new(client, server.door.clone())
-}
-
 impl RegtestWorld {
     /// Starts the servers and the Lightning nodes; the engine does not run yet. Must be called within [`runtime`].
     pub async fn build(blueprint: Blueprint, cancel: Cancel) -> Result<RegtestWorld, WorldError> {
@@ -164,8 +147,8 @@ impl RegtestWorld {
             .tempdir()
             .map_err(failed)?;
         let clock = LockStepClock::at(machine_time());
-        let start = Instant::now();
-        let bitcoind = servers::start_bitcoind(&executables, dir.path(), clock.time().0 / 1_000)?;
+        let (start, now_secs) = (Instant::now(), clock.time().0 / 1_000);
+        let bitcoind = servers::start_bitcoind(&executables, dir.path(), now_secs)?;
         waits.add("bitcoind to start", start);
         cancel.check()?;
         let start = Instant::now();
@@ -191,6 +174,8 @@ impl RegtestWorld {
             }
             None => None,
         };
+        let engine = EngineProcess::new(Handle::current(), blueprint.trace.clone());
+        let engine = Arc::new(engine);
         let mut world = RegtestWorld {
             blueprint,
             epoch: Epoch(clock.time()),
@@ -206,17 +191,12 @@ impl RegtestWorld {
             channels: Vec::new(),
             fee_floor: 0,
             troubles: Troubles::default(),
-            tasks: Arc::default(),
+            engine,
             nodes: Vec::new(),
             links: Links::default(),
             gateway_server,
             layer0,
-            servers: Servers {
-                electrs,
-                bitcoind,
-                dir: dir.path().to_owned(),
-                electrs_process: ElectrsProcess::default(),
-            },
+            servers: Servers::new(bitcoind, electrs, dir.path(), now_secs),
             dir,
         };
         world.start_nodes().await?;
@@ -298,14 +278,14 @@ impl RegtestWorld {
             None => Arc::new(NoNode),
         };
         let layer0: Arc<dyn HttpTransport> = match (&self.layer0, &self.blueprint.layer0) {
-            (Some((server, _)), Some(plan)) => Arc::new(way_to(server, &plan.token)),
+            (Some((server, _)), Some(plan)) => Arc::new(self.way_to(server, &plan.token)),
             _ => Arc::new(NoLayer0),
         };
         Ports {
             clock: Arc::new(self.clock.clone()),
             chain: Arc::new(ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL)),
             lightning,
-            http: Arc::new(way_to(&self.gateway_server, &self.blueprint.gateway_token)),
+            http: Arc::new(self.way_to(&self.gateway_server, &self.blueprint.gateway_token)),
             layer0,
             signer: Arc::new(self.blueprint.signer.clone()),
             entropy: Arc::new(SeededEntropy(Mutex::new(
@@ -314,6 +294,18 @@ impl RegtestWorld {
             observer: self.blueprint.observer.clone(),
             interruption: self.switch.clone(),
         }
+    }
+
+    /// The engine's way to a system.
+    fn way_to(&self, server: &HttpServer, token: &str) -> WatchedWay {
+        let client = HttpClient::new(server.address.to_string(), token.to_owned());
+        WatchedWay::new(client, server.door.clone(), self.clock.clone())
+    }
+
+    /// The gateway's server, and that of Layer 0 if there is one.
+    fn http_servers(&self) -> impl Iterator<Item = &HttpServer> {
+        let layer0 = self.layer0.iter().map(|(server, _)| server);
+        std::iter::once(&self.gateway_server).chain(layer0)
     }
 
     /// Virtual time moves on to `at`, for the engine, the gateway and bitcoind.
@@ -325,13 +317,13 @@ impl RegtestWorld {
     /// When somebody next acts by himself.
     fn next_due(&self) -> Result<Option<Timestamp>, WorldError> {
         let engine = match &self.running {
-            Some(service) => service.status()?.and_then(|status| status.next_wake),
-            None => None,
+            Some(service) if !service.is_kept() => {
+                service.status()?.and_then(|status| status.next_wake)
+            }
+            _ => None,
         };
-        let gateway = self.gateway.next_due_ms().map(Timestamp);
-        let layer0 = self.layer0.as_ref();
-        let layer0 = layer0.and_then(|(_, model)| model.next_due_ms().map(Timestamp));
-        Ok(engine.into_iter().chain(gateway).chain(layer0).min())
+        let systems = self.http_servers().filter_map(HttpServer::next_due);
+        Ok(engine.into_iter().chain(systems).min())
     }
 
     fn stop_engine(&mut self) {
@@ -352,9 +344,7 @@ impl RegtestWorld {
 impl Drop for RegtestWorld {
     fn drop(&mut self) {
         self.stop_engine();
-        if let Ok(tasks) = self.tasks.lock() {
-            tasks.iter().for_each(JoinHandle::abort);
-        }
+        self.engine.abort();
         for process in &self.nodes {
             process.stop_now();
         }
@@ -401,11 +391,7 @@ impl World for RegtestWorld {
             open_store,
             planted,
         };
-        let spawner = Spawner {
-            runtime: Handle::current(),
-            tasks: self.tasks.clone(),
-        };
-        let service = Service::start(parts, Arc::new(spawner))?;
+        let service = Service::start(parts, self.engine.clone())?;
         *self.service.lock().expect("no holder panics") = Some(service.clone());
         self.running = Some(service);
         Ok(())
@@ -447,7 +433,8 @@ impl World for RegtestWorld {
     }
 
     async fn settle(&mut self) -> Result<(), WorldError> {
-        self.come_to_rest().await
+        self.come_to_rest().await?;
+        self.await_processes().await
     }
 
     async fn tip(&mut self) -> Result<BlockId, WorldError> {
@@ -589,8 +576,8 @@ impl World for RegtestWorld {
     async fn shut_down(mut self) -> Result<(), WorldError> {
         let start = Instant::now();
         self.stop_engine();
-        let tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder panics"));
-        for task in tasks {
+        self.engine.resume();
+        for task in self.engine.take_tasks() {
             // One that does not end by itself is aborted by the drop of the runtime at the latest.
             let _ = timeout(ENGINE_END_LIMIT, task).await;
         }

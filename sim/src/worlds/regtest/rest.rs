@@ -5,6 +5,7 @@
 use super::RegtestWorld;
 use super::balances::EndView;
 use super::chain::Sight;
+use super::http_server::HttpServer;
 use super::nodes::beside;
 use super::waits::POLL;
 use crate::worlds::{HashTruth, WorldError};
@@ -16,8 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Longest wait for rest, in real time: LDK gives a payment ten seconds, a reconnection takes a few.
-const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// Longest wait for rest, in real time: LDK gives a payment ten seconds, a reconnection takes a few, and a busy machine
+/// takes many times as long.
+const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 
 /// Pause between two looks at balances that must not change.
 const STILL_POLL: Duration = Duration::from_millis(40);
@@ -217,7 +219,7 @@ impl RegtestWorld {
     /// Nobody learns anything of the chain meanwhile, and nobody waits for it.
     fn restless_without_electrs(&self) -> Result<Restless, WorldError> {
         let mut waiting_for = Vec::new();
-        if let Some(service) = &self.running {
+        if let Some(service) = self.running.as_ref().filter(|service| !service.is_kept()) {
             match service.status()? {
                 None => waiting_for.push("the engine to restart".to_owned()),
                 Some(status) => waiting_for.extend(self.engine_owes(&status, needs_no_chain)),
@@ -233,8 +235,14 @@ impl RegtestWorld {
     /// What the engine has to do, of the effects that are `counted`.
     fn engine_owes(&self, status: &Status, counted: fn(&str) -> bool) -> Vec<String> {
         let mut owes = Vec::new();
+        // A call that a held gateway does not answer waits for time.
+        let gives_up = self.gateway_server.door.next_gives_up();
+        let held = gives_up.is_some_and(|at| at > self.clock.time());
         let effects = status.in_flight_effects.iter();
-        let effects: Vec<&String> = effects.filter(|effect| counted(effect)).collect();
+        let hangs = |effect: &str| held && effect.ends_with("call gateway");
+        let effects: Vec<&String> = effects
+            .filter(|effect| counted(effect) && !hangs(effect))
+            .collect();
         if status.queued_inputs > 0 || !effects.is_empty() {
             owes.push(format!(
                 "the engine: {} inputs, {effects:?}",
@@ -286,7 +294,8 @@ impl RegtestWorld {
 
     /// What the engine has not done yet.
     fn engine_lacks(&mut self, sight: &Sight) -> Result<Vec<String>, WorldError> {
-        let Some(service) = self.running.clone() else {
+        // Nobody waits for an engine that a fault keeps away.
+        let Some(service) = self.running.clone().filter(|service| !service.is_kept()) else {
             return Ok(Vec::new());
         };
         let Some(status) = service.status()? else {
@@ -322,14 +331,22 @@ impl RegtestWorld {
         if !self.is_broken() {
             waiting_for.extend(payments.moving);
         }
+        if self.http_servers().any(HttpServer::awaits_answer) {
+            waiting_for.push("a webhook to be answered".to_owned());
+        }
+        let untaken = self
+            .blueprint
+            .operator
+            .as_ref()
+            .filter(|_| self.engine_is_away());
         if !self.links.is_quiet() {
             waiting_for.push("delayed messages".to_owned());
         }
         for process in &self.nodes {
-            if process
+            let tells = process
                 .running()
-                .is_some_and(|node| node.next_event().is_some())
-            {
+                .is_some_and(|node| node.next_event().is_some());
+            if tells && untaken != Some(&process.name) {
                 waiting_for.push(format!("an event of node {} to be taken", process.name));
             }
             if !process.told().claiming.is_empty() {
@@ -357,9 +374,9 @@ impl RegtestWorld {
         self.nodes.iter().any(|process| process.running().is_none())
     }
 
-    /// Whether some node is down or cut off from another, so that payments may be stuck.
+    /// Whether some node is down or cut off from another, or its events are not taken, so that payments may be stuck.
     fn is_broken(&self) -> bool {
-        self.any_node_down() || self.links.any_held()
+        self.any_node_down() || self.links.any_held() || self.engine_is_away()
     }
 
     /// Whether no payment is under way, as far as running nodes know.

@@ -1,13 +1,15 @@
 //! Owns the two real servers of the regtest world, bitcoind and electrs: their executables, start, logs and end. Does not
-//! own what is asked of them (`chain`) nor electrs' pauses and further lives (`electrs_process`).
+//! own what is asked of them (`chain`, `electrs_questions`) nor their pauses and further lives (`server_process`).
 //!
 //! Both run through a small shell script of ours that appends their output to a log of the run's directory, for error
 //! messages, and asks the kernel (`setpriv --pdeathsig`, util-linux) to kill them when the thread that started them is
 //! gone: so they also end when this process is killed outright. Without `setpriv` they are started plainly, and only an
 //! orderly end, an error, a panic or Ctrl-C takes them along. The run's directory is left behind by a SIGKILL. The script
-//! also writes down its process id, which the server keeps, for signals (`electrs_process`).
+//! also writes down its process id, which the server keeps, for signals.
 
-use super::electrs_process::ElectrsProcess;
+use super::bitcoind_process::Frozen;
+use super::electrs_questions::connect;
+use super::server_process::ServerProcess;
 use crate::worlds::WorldError;
 use bitcoind::{BitcoinD, P2P};
 use electrsd::ElectrsD;
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use std::fmt::Display;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 
 /// Names bitcoind's executable.
 pub(super) const BITCOIND_EXE: &str = "BITCOIND_EXE";
@@ -33,10 +36,29 @@ pub(super) struct Servers {
     /// Where their logs are.
     pub(super) dir: PathBuf,
     /// How electrs' process fares.
-    pub(super) electrs_process: ElectrsProcess,
+    pub(super) electrs_process: ServerProcess,
+    /// How bitcoind's process fares.
+    pub(super) bitcoind_process: ServerProcess,
+    /// The chain while bitcoind is away.
+    pub(super) frozen: Option<Frozen>,
+    /// The time that bitcoind was given last, seconds since 1970.
+    pub(super) time_secs: AtomicU64,
 }
 
 impl Servers {
+    /// Both run, with their files in `dir`.
+    pub(super) fn new(bitcoind: BitcoinD, electrs: ElectrsD, dir: &Path, now_secs: u64) -> Servers {
+        Servers {
+            electrs,
+            bitcoind,
+            dir: dir.to_owned(),
+            electrs_process: ServerProcess::new(ELECTRS, dir.to_owned()),
+            bitcoind_process: ServerProcess::new(BITCOIND, dir.to_owned()),
+            frozen: None,
+            time_secs: AtomicU64::new(now_secs),
+        }
+    }
+
     /// electrs did not answer.
     pub(super) fn electrs_failed(&self, error: impl Display) -> WorldError {
         WorldError::harness("ask electrs", with_log(&error, &self.dir.join(ELECTRS_LOG)))
@@ -56,7 +78,10 @@ const BITCOIND_LOG: &str = "bitcoind.log";
 const ELECTRS_LOG: &str = "electrs.log";
 
 /// What its script and its files are called after.
-pub(super) const ELECTRS: &str = "electrs";
+const ELECTRS: &str = "electrs";
+
+/// The same of bitcoind.
+const BITCOIND: &str = "bitcoind";
 
 /// The executables.
 pub(super) struct Executables {
@@ -107,7 +132,7 @@ pub(super) fn start_bitcoind(
     now_secs: u64,
 ) -> Result<BitcoinD, WorldError> {
     let log = dir.join(BITCOIND_LOG);
-    let script = write_script(dir, "bitcoind", &executables.bitcoind, &log)?;
+    let script = write_script(dir, BITCOIND, &executables.bitcoind, &log)?;
     let mut conf = bitcoind::Conf::default();
     conf.wallet = None;
     conf.p2p = P2P::Yes;
@@ -155,8 +180,12 @@ pub(super) fn start_electrs(
     let script = write_script(dir, ELECTRS, &executables.electrs, &log)?;
     let mut conf = electrsd::Conf::default();
     conf.tmpdir = Some(dir.to_owned());
-    let started = ElectrsD::with_conf(script, bitcoind, &conf);
-    started.map_err(|error| WorldError::harness("start electrs", with_log(&chain_of(&error), &log)))
+    let failed = |error: &dyn Display| WorldError::harness("start electrs", with_log(error, &log));
+    let mut electrs =
+        ElectrsD::with_conf(script, bitcoind, &conf).map_err(|error| failed(&chain_of(&error)))?;
+    // The crate's own client has less patience than a busy machine needs.
+    electrs.client = connect(&electrs.electrum_url).map_err(|error| failed(&error))?;
+    Ok(electrs)
 }
 
 fn chain_of(error: &bitcoind::anyhow::Error) -> String {
