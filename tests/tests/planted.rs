@@ -24,7 +24,7 @@ const MODEL: &str = "invariant `model-agrees`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 29] = [
+const TABLE: [(Bug, &str, &str); 32] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -47,8 +47,11 @@ const TABLE: [(Bug, &str, &str); 29] = [
     (Bug::IgnoreReorg, "reorg", GROUND_TRUTH),
     (Bug::ReuseAddress, "two-charges", GROUND_TRUTH),
     (Bug::CountReplacedTwice, "reorg", GROUND_TRUTH),
+    (Bug::NeverRebroadcast, "evicted", BY_DEADLINE),
+    (Bug::ForgetHoldOnReorg, "evicted", MODEL),
     (Bug::SpendUnconfirmed, "unconfirmed", BY_DEADLINE),
     (Bug::AcceptWrongAmount, "wrong-amount", GROUND_TRUTH),
+    (Bug::SkipSignatureCheck, "forged-webhook", GROUND_TRUTH),
     (Bug::CreditWrongParty, "equal-charges", MODEL),
     (Bug::CreditAtSeen, "depth", MODEL),
     (Bug::SettleOneBlockEarly, "depth", MODEL),

@@ -137,6 +137,9 @@ pub(crate) fn gateway_fault(
             GatewayFault::WrongSignature { reference },
             "wrong-signature",
         ),
+        GatewayFaultKind::ForgedWebhook => {
+            (GatewayFault::ForgedWebhook { reference }, "forged-webhook")
+        }
         GatewayFaultKind::Reject { code } => (
             GatewayFault::RejectTransfer {
                 reference,

@@ -246,6 +246,8 @@ word!(
         "drop-webhook" DropWebhook,
         /// It signs the webhooks about the payment with a key that nobody knows.
         "wrong-signature" WrongSignature,
+        /// Somebody who does not know the key tells that the transfer is booked before it is.
+        "forged-webhook" ForgedWebhook,
         /// It rejects the order.
         "reject" Reject,
         /// The beneficiary's bank sends the money back.

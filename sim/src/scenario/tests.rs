@@ -100,6 +100,7 @@ steps = [
   { gateway = { fault = "delay-webhook", on = "o1", by = "1 min" } },
   { gateway = { fault = "drop-webhook", on = "o1" } },
   { gateway = { fault = "wrong-signature", on = "o1" } },
+  { gateway = { fault = "forged-webhook", on = "o1" } },
   { gateway = { fault = "reject", on = "o1", code = "invalid_iban" } },
   { gateway = { fault = "return", on = "o1", reason = "AC06", after = "2 d" } },
   { gateway = { fault = "server-error", on = "o1", times = 3 } },
@@ -189,6 +190,7 @@ gateway duplicate-webhook on o1
 gateway delay-webhook on o1 by 60 s
 gateway drop-webhook on o1
 gateway wrong-signature on o1
+gateway forged-webhook on o1
 gateway reject on o1 code invalid_iban
 gateway return on o1 reason AC06 after 172800 s
 gateway server-error on o1 times 3

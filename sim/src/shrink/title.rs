@@ -82,6 +82,7 @@ fn gateway(kind: &GatewayFaultKind) -> &'static str {
         GatewayFaultKind::ReorderWebhooks => "webhooks out of order",
         GatewayFaultKind::DropWebhook => "a webhook that never comes",
         GatewayFaultKind::WrongSignature => "a wrong signature",
+        GatewayFaultKind::ForgedWebhook => "a forged webhook",
         GatewayFaultKind::WrongAmount => "a webhook of another amount",
         GatewayFaultKind::Reject { .. } => "a rejection",
         GatewayFaultKind::Return { .. } => "a return",

@@ -39,6 +39,10 @@ pub(super) fn draw(draft: &mut Draft, calm: &Scenario, profile: &Profile, seed: 
     let weights = weights(profile, &grounds, seed);
     let mut planned: Vec<Planned> = Vec::new();
     for index in 0..count {
+        let room = count.saturating_sub(planned.len() as u64);
+        if room == 0 {
+            break;
+        }
         let mut draws = Draws::of(seed, &format!("fault/{index}"));
         let fitting = (0..ATTEMPTS).find_map(|_| {
             let family = draws.weighted(&families(&weights))?;
@@ -48,10 +52,18 @@ pub(super) fn draw(draft: &mut Draft, calm: &Scenario, profile: &Profile, seed: 
                 .copied()
                 .collect();
             let kind = draws.weighted(&of_family)?;
-            let fault = aim(kind, &grounds, budget, &mut draws)?;
-            fits(&fault, &planned, budget).then_some(fault)
+            let target = grounds.target(kind, &mut draws)?;
+            let fault = place(kind, &target, (&grounds, budget), &mut draws)?;
+            if !fits(&fault, &planned, budget) {
+                return None;
+            }
+            let partner = company(kind, &of_family, &mut draws)
+                .filter(|_| room > 1)
+                .and_then(|other| place(other, &target, (&grounds, budget), &mut draws))
+                .filter(|partner| fits(partner, planned.iter().chain([&fault]), budget));
+            (partner.is_some() || !needs_company(kind)).then_some([Some(fault), partner])
         });
-        planned.extend(fitting);
+        planned.extend(fitting.into_iter().flatten().flatten());
     }
     // The last first: positions of steps stay what they are.
     planned.sort_by_key(|fault| std::cmp::Reverse((fault.from, fault.after)));
@@ -105,17 +117,53 @@ fn families(weights: &[(&'static FaultKind, u32)]) -> Vec<(Family, u32)> {
     found
 }
 
-/// Whom the kind hits, when, and for how long.
-fn aim(
+/// Kinds that do nothing to a transfer that nothing else happens to.
+const NEEDS: [(&str, &[&str]); 2] = [
+    ("reorder-webhooks", &["return"]),
+    ("forget-key", &["lose-response", "cut-body"]),
+];
+
+/// What tells of a return late, twice, in the wrong order, or not.
+const TELLS_OF_RETURN: [&str; 5] = [
+    "reorder-webhooks",
+    "delay-webhook",
+    "duplicate-webhook",
+    "drop-webhook",
+    "lose-response",
+];
+
+fn needs_company(kind: &FaultKind) -> bool {
+    kind.family == Family::Http && NEEDS.iter().any(|(name, _)| *name == kind.name)
+}
+
+/// The kind of the same family that hits the same transfer, too, if one is drawn.
+fn company(
+    kind: &FaultKind,
+    of_family: &[(&'static FaultKind, u32)],
+    draws: &mut Draws,
+) -> Option<&'static FaultKind> {
+    let needed = NEEDS.iter().find(|(name, _)| *name == kind.name);
+    let names = match needed {
+        Some((_, names)) => *names,
+        None if kind.name == "return" && draws.percent(40) => &TELLS_OF_RETURN,
+        None => return None,
+    };
+    let others = of_family
+        .iter()
+        .filter(|(other, _)| names.contains(&other.name));
+    draws.weighted(&others.copied().collect::<Vec<_>>())
+}
+
+/// When the target is hit, and for how long.
+fn place(
     kind: &'static FaultKind,
-    grounds: &Grounds,
-    budget: &Budget,
+    target: &Target,
+    (grounds, budget): (&Grounds, &Budget),
     draws: &mut Draws,
 ) -> Option<Planned> {
     let lasts = draws.between(3, budget.longest_s.into()) * 1_000;
-    let target = grounds.target(kind, draws)?;
     let scopes = target.scopes(kind);
-    let (from, after) = match &target {
+    let (from, after) = match target {
         // Armed just before the payment is made; a point also later, for the inputs that follow.
         Target::Point(payment) if draws.percent(40) => {
             let found = grounds.payment(payment)?;
@@ -130,9 +178,9 @@ fn aim(
             let from = grounds.while_unconfirmed(found, draws);
             (from, found.last_step + 1)
         }
-        _ => (moment(kind, &target, (grounds, lasts), draws), 0),
+        _ => (moment(kind, target, (grounds, lasts), draws), 0),
     };
-    let (text, lasting) = words::verb(kind, &target, (lasts, budget), (grounds, from), draws);
+    let (text, lasting) = words::verb(kind, target, (lasts, budget), (grounds, from), draws);
     let until = from + if lasting { lasts } else { 0 } + RECOVERY_MS;
     Some(Planned {
         from,
@@ -163,17 +211,22 @@ fn moment(
 }
 
 /// Whether the budget allows it beside what is planned.
-fn fits(fault: &Planned, planned: &[Planned], budget: &Budget) -> bool {
-    let overlapping = planned
-        .iter()
-        .filter(|other| other.from < fault.until && fault.from < other.until);
+fn fits<'a>(
+    fault: &Planned,
+    planned: impl IntoIterator<Item = &'a Planned>,
+    budget: &Budget,
+) -> bool {
+    let overlapping: Vec<&Planned> = planned
+        .into_iter()
+        .filter(|other| other.from < fault.until && fault.from < other.until)
+        .collect();
     let shares = |other: &&Planned| {
         other
             .scopes
             .iter()
             .any(|scope| fault.scopes.contains(scope))
     };
-    overlapping.clone().count() < budget.at_once as usize && overlapping.filter(shares).count() == 0
+    overlapping.len() < budget.at_once as usize && !overlapping.iter().any(shares)
 }
 
 impl Target {

@@ -122,6 +122,7 @@ pub const KINDS: &[FaultKind] = &[
     kind(Family::Http, "delay-webhook", 2, Hits::SepaPayout),
     kind(Family::Http, "drop-webhook", 2, Hits::SepaPayout),
     kind(Family::Http, "wrong-signature", 2, Hits::SepaPayout),
+    kind(Family::Http, "forged-webhook", 2, Hits::SepaPayout),
     kind(Family::Http, "reject", 1, Hits::SepaPayout),
     kind(Family::Http, "return", 2, Hits::SepaPayout),
     kind(Family::Http, "server-error", 2, Hits::SepaPayout),

@@ -314,6 +314,7 @@ impl StepChecker<'_> {
             },
             Fault::DropWebhook => GatewayFaultKind::DropWebhook,
             Fault::WrongSignature => GatewayFaultKind::WrongSignature,
+            Fault::ForgedWebhook => GatewayFaultKind::ForgedWebhook,
             Fault::Reject => GatewayFaultKind::Reject {
                 code: typed
                     .code

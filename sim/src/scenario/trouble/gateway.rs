@@ -67,6 +67,8 @@ pub enum GatewayFaultKind {
     DropWebhook,
     /// Webhooks are signed with an unknown key at first.
     WrongSignature,
+    /// Somebody without the key tells that the transfer is booked before it is.
+    ForgedWebhook,
     /// Webhooks come first with another amount, rightly signed.
     WrongAmount,
     /// The order is rejected (status 422).
@@ -116,6 +118,7 @@ impl Display for GatewayFault {
             GatewayFaultKind::ReorderWebhooks => write!(f, "reorder-webhooks on {on}"),
             GatewayFaultKind::DropWebhook => write!(f, "drop-webhook on {on}"),
             GatewayFaultKind::WrongSignature => write!(f, "wrong-signature on {on}"),
+            GatewayFaultKind::ForgedWebhook => write!(f, "forged-webhook on {on}"),
             GatewayFaultKind::WrongAmount => write!(f, "wrong-amount on {on}"),
             GatewayFaultKind::Reject { code } => write!(f, "reject on {on} code {code}"),
             GatewayFaultKind::Return { reason, after } => {

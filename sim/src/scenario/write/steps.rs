@@ -202,6 +202,7 @@ impl Writer<'_> {
             | GatewayFaultKind::ReorderWebhooks
             | GatewayFaultKind::DropWebhook
             | GatewayFaultKind::WrongSignature
+            | GatewayFaultKind::ForgedWebhook
             | GatewayFaultKind::WrongAmount => {}
         }
         table.end()
@@ -320,6 +321,7 @@ fn gateway_fault(kind: &GatewayFaultKind) -> &'static str {
         GatewayFaultKind::ReorderWebhooks => "reorder-webhooks",
         GatewayFaultKind::DropWebhook => "drop-webhook",
         GatewayFaultKind::WrongSignature => "wrong-signature",
+        GatewayFaultKind::ForgedWebhook => "forged-webhook",
         GatewayFaultKind::WrongAmount => "wrong-amount",
         GatewayFaultKind::Reject { .. } => "reject",
         GatewayFaultKind::Return { .. } => "return",

@@ -137,10 +137,10 @@ fn gateway(fault: &str, payment: &str, draws: &mut Draws) -> String {
         }
         "return" => {
             let reason = draws.pick(&RETURN_REASONS).copied().unwrap_or("AC04");
-            format!(
-                ", reason = \"{reason}\", after = \"{}\"",
-                span(draws.between(5, 600) * 1_000)
-            )
+            // Mostly after it was booked.
+            let first = if draws.percent(25) { 5 } else { 61 };
+            let after = span(draws.between(first, 600) * 1_000);
+            format!(", reason = \"{reason}\", after = \"{after}\"")
         }
         _ => String::new(),
     };

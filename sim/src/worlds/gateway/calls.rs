@@ -422,5 +422,8 @@ fn carry_out(gateway: &mut Gateway, now_ms: u64, order: Order) -> Response {
         reference: order.reference,
         amount_cents: order.amount_cents,
     });
+    if gateway.faults.forges_webhook(&transfer.reference) {
+        gateway.webhooks.forge(now_ms, &transfer);
+    }
     answer(201, &transfer)
 }

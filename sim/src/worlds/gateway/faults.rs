@@ -111,6 +111,11 @@ pub enum GatewayFault {
         /// Which transfer.
         reference: String,
     },
+    /// Somebody who does not know the secret tells us, soon after the order was taken, that the transfer is booked. Once.
+    ForgedWebhook {
+        /// Which transfer.
+        reference: String,
+    },
 }
 
 /// A bug planted to prove that checkers find it.
@@ -325,6 +330,14 @@ impl Faults {
             }
             _ => None,
         })
+    }
+
+    pub(super) fn forges_webhook(&mut self, about: &str) -> bool {
+        let fired = self.fire(|fault| match fault {
+            GatewayFault::ForgedWebhook { reference } if reference == about => Some(((), 1)),
+            _ => None,
+        });
+        fired.is_some()
     }
 
     pub(super) fn missigns_webhook(&mut self, about: &str) -> bool {

@@ -4,7 +4,7 @@
 //!
 //! Fault model: each fault is armed for one payment reference (or for the next connections) and counts its effects.
 //! Requests can be refused at the door, fail with 500 before any effect, be rejected, be answered late, or have their
-//! effect and lose the answer. Webhooks can be doubled, late, lost or wrongly signed. Transfers can come back, before or
+//! effect and lose the answer. Webhooks can be doubled, late, lost, wrongly signed or forged. Transfers can come back, before or
 //! after they were booked. The books themselves are never wrong: they are the ground truth of the fiat rail.
 
 mod books;

@@ -16,6 +16,9 @@ const LONGEST_PAUSE_MS: u64 = 3_600_000;
 /// How long after the event that overtook it an event comes, in milliseconds.
 const OVERTAKEN_BY_MS: u64 = 1_000;
 
+/// How long after an order a forged event about it comes, in milliseconds: before any booking.
+const FORGED_AFTER_MS: u64 = 10_000;
+
 /// A webhook to send now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookDelivery {
@@ -43,6 +46,8 @@ struct Queued {
     /// About which payout.
     reference: String,
     missign_next: bool,
+    /// Nobody at the gateway has sent it: one attempt, with a secret of its own.
+    forged: bool,
     /// What the next attempt says instead.
     misstate_next: Option<String>,
     state: State,
@@ -51,6 +56,7 @@ struct Queued {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Webhooks {
     events: u32,
+    forged: u32,
     given_up: u32,
     /// Neither acknowledged nor given up.
     queued: Vec<Queued>,
@@ -132,6 +138,7 @@ impl Webhooks {
             attempt: 0,
             reference: reference.clone(),
             missign_next,
+            forged: false,
             misstate_next,
             state,
         };
@@ -139,6 +146,34 @@ impl Webhooks {
             self.queued.push(queued.clone());
         }
         self.queued.push(queued);
+    }
+
+    /// Queues the news of a forger that a transfer, taken at `at_ms`, is booked: what would come after the booking comes before.
+    pub(super) fn forge(&mut self, at_ms: u64, transfer: &Transfer) {
+        self.forged += 1;
+        let id = format!("evt_forged_{}", self.forged);
+        let told = Transfer {
+            status: TransferStatus::Settled,
+            version: transfer.version + 1,
+            ..transfer.clone()
+        };
+        let due_ms = at_ms.saturating_add(FORGED_AFTER_MS);
+        let body = super::calls::to_json(&Event {
+            id: &id,
+            kind: "transfer.settled",
+            created: due_ms / 1_000,
+            data: &told,
+        });
+        self.queued.push(Queued {
+            id,
+            body,
+            attempt: 0,
+            reference: told.reference,
+            missign_next: true,
+            forged: true,
+            misstate_next: None,
+            state: State::Waiting { due_ms },
+        });
     }
 
     /// When an event is due whose order with others about the same payout is disturbed: the first one waits for the
@@ -150,7 +185,7 @@ impl Webhooks {
         let held = self
             .queued
             .iter_mut()
-            .find(|queued| queued.reference == reference && queued.attempt == 0);
+            .find(|queued| queued.reference == reference && queued.attempt == 0 && !queued.forged);
         let Some(held) = held else {
             return Some(at_ms.saturating_add(LONGEST_PAUSE_MS));
         };
@@ -188,6 +223,10 @@ impl Webhooks {
             return;
         };
         if status.is_some_and(|status| (200..300).contains(&status)) {
+            self.queued.remove(position);
+            return;
+        }
+        if self.queued[position].forged {
             self.queued.remove(position);
             return;
         }

@@ -57,6 +57,26 @@ fn each_change_is_told_once_and_signed() {
 }
 
 #[test]
+fn a_forger_tells_of_a_booking_before_there_is_one_and_does_not_come_again() {
+    let reference = "p1".to_owned();
+    let mut gateway = armed(Some(GatewayFault::ForgedWebhook { reference }));
+    assert_eq!(gateway.take_due(after(9)), []);
+    let sent = gateway.take_due(after(10));
+    let body: Value = serde_json::from_str(&sent[0].body).expect("JSON");
+    assert_eq!(
+        (&body["data"]["status"], &body["data"]["version"]),
+        (&json!("settled"), &json!(2))
+    );
+    assert_ne!(
+        sent[0].signature_header,
+        expected_signature(SECRET, 1_700_000_010, &sent[0].body)
+    );
+    assert_eq!(gateway.balance_cents(), 100_000, "nothing is booked");
+    gateway.webhook_answered(&sent[0].id, Some(400), after(10));
+    assert_eq!(gateway.take_due(after(60))[0].id, "evt_1");
+}
+
+#[test]
 fn an_event_tells_the_transfer_as_it_was() {
     let fault = GatewayFault::ReturnTransfer {
         reference: "p1".to_owned(),
