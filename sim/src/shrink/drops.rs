@@ -14,6 +14,11 @@ pub(super) fn steps(ids: &[usize]) -> Edit {
     Box::new(move |plan| without(plan, |step| ids.contains(&step.line)))
 }
 
+/// Drops what comes after this step.
+pub(super) fn after(id: usize) -> Edit {
+    Box::new(move |plan| without(plan, |step| step.line > id))
+}
+
 /// All steps of a kind at once, for plans in which only few matter.
 pub(super) fn whole_kinds(plan: &Scenario) -> Vec<Edit> {
     let expects = |step: &Step| matches!(step.action, Action::Expect(_));
@@ -21,6 +26,8 @@ pub(super) fn whole_kinds(plan: &Scenario) -> Vec<Edit> {
         Box::new(move |plan| without(plan, |step| expects(step) || is_fault(step))),
         Box::new(move |plan| without(plan, expects)),
         Box::new(|plan| without(plan, is_fault)),
+        Box::new(|plan| without(plan, is_routine)),
+        Box::new(|plan| without(plan, |step| matches!(step.action, Action::Mine { .. }))),
     ];
     let families: BTreeSet<_> = plan.steps.iter().filter_map(family).collect();
     for name in families {
@@ -54,6 +61,14 @@ pub(super) fn by_name(plan: &Scenario) -> Vec<Edit> {
         }));
     }
     edits
+}
+
+/// What goes on in most plans beside the payments.
+fn is_routine(step: &Step) -> bool {
+    matches!(
+        step.action,
+        Action::Reconcile { .. } | Action::Fee { .. } | Action::Wait { .. }
+    )
 }
 
 fn is_fault(step: &Step) -> bool {

@@ -50,6 +50,8 @@ pub struct Candidate {
 pub struct Freedom {
     /// The failure shows at one step only (an expectation): what leads there stays, else it would fail for want of a cause.
     pub step_at_line: Option<usize>,
+    /// The last step that had begun when the failure showed: what comes after it seldom matters.
+    pub began_at_line: Option<usize>,
 }
 
 /// What came of it.
@@ -76,6 +78,9 @@ struct Spent;
 pub fn shrink(plan: &Scenario, freedom: Freedom, oracle: &mut dyn Oracle) -> Shrunk {
     let mut current = plan.clone();
     let mut kept = BTreeSet::new();
+    let began = freedom
+        .began_at_line
+        .and_then(|line| plan.steps.iter().position(|step| step.line == line));
     let bound = drops::leading_to(plan, freedom.step_at_line);
     for (index, step) in current.steps.iter_mut().enumerate() {
         if bound.contains(&step.line) {
@@ -88,6 +93,7 @@ pub fn shrink(plan: &Scenario, freedom: Freedom, oracle: &mut dyn Oracle) -> Shr
         oracle,
         current,
         kept,
+        began,
         is_bound: freedom.step_at_line.is_some(),
         judged: BTreeMap::new(),
         tried: 0,
@@ -114,6 +120,8 @@ struct Shrinker<'a> {
     current: Scenario,
     /// Steps that stay as they are.
     kept: BTreeSet<usize>,
+    /// The last step that had begun.
+    began: Option<usize>,
     /// Whether the set-up stays, but for what nobody names.
     is_bound: bool,
     /// What was judged before, by text.
@@ -123,6 +131,7 @@ struct Shrinker<'a> {
 
 impl Shrinker<'_> {
     fn all(&mut self) -> Result<(), Spent> {
+        self.greedy(self.began.map(drops::after).into_iter().collect())?;
         self.greedy(drops::whole_kinds(&self.current))?;
         self.greedy(drops::by_name(&self.current))?;
         for _ in 0..MAX_ROUNDS {

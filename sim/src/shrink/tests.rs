@@ -228,6 +228,7 @@ fn what_leads_to_a_failing_expectation_stays() {
     };
     let freedom = Freedom {
         step_at_line: Some(line),
+        ..Freedom::default()
     };
     let found = shrink(&plan, freedom, &mut oracle).scenario;
     assert!(has(&found, |action| matches!(action, Action::Payout(_))));
@@ -235,6 +236,28 @@ fn what_leads_to_a_failing_expectation_stays() {
     assert!(!has(&found, |action| matches!(action, Action::Trouble(_))));
     let charged = |action: &Action| matches!(action, Action::Charge(charge) if charge.expires.get() == 3 * 3_600_000);
     assert!(has(&found, charged), "{}", found.to_toml());
+}
+
+#[test]
+fn what_came_after_the_failure_goes_first() {
+    let plan = plan();
+    let middle = plan.steps.len() / 2;
+    let mut oracle = Fake {
+        fails: |_: &Scenario| true,
+        width: 1,
+        limit: 1,
+        judged: 0,
+        smallest: plan.steps.len(),
+    };
+    let freedom = Freedom {
+        began_at_line: Some(plan.steps[middle].line),
+        ..Freedom::default()
+    };
+    let found = shrink(&plan, freedom, &mut oracle).scenario;
+    let texts = |steps: &[crate::scenario::Step]| -> Vec<String> {
+        steps.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(texts(&found.steps), texts(&plan.steps[..=middle]));
 }
 
 #[test]

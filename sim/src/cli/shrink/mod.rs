@@ -61,6 +61,7 @@ impl Task {
 pub fn minimise(plan: &Scenario, task: &Task) -> Shrunk {
     let freedom = Freedom {
         step_at_line: task.line.filter(|_| task.symptom.is_about_a_step()),
+        began_at_line: task.line,
     };
     let mut oracle = ByRunning::new(task, plan.steps.len());
     let shrunk = shrink(plan, freedom, &mut oracle);
