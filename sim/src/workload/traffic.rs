@@ -525,7 +525,7 @@ fn deadline(sort: Sort, draws: &mut Draws) -> u64 {
     let least = u64::from(SHORTEST_DEADLINE_S) / 60;
     let usual = draws.between(least, 3 * least) * MINUTE;
     match draws.percent(30) {
-        true if sort == Sort::PayoutLightning => draws.between(1, 20) * 100,
+        true if sort == Sort::PayoutLightning => draws.between(2, 40) * 10,
         _ => usual,
     }
 }
