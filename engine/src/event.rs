@@ -5,6 +5,7 @@ use crate::id::{Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, Walle
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
+use crate::policy::Outcome;
 use crate::rail::{Instruction, LightningFailure, Rail};
 use bitcoin::Txid;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,15 @@ pub struct Consequences {
     pub instructions: Vec<Instruction>,
     /// Keys of instructions that need no answer any more.
     pub answered: Vec<IdempotencyKey>,
+}
+
+impl Consequences {
+    /// What came of the same input later on.
+    pub fn append(&mut self, later: Consequences) {
+        self.events.extend(later.events);
+        self.instructions.extend(later.instructions);
+        self.answered.extend(later.answered);
+    }
 }
 
 /// Something that has happened. Exhaustive on purpose: a new event must be handled wherever events are read.
@@ -49,6 +59,31 @@ pub enum Event {
     WalletOpened {
         /// Which.
         wallet: WalletId,
+    },
+    /// How a payment ended is stated about its party, and on its way to Layer 0.
+    OutcomeStated {
+        /// Which.
+        payment: PaymentId,
+        /// From 1 for each payment.
+        number: u32,
+        /// How it ended.
+        outcome: Outcome,
+        /// The statement that does not hold any more.
+        corrects: Option<u32>,
+    },
+    /// Layer 0 has a statement in its book.
+    StatementAccepted {
+        /// About which payment.
+        payment: PaymentId,
+        /// Which of its statements.
+        number: u32,
+    },
+    /// Layer 0 will not have a statement.
+    StatementRefused {
+        /// About which payment.
+        payment: PaymentId,
+        /// Which of its statements.
+        number: u32,
     },
     /// A charge exists; its invoice or address is being made.
     ChargeCreated {

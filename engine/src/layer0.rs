@@ -3,10 +3,16 @@
 //!
 //! An answer that does not settle the question is unclear: it is asked again under the same key.
 
-use crate::id::Did;
-use crate::policy::Policy;
-use crate::rail::{HttpRequest, Method};
-use crate::time::Span;
+mod statement;
+
+pub use statement::{
+    StatementUnsound, compact, did_of_key, digest, key_of_did, signing_input, verify,
+};
+
+use crate::id::{Did, PaymentId};
+use crate::policy::{Outcome, Policy};
+use crate::rail::{HttpRequest, Method, Rail};
+use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Longest pause between two attempts: Layer 0 that has come back is used again within ten minutes.
@@ -65,6 +71,78 @@ pub fn parse_did(asked: &Did, status: u16, body: &str) -> DidAnswer {
         },
         404 => DidAnswer::Unknown,
         _ => DidAnswer::Unclear,
+    }
+}
+
+/// What is stated of how a payment ended. The fields stand in the order of their names and hold neither fractions nor
+/// anything to be escaped, so that the text is canonical (RFC 8785).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The id of the statement that this one corrects.
+    pub corrects: Option<String>,
+    /// Of this statement: `<payment>/outcome-<number>`.
+    pub id: String,
+    /// In whose name it is stated.
+    pub issuer: Did,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How money moves.
+    pub rail: Rail,
+    /// What the subject is in it.
+    pub role: Role,
+    /// About whom.
+    pub subject: Did,
+}
+
+/// What a party is in a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Its money goes out.
+    Payer,
+    /// Money comes to it.
+    Payee,
+}
+
+/// The id of a payment's statement number `number`, from 1.
+pub fn event_id(payment: &PaymentId, number: u32) -> String {
+    format!("{payment}/outcome-{number}")
+}
+
+/// The text that is signed.
+pub fn payload(event: &Event) -> String {
+    serde_json::to_string(event).expect("a struct of texts and numbers is always JSON")
+}
+
+/// Tells Layer 0 a signed statement.
+pub fn event_request(statement: &str) -> HttpRequest {
+    HttpRequest {
+        method: Method::Post,
+        path: "/v1/reputation/events".to_owned(),
+        // A statement has letters, digits, `-`, `_` and `.` only.
+        body: format!(r#"{{"statement":"{statement}"}}"#),
+    }
+}
+
+/// What the answer to a statement means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventAnswer {
+    /// It is in Layer 0's book.
+    Accepted,
+    /// It will never be.
+    Refused,
+    /// Nothing: tell it again.
+    Unclear,
+}
+
+/// What an answer to [`event_request`] means. 422 is the one refusal that says something of the statement itself.
+pub fn judge_event(status: u16) -> EventAnswer {
+    match status {
+        200 | 201 => EventAnswer::Accepted,
+        422 => EventAnswer::Refused,
+        _ => EventAnswer::Unclear,
     }
 }
 

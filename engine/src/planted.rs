@@ -104,6 +104,17 @@ bugs! {
     /// A payout that is on its way at its deadline fails and its money is given back (ledger-equals-ground-truth).
     FailOverdueLightning,
 
+    // Reputation.
+
+    /// A statement whose acknowledgement is lost is told again under another key (reputation-exactly-once).
+    StateUnderFreshKey,
+    /// A payout is stated to be settled when it is on its way (model-agrees: what is stated).
+    StateBeforeFinal,
+    /// Nothing is stated of payments that fail (model-agrees: what is stated).
+    StateNoFailure,
+    /// A settled charge that loses its confirmations stays stated as settled (model-agrees: what is stated).
+    StateNoCorrection,
+
     // Chain.
 
     /// A settled charge stays settled when its confirmations are lost (ledger-equals-ground-truth).

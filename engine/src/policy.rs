@@ -1,6 +1,10 @@
 //! Owns the operator's parameters: limits, rates, depths, retry spans, each with its unit and the reason for its number.
 //! Does not own the decisions that are made with them.
 
+mod reputation;
+
+pub use reputation::{Outcome, ReputationPolicy, ScoreRule};
+
 use crate::money::{Msat, Sat};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -110,6 +114,8 @@ pub struct Policy {
     pub max_open_runs: u32,
     /// Wallets bound to DIDs.
     pub binding: BindingPolicy,
+    /// What Layer 0 is told; nothing if it is `None`.
+    pub reputation: Option<ReputationPolicy>,
 }
 
 /// Why a policy cannot be used.
@@ -130,6 +136,16 @@ pub enum PolicyInvalid {
     DepthTable {
         /// Index of the first wrong step.
         step: usize,
+    },
+    /// A score that starts outside of its bounds.
+    #[error("the score begins at {start}, which is not between {floor} and {ceiling}")]
+    Score {
+        /// Beginning.
+        start: i64,
+        /// Lowest.
+        floor: i64,
+        /// Highest.
+        ceiling: i64,
     },
     /// A span or count that must be at least one is zero.
     #[error("`{name}` must not be zero")]
@@ -223,6 +239,8 @@ impl Policy {
                 // One hot and one cold wallet per rail with room to replace each.
                 most_per_party: 16,
             },
+            // Only operators with a DID can state anything.
+            reputation: None,
         }
     }
 
@@ -235,6 +253,9 @@ impl Policy {
             });
         }
         check_depths(&self.depth_by_value)?;
+        if let Some(reputation) = &self.reputation {
+            check_score(&reputation.score)?;
+        }
         let must_not_be_zero = [
             ("payout_depth", u64::from(self.payout_depth)),
             (
@@ -278,6 +299,23 @@ impl Policy {
             .onchain_feerate_sat_per_kwu
             .saturating_mul(self.onchain_max_weight_wu);
         Sat(product.div_ceil(1_000))
+    }
+}
+
+fn check_score(rule: &ScoreRule) -> Result<(), PolicyInvalid> {
+    let (start, floor, ceiling) = (rule.start, rule.floor, rule.ceiling);
+    if rule.half_life.0 == 0 {
+        let name = "reputation.score.half_life";
+        return Err(PolicyInvalid::Zero { name });
+    }
+    if floor <= start && start <= ceiling {
+        Ok(())
+    } else {
+        Err(PolicyInvalid::Score {
+            start,
+            floor,
+            ceiling,
+        })
     }
 }
 

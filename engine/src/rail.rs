@@ -1,7 +1,7 @@
 //! Owns the words that rails, payments and the host share: facts that come in from a rail (`Fact`) and effects that go
 //! out to it (`Instruction`). Does not own what a rail makes of them (`onchain`, `lightning`, `fiat`).
 
-use crate::id::IdempotencyKey;
+use crate::id::{Did, IdempotencyKey};
 use crate::money::Msat;
 use crate::time::Timestamp;
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
@@ -134,6 +134,14 @@ pub enum Effect {
         /// Base64.
         psbt: String,
     },
+    /// Have a statement signed with the operator's DID key, as JWS in compact form with ES256K (RFC 7515, RFC 8812).
+    /// Answered by `Fact::StatementSigned`.
+    SignStatement {
+        /// Whose key.
+        issuer: Did,
+        /// Canonical JSON (RFC 8785).
+        payload: String,
+    },
     /// Hand this transaction to the network. Answered by `Fact::Broadcast`.
     Broadcast {
         /// Signed.
@@ -203,6 +211,13 @@ pub enum Fact {
         /// Of the `SignPsbt`.
         key: IdempotencyKey,
         /// The PSBT with signatures (base64), or the signer's refusal in words.
+        result: Result<String, String>,
+    },
+    /// The signer's answer to a statement.
+    StatementSigned {
+        /// Of the `SignStatement`.
+        key: IdempotencyKey,
+        /// JWS in compact form, or the signer's refusal in words.
         result: Result<String, String>,
     },
     /// The backend's answer to a broadcast; `Err` holds its reject word (Bitcoin Core's).

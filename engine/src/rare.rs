@@ -62,6 +62,12 @@ branches! {
     Layer0Unclear,
     /// Layer 0 did not vouch for a party's DID.
     EnrolmentRefused,
+    /// The signer did not sign a statement, or another one.
+    StatementNotSigned,
+    /// Layer 0 refused a statement.
+    StatementRefused,
+    /// What was stated of a payment was corrected.
+    StatementCorrected,
 
     // Looks at the chain.
 

@@ -67,10 +67,13 @@ impl Coverage {
             Event::PaymentFailed { payment, .. } => self.end(payment.as_str(), "failed"),
             Event::WebhookIgnored { .. } => self.mark_rare("webhook-ignored"),
             Event::BreakFound { .. } => self.mark_rare("break-found"),
+            Event::StatementRefused { .. } => self.mark_rare("statement-refused"),
             Event::EnrolmentRefused { .. } => self.mark_rare("enrolment-refused"),
             Event::PartyOpened { .. }
             | Event::PartyEnrolled { .. }
             | Event::WalletOpened { .. }
+            | Event::OutcomeStated { .. }
+            | Event::StatementAccepted { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

@@ -186,6 +186,8 @@ fn at_rest(
         channels,
         executed,
         chain_is_hidden: false,
+        layer0: None,
+        at_end: false,
     };
     let mut all = invariants::all();
     let found = all

@@ -7,7 +7,7 @@
 use bitcoin::{ScriptBuf, Transaction, Txid};
 use futures_util::future::BoxFuture;
 use lockstep_engine::api::{Engine, Input, Output, Refusal};
-use lockstep_engine::id::IdempotencyKey;
+use lockstep_engine::id::{Did, IdempotencyKey};
 use lockstep_engine::money::Msat;
 use lockstep_engine::rail::{
     BlockId, ChainView, Entropy, Fact, HttpFailure, HttpRequest, LightningFailure,
@@ -345,13 +345,29 @@ pub trait HttpTransport: Send + Sync {
     fn exchange(&self, call: GatewayCall) -> BoxFuture<'static, Result<HttpResponse, HttpFailure>>;
 }
 
-/// Holds the keys of the engine's wallet.
+/// A statement to be signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementOrder {
+    /// Whose key.
+    pub issuer: Did,
+    /// Canonical JSON (RFC 8785).
+    pub payload: String,
+}
+
+/// Holds the keys of the engine's wallet, and the operator's DID key.
 pub trait Signer: Send + Sync {
     /// Signs the wallet's inputs of a PSBT (BIP 174, base64); the inner error is a refusal in words. Signing the same
     /// PSBT twice is harmless: it spends the same outputs.
     fn sign(
         &self,
         psbt: String,
+    ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>>;
+
+    /// Signs a statement as JWS in compact form (RFC 7515) with ES256K (RFC 8812); the inner error is a refusal in
+    /// words. Signing the same statement twice is harmless: it says the same.
+    fn sign_statement(
+        &self,
+        order: StatementOrder,
     ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>>;
 }
 

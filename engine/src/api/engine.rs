@@ -6,7 +6,8 @@ use super::output::Output;
 use super::outstanding::{Outstanding, answered_by};
 use super::refusal::Refusal;
 use crate::event::{Consequences, Event};
-use crate::id::{CommandId, IdempotencyKey, PartyId, ReconciliationId};
+use crate::id::{CommandId, Did, IdempotencyKey, PartyId, ReconciliationId};
+use crate::layer0;
 use crate::ledger::Ledger;
 use crate::money::Msat;
 use crate::onchain::{Descriptors, DescriptorsRefused};
@@ -47,6 +48,12 @@ pub struct EngineConfig {
 /// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// Nobody could check what is stated in that name.
+    #[error("the issuer of statements must be a did:key of a secp256k1 key, not `{did}`")]
+    Issuer {
+        /// Whose.
+        did: Did,
+    },
     /// The policy makes no sense.
     #[error("the policy cannot be used: {cause}")]
     Policy {
@@ -66,9 +73,9 @@ pub enum ConfigError {
 /// The payment engine.
 #[derive(Debug)]
 pub struct Engine {
-    payments: Payments,
+    pub(super) payments: Payments,
     reconciliation: Reconciliation,
-    reputation: Reputation,
+    pub(super) reputation: Reputation,
     outstanding: Outstanding,
     commands: BTreeMap<CommandId, Answered>,
     planted: Option<Bug>,
@@ -86,6 +93,12 @@ impl Engine {
     /// An engine to which nothing has happened.
     pub fn new(config: EngineConfig) -> Result<Engine, ConfigError> {
         config.policy.check()?;
+        let issuer = config.policy.reputation.as_ref();
+        if let Some(did) = issuer.map(|reputation| &reputation.issuer)
+            && layer0::key_of_did(did).is_none()
+        {
+            return Err(ConfigError::Issuer { did: did.clone() });
+        }
         let payments = Payments::new(PaymentsConfig {
             network: config.network,
             descriptors: config.descriptors,
@@ -111,6 +124,7 @@ impl Engine {
     pub fn plant(&mut self, bug: Bug) {
         self.planted = Some(bug);
         self.payments.plant(bug);
+        self.reputation.plant(bug);
     }
 
     /// Whether `step` would accept the input: the first half of it, without any effect.
@@ -180,7 +194,10 @@ impl Engine {
                 }
                 None => self.on_command(now, id, *entropy, command),
             },
-            Input::Fact { entropy, fact } => self.on_fact(now, *entropy, fact),
+            Input::Fact { entropy, fact } => {
+                let out = self.on_fact(now, *entropy, fact);
+                self.with_statements(now, out)
+            }
         };
         for key in &consequences.answered {
             self.outstanding.remove(key);
@@ -313,6 +330,7 @@ impl Engine {
                     .begin(now, run, day.expect("the run was checked on admission"))
             }
         };
+        let consequences = self.with_statements(now, consequences);
         let answered = Answered {
             command: hash_of(command),
             events: consequences.events.clone(),
@@ -337,7 +355,13 @@ impl Engine {
                 let policy = self.payments.policy();
                 self.reputation.on_answer(now, policy, key, Answer::Failed)
             }
-            Fact::TimerFired { key } if of_layer0(key) => self.reputation.on_timer(key),
+            Fact::StatementSigned { key, result } => {
+                let policy = self.payments.policy();
+                self.reputation.on_signed(now, policy, key, result)
+            }
+            Fact::TimerFired { key } if of_layer0(key) => {
+                self.reputation.on_timer(now, self.payments.policy(), key)
+            }
             Fact::Chain(_) => {
                 let mut out = self.payments.on_fact(now, entropy, fact);
                 let more = self.reconciliation.on_chain(&books(&self.payments));

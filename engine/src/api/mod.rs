@@ -3,6 +3,7 @@
 
 mod engine;
 mod input;
+mod outcomes;
 mod output;
 mod outstanding;
 mod refusal;

@@ -59,6 +59,7 @@ pub(super) fn answered_by(fact: &Fact) -> Option<&IdempotencyKey> {
     match fact {
         Fact::Unavailable { .. } => None,
         Fact::Signed { key, .. }
+        | Fact::StatementSigned { key, .. }
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }
@@ -80,6 +81,7 @@ fn key_of(fact: &Fact) -> Option<&IdempotencyKey> {
         Fact::Unavailable { key, .. } => Some(key),
         Fact::Chain(_)
         | Fact::Signed { .. }
+        | Fact::StatementSigned { .. }
         | Fact::Broadcast { .. }
         | Fact::InvoiceCreated { .. }
         | Fact::LightningHeld { .. }
@@ -98,6 +100,7 @@ fn key_of(fact: &Fact) -> Option<&IdempotencyKey> {
 fn fits(fact: &Fact, effect: &Effect) -> bool {
     match fact {
         Fact::Signed { .. } => matches!(effect, Effect::SignPsbt { .. }),
+        Fact::StatementSigned { .. } => matches!(effect, Effect::SignStatement { .. }),
         Fact::Broadcast { .. } => matches!(effect, Effect::Broadcast { .. }),
         Fact::InvoiceCreated { .. } => matches!(effect, Effect::CreateInvoice { .. }),
         Fact::LightningBalance { .. } => matches!(effect, Effect::ReadLightningBalance),

@@ -71,6 +71,7 @@ impl Payments {
             Fact::LightningHeld { .. }
             | Fact::LightningReceived { .. }
             | Fact::Signed { .. }
+            | Fact::StatementSigned { .. }
             | Fact::Broadcast { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningBalance { .. }
@@ -172,7 +173,7 @@ impl Payments {
             Fact::Webhook { body, .. } => self.on_webhook(now, entropy, body),
             Fact::TimerFired { key } => self.on_timer(now, entropy, &key.0),
             Fact::Unavailable { key, .. } => self.on_unavailable(now, entropy, &key.0),
-            Fact::LightningBalance { .. } => Consequences::default(),
+            Fact::LightningBalance { .. } | Fact::StatementSigned { .. } => Consequences::default(),
         }
     }
 

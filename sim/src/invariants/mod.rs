@@ -8,15 +8,18 @@ mod ground_truth;
 mod model_agrees;
 mod no_stale_hold;
 mod outcome_equals_truth;
+mod reputation_exactly_once;
 mod terminal_by_deadline;
 mod zero_sum;
 
 pub use audit::{AuditError, audit_journal};
 pub use model_agrees::ModelAgrees;
 pub use outcome_equals_truth::{Fate, Fates, outcomes};
+pub use reputation_exactly_once::untold;
 pub use terminal_by_deadline::unfinished;
 
 use crate::model::Terms;
+use crate::worlds::layer0::Book;
 use crate::worlds::{ChannelState, Truth};
 use lockstep_engine::api::{Engine, Input, Output};
 use lockstep_engine::time::Timestamp;
@@ -77,6 +80,10 @@ pub struct Settled<'a> {
     pub executed: &'a BTreeMap<String, u64>,
     /// Whether a fault of the chain's backend may still show the engine another chain than there is.
     pub chain_is_hidden: bool,
+    /// What Layer 0 was told, if there is one.
+    pub layer0: Option<&'a Book>,
+    /// Whether the run is over and all that was under way has arrived.
+    pub at_end: bool,
 }
 
 /// When an invariant looks; only these looks are counted.
@@ -137,6 +144,7 @@ pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
         Box::new(at_most_once::AtMostOnce::default()),
         Box::new(channel_conservation::ChannelConservation),
         Box::new(no_stale_hold::NoStaleHold),
+        Box::new(reputation_exactly_once::ReputationExactlyOnce::default()),
         Box::new(ModelAgrees::new(terms)),
     ]
 }

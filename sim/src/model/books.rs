@@ -2,7 +2,7 @@
 //! (docs/SPEC.md, "Holds", "What is posted", "Payments", "Idempotency"). It is told each accepted input with what came of
 //! it, and says what of that must not be. What a look at the chain means is in `chain`.
 
-use super::layer0::Enrolment;
+use super::layer0::Layer0;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
 use super::terms::Terms;
@@ -68,9 +68,9 @@ pub struct Model {
     pub(super) strays: BTreeSet<[u8; 32]>,
     pub(super) runs: BTreeMap<ReconciliationId, bool>,
     pub(super) lightning_suspense: i128,
-    pub(super) enrolments: BTreeMap<PartyId, Enrolment>,
     /// Our wallets, but for `hot`.
     pub(super) wallets: BTreeMap<WalletId, WalletSpec>,
+    pub(super) layer0: Layer0,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -90,8 +90,8 @@ impl Model {
             strays: BTreeSet::new(),
             runs: BTreeMap::new(),
             lightning_suspense: 0,
-            enrolments: BTreeMap::new(),
             wallets: BTreeMap::new(),
+            layer0: Layer0::default(),
         }
     }
 
@@ -177,11 +177,14 @@ impl Model {
                 });
             }
             self.on_command(id, command, output)?;
+            self.note_deadline(now, command);
         }
         let before = self.before(input);
         for event in &output.events {
             self.on_event(event, input)?;
+            self.on_end(now, event);
         }
+        self.check_all_stated()?;
         for instruction in &output.instructions {
             self.on_instruction(instruction);
         }
@@ -226,8 +229,7 @@ impl Model {
                 self.runs.insert(run.clone(), true);
             }
             Command::EnrolParty { party, did } => {
-                let asked = Enrolment::Asked(did.clone());
-                self.enrolments.insert(party.clone(), asked);
+                self.on_enrolling(party, did);
             }
             Command::RecordOpening { .. } => {}
         }
@@ -378,6 +380,18 @@ impl Model {
                 unless(was_open, || {
                     format!("reconciliation {run} ended and was not under way")
                 })
+            }
+            Event::OutcomeStated {
+                payment,
+                number,
+                outcome,
+                corrects,
+            } => self.on_stated(payment, (*number, *outcome, *corrects)),
+            Event::StatementAccepted { payment, number } => {
+                self.on_told(payment, *number, fact_of(input), &[200, 201])
+            }
+            Event::StatementRefused { payment, number } => {
+                self.on_told(payment, *number, fact_of(input), &[422])
             }
             Event::PartyEnrolled { party, did } => self.on_enrolled(party, did, fact_of(input)),
             Event::EnrolmentRefused { party, did, state } => {

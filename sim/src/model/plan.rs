@@ -109,6 +109,8 @@ impl<'a> Plan<'a> {
             | Action::RestartNode { .. }
             | Action::CrashEngine { .. }
             | Action::Gateway(_)
+            | Action::Layer0(_)
+            | Action::DidState { .. }
             | Action::Fee { .. }
             | Action::Wait { .. }
             | Action::Expect(_) => None,

@@ -31,6 +31,8 @@ pub struct Terms {
     pub(super) payout_depth: u32,
     /// The most that a payout's transaction may cost.
     miner_fee_sat: u64,
+    /// Whether Layer 0 is told how payments end.
+    pub(super) reputation: bool,
 }
 
 impl Default for Terms {
@@ -41,6 +43,7 @@ impl Default for Terms {
             depth_above: 6,
             payout_depth: 1,
             miner_fee_sat: 5_000,
+            reputation: false,
         }
     }
 }
@@ -49,6 +52,7 @@ impl Terms {
     /// The defaults with a scenario's overrides.
     pub fn of(overrides: &PolicyOverrides) -> Terms {
         let mut terms = Terms::default();
+        terms.reputation = overrides.reputation;
         if let Some(rate) = overrides.rate {
             terms.cents_per_btc = rate.get();
         }

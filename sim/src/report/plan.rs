@@ -62,5 +62,6 @@ fn is_fault(action: &Action) -> bool {
             | Action::CrashEngine { .. }
             | Action::Trouble(_)
             | Action::Gateway(_)
+            | Action::Layer0(_)
     )
 }

@@ -20,6 +20,14 @@ impl<W: World> Runner<W> {
             Expectation::Payment {
                 within: Some(within),
                 ..
+            }
+            | Expectation::Enrolment {
+                within: Some(within),
+                ..
+            }
+            | Expectation::Stated {
+                within: Some(within),
+                ..
             } => Some(self.world.now().plus(Span(within.get()))),
             _ => None,
         };
@@ -65,6 +73,16 @@ impl<W: World> Runner<W> {
                 let expected = (words::state(*state), reason.map(words::expected_failure));
                 Ok(self.payment_is(payment.as_str(), expected))
             }
+            Expectation::Enrolment { party, state, .. } => {
+                Ok(self.enrolment_is(party.as_str(), state.as_str()))
+            }
+            Expectation::Stated {
+                payment,
+                outcome,
+                times,
+                ..
+            } => Ok(self.was_stated(payment.as_str(), *outcome, *times)),
+            Expectation::Reputation { party, score } => self.score_is(party, *score),
             Expectation::Party { party, btc, eur } => self.party_holds(party.as_str(), *btc, *eur),
             Expectation::Channel {
                 channel,

@@ -4,6 +4,7 @@
 mod answers;
 mod expectations;
 mod fates;
+mod layer0;
 mod observe;
 pub mod outcome;
 mod owners;
@@ -31,7 +32,7 @@ use bitcoin::ScriptBuf;
 use lockstep_engine::api::{Engine, EngineConfig};
 use lockstep_engine::money::Sat;
 use lockstep_engine::planted::Bug;
-use lockstep_engine::policy::{DepthStep, Policy, Rate};
+use lockstep_engine::policy::{DepthStep, Policy, Rate, ReputationPolicy, ScoreRule};
 use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use outcome::{Outcome, Phase, Stop, Verdict};
@@ -40,6 +41,12 @@ use recorder::Recorder;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+
+/// How long Layer 0 may go on answering badly after the last step: an hour of attempts ten minutes apart.
+const STATEMENT_LIMIT: Span = Span::secs(3_600);
+
+/// How often it is looked whether all is told.
+const STATEMENT_POLL: Span = Span::secs(60);
 
 /// What a run is started with.
 #[derive(Clone, Debug)]
@@ -105,7 +112,8 @@ impl Run {
         let (token, secret) = (keys::gateway_token(seed), keys::webhook_secret(seed));
         let private: Vec<_> = keys.values().map(|keys| keys.private.clone()).collect();
         let signer = SoftwareSigner::of_wallets(&private, NETWORK)
-            .map_err(|error| WorldError::harness("make the signer", error))?;
+            .map_err(|error| WorldError::harness("make the signer", error))?
+            .with_statement_key(keys::operator_key(seed));
         let gateway = GatewayConfig::new(&token, &secret, scenario.operator.gateway.get() as i64);
         let htlcs_matter =
             |step: &Step| matches!(step.action, Action::Expect(Expectation::Htlc { .. }));
@@ -148,11 +156,17 @@ impl Run {
             did: keys::party_did(seed, party.as_str(), *method).to_string(),
             keys: vec![keys::party_key(seed, party.as_str())],
         };
+        let did = keys::operator_did(seed);
+        let operator = Identity {
+            keys: vec![keys::multibase(&did).to_owned()],
+            did: did.to_string(),
+        };
         let token = keys::layer0_token(seed);
         (!dids.is_empty()).then(|| Layer0Plan {
             config: Layer0Config {
                 token: token.clone(),
-                identities: dids.iter().map(identity).collect(),
+                identities: dids.iter().map(identity).chain([operator]).collect(),
+                rule: ScoreRule::regtest_default(),
             },
             token,
         })
@@ -163,7 +177,7 @@ impl Run {
         EngineConfig {
             network: NETWORK,
             descriptors: keys::wallet_keys(seed, HOT, self.scenario.operator.hot().script).public,
-            policy: policy(&self.scenario),
+            policy: policy(&self.scenario, seed),
             webhook_secrets: vec![keys::webhook_secret(seed)],
             planted: self.options.planted,
         }
@@ -212,9 +226,13 @@ fn own_wallets(scenario: &Scenario, seed: RootSeed) -> BTreeMap<String, WalletKe
 }
 
 /// The engine's policy: regtest's defaults with the scenario's overrides.
-fn policy(scenario: &Scenario) -> Policy {
+fn policy(scenario: &Scenario, seed: RootSeed) -> Policy {
     let mut policy = Policy::regtest_default();
     let overrides = &scenario.policy;
+    policy.reputation = overrides.reputation.then(|| ReputationPolicy {
+        issuer: keys::operator_did(seed),
+        score: ScoreRule::regtest_default(),
+    });
     if let Some(feerate) = overrides.feerate {
         policy.onchain_feerate_sat_per_kwu = feerate.get();
     }
@@ -488,6 +506,7 @@ impl<W: World> Runner<W> {
         self.check_recorder()?;
         self.phase = Phase::Settle;
         self.await_terminal().await?;
+        self.await_statements().await?;
         self.observe(Some("end")).await?;
         self.check_recorder()?;
         self.check_outcomes()?;
@@ -533,6 +552,25 @@ impl<W: World> Runner<W> {
                 Err(Stop::Violation(violation))
             }
         }
+    }
+
+    /// Liveness: what is stated reaches Layer 0 once nothing keeps it away any more.
+    async fn await_statements(&mut self) -> Result<(), Stop> {
+        if self.world.layer0().is_none() {
+            return Ok(());
+        }
+        let limit = self.world.now().plus(STATEMENT_LIMIT);
+        let under_way = |engine: &Engine| invariants::untold(engine);
+        while let Some(violation) = self.world.service().with_engine(under_way)? {
+            if self.world.now() >= limit {
+                self.run.recorder.found(&violation);
+                return Err(Stop::Violation(violation));
+            }
+            let next = self.world.now().plus(STATEMENT_POLL);
+            self.pass_until(next).await?;
+            self.world.settle().await?;
+        }
+        self.check_recorder()
     }
 
     /// From now on the count that the engine's switch keeps is brought up to date before each input.

@@ -2,6 +2,7 @@
 //! of every party, ledger account, wallet, node and channel; then the invariants that hold at rest.
 //! Does not own when that is (`steps`).
 
+use super::outcome::Phase;
 use super::owners::name_of;
 use super::{Runner, Stop};
 use crate::invariants::Settled;
@@ -202,6 +203,9 @@ impl<W: World> Runner<W> {
         let executed = executed_counts(&self.world.gateway().lock());
         let recorder = self.run.recorder.clone();
         let chain_is_hidden = !self.hiding.is_empty();
+        let layer0 = self.world.layer0();
+        let book = layer0.map(|layer0| layer0.lock().book().clone());
+        let at_end = self.phase == Phase::Settle;
         let check = |engine: &_| {
             recorder.check_at_rest(&Settled {
                 engine,
@@ -209,6 +213,8 @@ impl<W: World> Runner<W> {
                 channels,
                 executed: &executed,
                 chain_is_hidden,
+                layer0: book.as_ref(),
+                at_end,
             })
         };
         self.world

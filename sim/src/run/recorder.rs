@@ -9,7 +9,7 @@ use crate::invariants::{Invariant, Kind, Looks, Settled, Stepped, Violation};
 use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::TruthSource;
-use lockstep_engine::api::{Engine, Event, Input, Output, Refusal};
+use lockstep_engine::api::{Command, Engine, Event, Input, Output, Refusal};
 use lockstep_engine::id::CommandId;
 use lockstep_engine::rail::HttpFailure;
 use lockstep_engine::time::Timestamp;
@@ -39,6 +39,7 @@ struct State {
     payments: BTreeMap<String, Told>,
     breaks: BTreeMap<String, u32>,
     refused: BTreeMap<String, String>,
+    enrolments: BTreeMap<String, &'static str>,
     epoch: Option<Epoch>,
     /// Commands that were accepted: one that is told again has the same events again, and nothing happens.
     commands: BTreeSet<CommandId>,
@@ -71,6 +72,7 @@ impl Recorder {
             payments: BTreeMap::new(),
             breaks: BTreeMap::new(),
             refused: BTreeMap::new(),
+            enrolments: BTreeMap::new(),
             epoch: None,
             commands: BTreeSet::new(),
             accepted: 0,
@@ -145,6 +147,11 @@ impl Recorder {
     /// What events told about a payment.
     pub fn told(&self, payment: &str) -> Option<Told> {
         self.state().payments.get(payment).cloned()
+    }
+
+    /// Where a party's enrolment stands, by its name in a scenario.
+    pub fn enrolment(&self, party: &str) -> Option<&'static str> {
+        self.state().enrolments.get(party).copied()
     }
 
     /// How many breaks a reconciliation found, once it is done.
@@ -290,10 +297,17 @@ fn learn(state: &mut State, event: &Event) {
         Event::Reconciled { run, breaks } => {
             state.breaks.insert(run.to_string(), *breaks);
         }
+        Event::PartyEnrolled { party, .. } => {
+            state.enrolments.insert(party.to_string(), "enrolled");
+        }
+        Event::EnrolmentRefused { party, .. } => {
+            state.enrolments.insert(party.to_string(), "refused");
+        }
         Event::PartyOpened { .. }
-        | Event::PartyEnrolled { .. }
-        | Event::EnrolmentRefused { .. }
         | Event::WalletOpened { .. }
+        | Event::OutcomeStated { .. }
+        | Event::StatementAccepted { .. }
+        | Event::StatementRefused { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)
@@ -311,6 +325,14 @@ impl Observer for Recorder {
         state.accepted += 1;
         if let Some(epoch) = state.epoch {
             self.trace.lock().set_now(epoch.offset(at));
+        }
+        if let Input::Command {
+            command: Command::EnrolParty { party, .. },
+            ..
+        } = input
+            && !output.instructions.is_empty()
+        {
+            state.enrolments.insert(party.to_string(), "asked");
         }
         let nothing = Output::default();
         let output = match input {

@@ -4,10 +4,10 @@ use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
     Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind,
-    OwnWalletName, PartyName, Pay, Payee, Payer, Payout, Request, Step, Trouble,
+    OwnWalletName, Pay, Payee, Payer, Payout, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
-use crate::worlds::{self, World, WorldError, WorldKind, keys};
+use crate::worlds::{self, World, WorldError, WorldKind};
 use bitcoin::{Address, Amount, Transaction, TxOut};
 use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_engine::api::{self, Command, Destination, Output};
@@ -126,6 +126,8 @@ impl<W: World> Runner<W> {
             }
             Action::Trouble(trouble) => self.trouble(trouble).await,
             Action::Gateway(fault) => self.trouble_gateway(fault),
+            Action::Layer0(fault) => self.trouble_layer0(fault),
+            Action::DidState { party, state } => self.set_did_state(party, *state),
             Action::Fee { feerate } => {
                 self.fee_floor_sat_per_kwu = feerate.get();
                 Ok(self.world.set_fee_floor(feerate.get()).await?)
@@ -137,13 +139,6 @@ impl<W: World> Runner<W> {
             Action::Reconcile { run } => self.reconcile(run.as_str()).await,
             Action::Expect(_) => Ok(()),
         }
-    }
-
-    async fn enrol(&mut self, party: &PartyName) -> Result<(), Stop> {
-        let method = self.run.scenario.dids[party];
-        let did = keys::party_did(self.run.options.seed, party.as_str(), method);
-        let party = self::party(party.as_str());
-        self.command(Command::EnrolParty { party, did }).await
     }
 
     /// Gives the engine a command; a refusal is recorded and left to the expectations.

@@ -1,9 +1,14 @@
 //! Owns the translation between the scenario's words and the engine's, the gateway's and the driver's.
 //! Does not own either vocabulary.
 
-use crate::scenario::{CrashPoint, FailureReason as Expected, GatewayFaultKind, PaymentState};
+use crate::scenario::{
+    CrashPoint, DidState, FailureReason as Expected, GatewayFaultKind, Layer0FaultKind, Outcome,
+    PaymentState,
+};
 use crate::worlds::gateway::GatewayFault;
+use crate::worlds::layer0;
 use lockstep_engine::api::FailureReason;
+use lockstep_engine::policy;
 use lockstep_engine::rail::LightningFailure;
 use lockstep_host::ports::Point;
 
@@ -162,5 +167,51 @@ pub(crate) fn gateway_fault(
             },
             "server-error",
         ),
+    }
+}
+
+/// Layer 0's word for what it says of a DID.
+pub(crate) fn did_state(state: DidState) -> layer0::DidState {
+    match state {
+        DidState::Active => layer0::DidState::Active,
+        DidState::Suspended => layer0::DidState::Suspended,
+        DidState::Revoked => layer0::DidState::Revoked,
+    }
+}
+
+/// The engine's word for an outcome.
+pub(crate) fn outcome(outcome: Outcome) -> policy::Outcome {
+    match outcome {
+        Outcome::Settled => policy::Outcome::Settled,
+        Outcome::Late => policy::Outcome::Late,
+        Outcome::Withdrawn => policy::Outcome::Withdrawn,
+        Outcome::Reversed => policy::Outcome::Reversed,
+        Outcome::FailedBySubject => policy::Outcome::FailedBySubject,
+        Outcome::FailedByCounterparty => policy::Outcome::FailedByCounterparty,
+        Outcome::FailedByOperator => policy::Outcome::FailedByOperator,
+        Outcome::FailedByNetwork => policy::Outcome::FailedByNetwork,
+    }
+}
+
+/// The model's word for a fault of Layer 0, which has the gateway's exchanges.
+pub(crate) fn layer0_fault(kind: Layer0FaultKind, reference: String) -> GatewayFault {
+    let secs = |by: crate::scenario::Millis| by.get().div_ceil(1_000);
+    match kind {
+        Layer0FaultKind::LoseRequest { times } => GatewayFault::LoseRequest { reference, times },
+        Layer0FaultKind::LoseResponse { .. } => GatewayFault::LoseResponse { reference },
+        Layer0FaultKind::SlowResponse { by } => GatewayFault::SlowResponse {
+            reference,
+            secs: secs(by),
+        },
+        Layer0FaultKind::SlowBody { by } => GatewayFault::SlowBody {
+            reference,
+            secs: secs(by),
+        },
+        Layer0FaultKind::CutBody { times } => GatewayFault::CutBody { reference, times },
+        Layer0FaultKind::ServerError { times } => GatewayFault::ServerError { reference, times },
+        Layer0FaultKind::TooManyRequests { times } => {
+            GatewayFault::TooManyRequests { reference, times }
+        }
+        Layer0FaultKind::ForgetKey => GatewayFault::ForgetKey { reference },
     }
 }

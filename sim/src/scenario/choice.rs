@@ -116,6 +116,70 @@ word!(
     }
 );
 word!(
+    /// What Layer 0 says of a DID.
+    pub DidState {
+        /// In use.
+        "active" Active,
+        /// Not to be relied on for now.
+        "suspended" Suspended,
+        /// Never to be relied on again.
+        "revoked" Revoked,
+    }
+);
+word!(
+    /// Where a party's enrolment stands.
+    pub EnrolmentState {
+        /// Layer 0 has not answered.
+        "asked" Asked,
+        /// Layer 0 vouches for the party's DID.
+        "enrolled" Enrolled,
+        /// It does not.
+        "refused" Refused,
+    }
+);
+word!(
+    /// How a payment ended, as it is stated to Layer 0.
+    pub Outcome {
+        /// Paid.
+        "settled" Settled,
+        /// Paid after its deadline.
+        "late" Late,
+        /// What was stated before does not hold any more, and how it ends is open again.
+        "withdrawn" Withdrawn,
+        /// Paid, and then sent back.
+        "reversed" Reversed,
+        /// Not paid, by the party's doing.
+        "failed-by-subject" FailedBySubject,
+        /// Not paid, by the doing of who stands outside.
+        "failed-by-counterparty" FailedByCounterparty,
+        /// Not paid, by the operator's doing.
+        "failed-by-operator" FailedByOperator,
+        /// Not paid, because no way was found.
+        "failed-by-network" FailedByNetwork,
+    }
+);
+word!(
+    /// What Layer 0 does wrong.
+    pub(super) Layer0Fault {
+        /// The connection is lost before it looks at the request.
+        "lose-request" LoseRequest,
+        /// It does what it is asked and the response is lost.
+        "lose-response" LoseResponse,
+        /// It does what it is asked and answers `by` later; until then the idempotency key is in use.
+        "slow-response" SlowResponse,
+        /// It does what it is asked, and the body of its answer takes `by`.
+        "slow-body" SlowBody,
+        /// It does what it is asked, and the connection is lost in the middle of the answer's body.
+        "cut-body" CutBody,
+        /// It answers with status 500 before looking at the request.
+        "server-error" ServerError,
+        /// It answers with status 429 before looking at the request.
+        "too-many-requests" TooManyRequests,
+        /// It forgets the statement's idempotency key at once.
+        "forget-key" ForgetKey,
+    }
+);
+word!(
     /// What happens to the link between two endpoints.
     pub(super) LinkFault {
         /// No byte passes in either direction for a while; what is held for long is reset.

@@ -42,6 +42,8 @@ impl Display for Action {
             Self::CrashEngine { point, on } => write!(f, "crash engine {point} on {on}"),
             Self::Trouble(trouble) => write!(f, "{trouble}"),
             Self::Gateway(fault) => write!(f, "gateway {fault}"),
+            Self::Layer0(fault) => write!(f, "layer0 {fault}"),
+            Self::DidState { party, state } => write!(f, "layer0 did of {party} {state}"),
             Self::Fee { feerate } => write!(f, "fee {feerate}"),
             Self::Wait { span } => write!(f, "wait {span}"),
             Self::Reconcile { run } => write!(f, "reconcile {run}"),
@@ -182,6 +184,24 @@ impl Display for Expectation {
                 optional(f, "because", reason)?;
                 optional(f, "within", within)
             }
+            Self::Enrolment {
+                party,
+                state,
+                within,
+            } => {
+                write!(f, "enrolment {party} {state}")?;
+                optional(f, "within", within)
+            }
+            Self::Stated {
+                payment,
+                outcome,
+                times,
+                within,
+            } => {
+                write!(f, "stated {payment} {outcome} times {times}")?;
+                optional(f, "within", within)
+            }
+            Self::Reputation { party, score } => write!(f, "reputation {party} score {score}"),
             Self::Party { party, btc, eur } => {
                 write!(f, "party {party}")?;
                 optional(f, "btc", btc)?;

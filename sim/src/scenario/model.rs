@@ -2,12 +2,14 @@
 //! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`).
 
 pub use super::choice::{
-    Asset, CrashPoint, DidMethod, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
+    Asset, CrashPoint, DidMethod, DidState, EnrolmentState, FailureReason, Outcome, Pace,
+    PaymentState, Rail, RejectCode, World,
 };
 use super::own_wallets::{HOT, OwnedWallet};
 pub use super::trouble::{
-    ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
-    GatewayFaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind, Trouble,
+    About, ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
+    GatewayFaultKind, Layer0Fault, Layer0FaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind,
+    Trouble,
 };
 pub use super::units::{Balance, Blocks, Cents, CentsPerBtc, Feerate, Millis, Msat, Sat};
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,6 +135,8 @@ pub struct PolicyOverrides {
     pub hold_margin: Option<Blocks>,
     /// Between two questions about an accepted transfer, above zero.
     pub poll_interval: Option<Millis>,
+    /// Whether Layer 0 is told how payments end.
+    pub reputation: bool,
 }
 
 /// Confirmation depth by value.
@@ -272,6 +276,15 @@ pub enum Action {
     Trouble(Trouble),
     /// Trouble with the gateway.
     Gateway(GatewayFault),
+    /// Trouble with Layer 0.
+    Layer0(Layer0Fault),
+    /// Layer 0 says something else of a DID from now on.
+    DidState {
+        /// Has the DID.
+        party: PartyName,
+        /// What Layer 0 says.
+        state: DidState,
+    },
     /// The feerate that a transaction needs from now on to be mined.
     Fee {
         /// Above zero.
@@ -436,6 +449,33 @@ pub enum Expectation {
         /// Only with `Failed`.
         reason: Option<FailureReason>,
     },
+    /// A party's enrolment.
+    Enrolment {
+        /// Has a DID.
+        party: PartyName,
+        /// Where it stands.
+        state: EnrolmentState,
+        /// It may take this long; `None`: now.
+        within: Option<Millis>,
+    },
+    /// What Layer 0's book has of a payment.
+    Stated {
+        /// Made by an earlier step.
+        payment: PaymentName,
+        /// What was stated last.
+        outcome: Outcome,
+        /// How many statements there are.
+        times: u32,
+        /// It may take this long; `None`: now.
+        within: Option<Millis>,
+    },
+    /// A party's score, at Layer 0 and in the engine.
+    Reputation {
+        /// Has a DID.
+        party: PartyName,
+        /// In points.
+        score: u64,
+    },
     /// A party's balances, holds included; at least one is given.
     Party {
         /// Whose.
@@ -541,6 +581,7 @@ impl Action {
         match self {
             Self::Trouble(trouble) if trouble.is_possible_in(World::Regtest) => None,
             Self::Trouble(_) | Self::Expect(Expectation::Htlc { .. }) => Some(World::Simulated),
+            Self::Layer0(fault) if fault.kind.takes_time() => Some(World::Simulated),
             Self::Pay(Pay {
                 payer: Payer::Node { route: Some(_), .. },
                 ..
@@ -549,6 +590,8 @@ impl Action {
             | Self::Pay(_)
             | Self::Payout(_)
             | Self::Enrol { .. }
+            | Self::Layer0(_)
+            | Self::DidState { .. }
             | Self::Release { .. }
             | Self::Refuse { .. }
             | Self::Mine { .. } => None,

@@ -3,9 +3,9 @@
 //! dispatch of steps and expectations by their verb (`verb`).
 
 use super::choice::{
-    Asset, ChainFault, ClockFault, CrashPoint, DidMethod, DiskFault, FailureReason,
-    GatewayFaultKind, LinkFault, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode,
-    World,
+    Asset, ChainFault, ClockFault, CrashPoint, DidMethod, DidState, DiskFault, EnrolmentState,
+    FailureReason, GatewayFaultKind, Layer0Fault, LinkFault, Outcome, Pace, PaymentState,
+    PeerFault, ProcessFault, Rail, RejectCode, World,
 };
 use super::own_wallets::OwnWallet;
 use super::problem::Problems;
@@ -140,6 +140,8 @@ table!(
         "hold_margin" hold_margin: Optional<BlockCount>,
         /// Between two questions about a transfer that the gateway has accepted.
         "poll_interval" poll_interval: Optional<Duration>,
+        /// Whether Layer 0 is told how payments of parties with a DID end. Default false.
+        "reputation" reputation: Optional<bool>,
     }
 );
 table!(
@@ -413,6 +415,23 @@ table!(
     }
 );
 table!(
+    /// Layer 0 changes what it says of a party's DID, or misbehaves about questions for it or statements about a payment.
+    Layer0 {
+        /// The party whose DID it is about; with `state` or `fault`.
+        "party" party: Optional<String>,
+        /// What Layer 0 says of the DID from now on.
+        "state" state: Optional<DidState>,
+        /// What it does wrong.
+        "fault" fault: Optional<Layer0Fault>,
+        /// With `fault`: the payment about which it is told.
+        "on" on: Optional<String>,
+        /// How late or how long; for "slow-response" and "slow-body".
+        "by" by: Optional<Duration>,
+        /// How many in a row; for "lose-request", "lose-response", "cut-body", "server-error" and "too-many-requests". Default 1.
+        "times" times: Optional<u64>,
+    }
+);
+table!(
     /// The ledger is compared with the outside on every rail.
     Reconcile {
         /// New.
@@ -430,6 +449,39 @@ table!(
         "within" within: Optional<Duration>,
         /// With "failed": why.
         "reason" reason: Optional<FailureReason>,
+    }
+);
+table!(
+    /// A party's enrolment is in a state, or comes to be within a span.
+    ExpectEnrolment {
+        /// The party.
+        "enrolment" enrolment: Required<String>,
+        /// Where it stands.
+        "state" state: Required<EnrolmentState>,
+        /// It may take this long. Default: it must be so now.
+        "within" within: Optional<Duration>,
+    }
+);
+table!(
+    /// What Layer 0's book has of a payment, or comes to have within a span.
+    ExpectStated {
+        /// The payment.
+        "stated" stated: Required<String>,
+        /// What was stated last.
+        "outcome" outcome: Required<Outcome>,
+        /// How many statements there are, corrections included. Default 1.
+        "times" times: Optional<u64>,
+        /// It may take this long. Default: it must be so now.
+        "within" within: Optional<Duration>,
+    }
+);
+table!(
+    /// The score that Layer 0 shows of a party, and the engine gives as well.
+    ExpectReputation {
+        /// The party.
+        "reputation" reputation: Required<String>,
+        /// In points.
+        "score" score: Required<u64>,
     }
 );
 table!(

@@ -6,9 +6,9 @@ use super::problem::{Problems, listed, nearest};
 use super::read::{At, Field, Node, Optional, Read, Table};
 use super::text::{
     BlockCount, Chain, Charge, Clock, Crash, Disk, Duration, ExpectAccount, ExpectChannel,
-    ExpectConfirmations, ExpectExecuted, ExpectForwarded, ExpectHtlc, ExpectParty, ExpectPayment,
-    ExpectRun, ExpectWallet, FeerateText, Gateway, Link, Pay, Payout, Peer, Process, Reconcile,
-    Reorg, Restart,
+    ExpectConfirmations, ExpectEnrolment, ExpectExecuted, ExpectForwarded, ExpectHtlc, ExpectParty,
+    ExpectPayment, ExpectReputation, ExpectRun, ExpectStated, ExpectWallet, FeerateText, Gateway,
+    Layer0, Link, Pay, Payout, Peer, Process, Reconcile, Reorg, Restart,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -86,6 +86,8 @@ verbs!(
     "peer" Peer(Peer),
     /// The fiat gateway misbehaves.
     "gateway" Gateway(Gateway),
+    /// Layer 0 changes what it says, or misbehaves.
+    "layer0" Layer0(Layer0),
     /// The fee market moves: the feerate that a transaction needs to be mined.
     "fee" Fee(FeerateText),
     /// Nothing happens for a while.
@@ -204,6 +206,12 @@ macro_rules! subjects {
 subjects!(
     /// A payment's state.
     "payment" Payment(ExpectPayment),
+    /// A party's enrolment with Layer 0.
+    "enrolment" Enrolment(ExpectEnrolment),
+    /// What Layer 0 was told of a payment.
+    "stated" Stated(ExpectStated),
+    /// A party's score.
+    "reputation" Reputation(ExpectReputation),
     /// A party's balances.
     "party" Party(ExpectParty),
     /// A channel's balance.

@@ -2,6 +2,7 @@
 //! an account or a channel. Does not own the set-up (`setup`).
 
 use super::Edit;
+use crate::scenario::About;
 use crate::scenario::{
     Action, ChainFaultKind, Endpoint, Expectation, Pay, Payee, Payer, PeerFaultKind, Scenario,
     Step, Trouble,
@@ -80,6 +81,7 @@ fn family(step: &Step) -> Option<&'static str> {
     match &step.action {
         Action::Trouble(trouble) => Some(trouble.family().as_str()),
         Action::Gateway(_) => Some("gateway"),
+        Action::Layer0(_) | Action::DidState { .. } => Some("layer0"),
         Action::CrashNode { .. } | Action::RestartNode { .. } => Some("node"),
         Action::CrashEngine { .. } => Some("engine"),
         Action::Reorg(_) => Some("reorg"),
@@ -148,6 +150,11 @@ pub(super) fn names(step: &Step) -> Named<'_> {
         }
         Action::CrashEngine { on, .. } => named.payment = Some(on.as_str()),
         Action::Gateway(fault) => named.payment = Some(fault.on.as_str()),
+        Action::Layer0(fault) => match &fault.about {
+            About::Party(party) => named.party = Some(party.as_str()),
+            About::Payment(payment) => named.payment = Some(payment.as_str()),
+        },
+        Action::DidState { party, .. } => named.party = Some(party.as_str()),
         Action::Trouble(trouble) => name_trouble(trouble, &mut named),
         Action::Expect(expectation) => name_expectation(expectation, &mut named),
         Action::Mine { .. } | Action::Reorg(_) | Action::Fee { .. } | Action::Wait { .. } => {}
@@ -202,7 +209,10 @@ fn name_expectation<'a>(expectation: &'a Expectation, named: &mut Named<'a>) {
         }
         Expectation::Executed { payout, .. } => named.payment = Some(payout.as_str()),
         Expectation::Run { run, .. } => named.run = Some(run.as_str()),
-        Expectation::Party { party, .. } => named.party = Some(party.as_str()),
+        Expectation::Stated { payment, .. } => named.payment = Some(payment.as_str()),
+        Expectation::Party { party, .. }
+        | Expectation::Enrolment { party, .. }
+        | Expectation::Reputation { party, .. } => named.party = Some(party.as_str()),
         Expectation::Channel { channel, end, .. } => {
             named.channel = Some(channel.as_str());
             named.outside.push(end.as_str());

@@ -57,6 +57,8 @@ fn part(action: &Action) -> Option<String> {
             format!("{} trouble ({})", trouble.family().as_str(), trouble.name())
         }
         Action::Gateway(fault) => gateway(&fault.kind).to_owned(),
+        Action::Layer0(fault) => format!("Layer 0 in trouble ({})", fault.kind.name()),
+        Action::DidState { state, .. } => format!("a DID that is {state}"),
         Action::Reconcile { .. } => "a reconciliation".to_owned(),
         Action::Expect(Expectation::Payment { state, .. }) => format!("a payment that is {state}"),
         Action::Mine { .. }

@@ -4,8 +4,8 @@
 use super::Edit;
 use crate::scenario::{
     Action, Blocks, Cents, ChainFaultKind, ClockFaultKind, DiskFaultKind, Expectation,
-    GatewayFaultKind, LinkFaultKind, Millis, Msat, Payee, Payer, PeerFaultKind, ProcessFaultKind,
-    Request, Sat, Scenario, Step, Trouble,
+    GatewayFaultKind, Layer0FaultKind, LinkFaultKind, Millis, Msat, Payee, Payer, PeerFaultKind,
+    ProcessFaultKind, Request, Sat, Scenario, Step, Trouble,
 };
 use std::collections::BTreeSet;
 
@@ -160,7 +160,15 @@ fn spans(step: &mut Step) -> Vec<&mut Millis> {
             GatewayFaultKind::Return { after, .. } => vec![after],
             _ => Vec::new(),
         },
-        Action::Expect(Expectation::Payment { within, .. }) => within.iter_mut().collect(),
+        Action::Layer0(fault) => match &mut fault.kind {
+            Layer0FaultKind::SlowResponse { by } | Layer0FaultKind::SlowBody { by } => vec![by],
+            _ => Vec::new(),
+        },
+        Action::Expect(
+            Expectation::Payment { within, .. }
+            | Expectation::Enrolment { within, .. }
+            | Expectation::Stated { within, .. },
+        ) => within.iter_mut().collect(),
         Action::Trouble(trouble) => spans_of_trouble(trouble),
         _ => Vec::new(),
     }
@@ -331,6 +339,7 @@ fn counts(step: &mut Step) -> Vec<&mut u32> {
             | GatewayFaultKind::TooManyRequests { times } => vec![times],
             _ => Vec::new(),
         },
+        Action::Layer0(fault) => fault.kind.times_mut().into_iter().collect(),
         Action::Trouble(Trouble::Process {
             kind: ProcessFaultKind::KillAtWrite { write, .. },
             ..

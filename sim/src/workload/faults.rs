@@ -169,7 +169,7 @@ fn place(
             let found = grounds.payment(payment)?;
             (found.paid_at + draws.between(0, 4) * 500, 0)
         }
-        Target::Sepa(payment) | Target::Point(payment) => {
+        Target::Sepa(payment) | Target::Statement(payment) | Target::Point(payment) => {
             let found = grounds.payment(payment)?;
             (found.made_at.saturating_sub(1), 0)
         }
@@ -239,6 +239,7 @@ impl Target {
             Target::Chain => vec!["the chain".to_owned()],
             Target::Onchain(payment) => vec!["the chain".to_owned(), payment.clone()],
             Target::Sepa(payment) => vec![format!("{} {payment}", kind.name)],
+            Target::Statement(payment) => vec![format!("{} statements of {payment}", kind.name)],
             Target::Point(_) => vec!["process engine".to_owned()],
         };
         // A node that is away cannot be found again while another is away, too.

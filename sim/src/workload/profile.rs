@@ -26,6 +26,9 @@ pub struct Profile {
     pub traffic: Traffic,
     /// Chance, in millionths, that a plan does without a whole kind of payments, or without a whole family of faults.
     pub off_ppm: u32,
+    /// Chance, in millionths, that in a plan parties have DIDs and Layer 0 is told how their payments end.
+    #[serde(default)]
+    pub reputation_ppm: u32,
     /// What may break.
     pub faults: Budget,
     /// Cells of the coverage matrix that all seeds together must reach, as "rail/state/fault".
@@ -126,6 +129,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("chain", include_str!("profiles/chain.toml")),
     ("lightning", include_str!("profiles/lightning.toml")),
     ("fiat", include_str!("profiles/fiat.toml")),
+    ("reputation", include_str!("profiles/reputation.toml")),
     ("nightly", include_str!("profiles/nightly.toml")),
 ];
 
@@ -199,9 +203,14 @@ impl Profile {
             let help = "give one kind of payments a weight".to_owned();
             found.push(("traffic", "no payment is ever made".to_owned(), help));
         }
-        if self.off_ppm > 1_000_000 {
-            let help = "write millionths, at most 1_000_000".to_owned();
-            found.push(("off_ppm", "more than always".to_owned(), help));
+        for (key, ppm) in [
+            ("off_ppm", self.off_ppm),
+            ("reputation_ppm", self.reputation_ppm),
+        ] {
+            if ppm > 1_000_000 {
+                let help = "write millionths, at most 1_000_000".to_owned();
+                found.push((key, "more than always".to_owned(), help));
+            }
         }
         self.faults.wrong(&mut found);
         for cell in &self.required {

@@ -62,6 +62,8 @@ pub(super) struct Setup {
     pub(super) smallest_channel_sat: u64,
     /// The deepest that any payment must be.
     pub(super) deepest: u64,
+    /// Whether parties have DIDs and Layer 0 is told how their payments end.
+    pub(super) reputation: bool,
     /// In words, for the title.
     pub(super) shape: String,
     /// Lines of the file.
@@ -72,6 +74,7 @@ pub(super) struct Setup {
 pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup {
     let mut setup = Setup {
         smallest_channel_sat: u64::MAX,
+        reputation: Draws::of(seed, "reputation").ppm(profile.reputation_ppm),
         ..Setup::default()
     };
     let mut channels = Vec::new();
@@ -255,6 +258,9 @@ fn policy(setup: &mut Setup, seed: RootSeed) {
             draws.between(0, 99)
         ));
     }
+    if setup.reputation {
+        keys.push("reputation = true".to_owned());
+    }
     setup
         .lines
         .push(format!("policy = {{ {} }}", keys.join(", ")));
@@ -269,7 +275,13 @@ fn people(setup: &mut Setup, profile: &Profile, seed: RootSeed) {
     setup.accounts = known.iter().map(|(name, ..)| *name).collect();
     setup.lines.push(String::new());
     for party in &setup.parties {
-        setup.lines.push(format!("parties.{party} = {{}}"));
+        let mut did = Draws::of(seed, &format!("did/{party}"));
+        let table = match (setup.reputation, did.percent(70)) {
+            (false, _) => "{}",
+            (true, true) => "{ did = \"key\" }",
+            (true, false) => "{ did = \"web\" }",
+        };
+        setup.lines.push(format!("parties.{party} = {table}"));
     }
     for wallet in &setup.wallets {
         let funds = draws.between(50, 500) * 1_000_000;

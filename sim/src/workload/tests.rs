@@ -46,6 +46,7 @@ fn fault(action: &Action) -> Option<String> {
         }
         Action::CrashNode { .. } | Action::CrashEngine { .. } => Some("process/crash".to_owned()),
         Action::Reorg(_) => Some("chain/reorg".to_owned()),
+        Action::Layer0(fault) => Some(format!("http/{}", fault.kind.name())),
         Action::Gateway(fault) => {
             let text = format!("{:?}", fault.kind);
             let name = text.split([' ', '{']).next().unwrap_or_default();
@@ -162,6 +163,7 @@ fn the_table_has_every_fault_of_the_format() {
         ("ChainFault", "chain"),
         ("PeerFault", "peer"),
         ("GatewayFaultKind", "http"),
+        ("Layer0Fault", "http"),
     ] {
         let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
         let found = schema["$defs"][definition].to_string();

@@ -85,6 +85,11 @@ pub(super) fn draw(
         let draws = Draws::of(seed, &format!("payment/{index}"));
         traffic.payment(index + 1, *sort, draws);
     }
+    if setup.reputation {
+        for party in &setup.parties {
+            traffic.enrolment(party, Draws::of(seed, &format!("enrolment/{party}")));
+        }
+    }
     traffic.chain(Draws::of(seed, "traffic/blocks"));
     traffic.fee_market(Draws::of(seed, "traffic/fees"));
     traffic.reconciliations(Draws::of(seed, "traffic/reconciliations"));
@@ -147,6 +152,33 @@ impl Traffic<'_> {
                 self.payout(number, sort, draws);
             }
             Sort::Refused => self.refused(number, draws),
+        }
+    }
+
+    /// A party is enrolled, mostly before its first payment; now and then Layer 0 thinks ill of it, at first or later.
+    fn enrolment(&mut self, party: &str, mut draws: Draws) {
+        let soon = draws.percent(80);
+        let at = match soon {
+            true => draws.between(1, 4) * SECOND,
+            false => draws.between(5, self.lasts / SECOND) * SECOND,
+        };
+        let says = |state: &str| format!("layer0 = {{ party = \"{party}\", state = \"{state}\" }}");
+        let enrol = format!("enrol = \"{party}\"");
+        let is_unknown = draws.percent(15);
+        if is_unknown {
+            self.draft
+                .steps
+                .push(line(at - SECOND / 2, &says("suspended")));
+        }
+        self.draft.steps.push(line(at, &enrol));
+        if is_unknown || draws.percent(15) {
+            let later = at + draws.between(1, 10) * MINUTE;
+            self.draft.steps.push(line(later, &says("active")));
+            self.draft.steps.push(line(later + SECOND, &enrol));
+        }
+        if draws.percent(10) {
+            let later = at + draws.between(1, self.lasts / MINUTE) * MINUTE;
+            self.draft.steps.push(line(later, &says("revoked")));
         }
     }
 

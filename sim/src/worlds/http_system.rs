@@ -4,6 +4,7 @@
 use super::SharedGateway;
 use super::gateway::{Request, Response, WebhookDelivery};
 use super::layer0::Layer0;
+use crate::faults::Faults;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A system that is called over HTTP and may call back. Times are milliseconds since 1970.
@@ -64,8 +65,9 @@ impl HttpSystem for SharedGateway {
 pub struct SharedLayer0(Arc<Mutex<Layer0>>);
 
 impl SharedLayer0 {
-    /// Shares it.
-    pub fn new(layer0: Layer0) -> SharedLayer0 {
+    /// Shares it; the effects of its faults are counted in the run's record.
+    pub fn counting(mut layer0: Layer0, faults: Arc<Mutex<Faults>>) -> SharedLayer0 {
+        layer0.count_in(faults);
         SharedLayer0(Arc::new(Mutex::new(layer0)))
     }
 

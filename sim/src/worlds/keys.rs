@@ -4,11 +4,11 @@
 use crate::prng::RootSeed;
 use crate::scenario::{DidMethod, HOT, ScriptKind};
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
-use bitcoin::base58;
 use bitcoin::bip32::Xpriv;
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use bitcoin::{Network, ScriptBuf};
 use lockstep_engine::id::Did;
+use lockstep_engine::layer0::did_of_key;
 use lockstep_engine::onchain::Descriptors;
 
 /// The network of both worlds.
@@ -106,18 +106,28 @@ pub fn party_did(seed: RootSeed, party: &str, method: DidMethod) -> Did {
 
 /// A party's public key in multibase.
 pub fn party_key(seed: RootSeed, party: &str) -> String {
-    multibase(&secret_key(seed, &format!("did of {party}")))
+    let key = secret_key(seed, &format!("did of {party}"));
+    let did = did_of_key(&key.public_key(&Secp256k1::new()));
+    multibase(&did).to_owned()
+}
+
+/// The operator's key, in whose name outcomes are stated.
+pub fn operator_key(seed: RootSeed) -> SecretKey {
+    secret_key(seed, "did of the operator")
+}
+
+/// The operator's DID.
+pub fn operator_did(seed: RootSeed) -> Did {
+    did_of_key(&operator_key(seed).public_key(&Secp256k1::new()))
 }
 
 fn secret_key(seed: RootSeed, of: &str) -> SecretKey {
     SecretKey::from_slice(&seed.bytes(of)).expect("32 drawn bytes are below the curve's order")
 }
 
-/// The public key of a secret one as `did:key` writes it: base58btc of multicodec secp256k1-pub (0xe7) and 33 bytes.
-fn multibase(key: &SecretKey) -> String {
-    let public = key.public_key(&Secp256k1::new()).serialize();
-    let bytes: Vec<u8> = [0xe7, 0x01].into_iter().chain(public).collect();
-    format!("z{}", base58::encode(&bytes))
+/// The public key in a `did:key`, in multibase.
+pub fn multibase(did: &Did) -> &str {
+    did.as_str().trim_start_matches("did:key:")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -445,6 +445,7 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
 fn answered_key(fact: &Fact) -> Option<&lockstep_engine::id::IdempotencyKey> {
     match fact {
         Fact::Signed { key, .. }
+        | Fact::StatementSigned { key, .. }
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }

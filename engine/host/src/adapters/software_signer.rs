@@ -2,17 +2,18 @@
 //! signs what the engine built, and refuses what the engine would not have built.
 //!
 //! Refused: text that is no PSBT, an input without its spent output, a sighash type other than ALL or DEFAULT
-//! (BIP 174 `PSBT_IN_SIGHASH_TYPE`; anything else lets others change what was signed), and a PSBT that has nothing to
-//! sign for these keys.
+//! (BIP 174 `PSBT_IN_SIGHASH_TYPE`; anything else lets others change what was signed), a PSBT that has nothing to
+//! sign for these keys, and a statement in a name that is not that of the statement key.
 
-use crate::ports::{Signer, SignerUnavailable};
+use crate::ports::{Signer, SignerUnavailable, StatementOrder};
 use bdk_wallet::descriptor::IntoWalletDescriptor;
 use bdk_wallet::signer::{SignOptions, SignersContainer};
 use bitcoin::psbt::Psbt;
-use bitcoin::secp256k1::{All, Secp256k1};
+use bitcoin::secp256k1::{All, Secp256k1, SecretKey};
 use bitcoin::{EcdsaSighashType, Network, TapSighashType};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use lockstep_engine::layer0;
 use lockstep_engine::onchain::Descriptors;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -47,10 +48,13 @@ enum SignRefused {
 #[derive(Clone)]
 pub struct SoftwareSigner {
     keys: Arc<Keys>,
+    /// The operator's DID key.
+    statements: Option<SecretKey>,
 }
 
 struct Keys {
     chains: Vec<SignersContainer>,
+
     secp: Secp256k1<All>,
 }
 
@@ -86,7 +90,29 @@ impl SoftwareSigner {
         }
         Ok(Self {
             keys: Arc::new(Keys { chains, secp }),
+            statements: None,
         })
+    }
+
+    /// The same, with a DID key for statements too.
+    pub fn with_statement_key(self, key: SecretKey) -> Self {
+        Self {
+            statements: Some(key),
+            ..self
+        }
+    }
+
+    /// Signs only in the name of the key that it has.
+    fn sign_statement_now(&self, order: &StatementOrder) -> Result<String, String> {
+        let (key, secp) = (self.statements, &self.keys.secp);
+        let key = key.ok_or("there is no key for statements")?;
+        if layer0::did_of_key(&key.public_key(secp)) != order.issuer {
+            return Err(format!("the key of {} is not here", order.issuer));
+        }
+        let input = layer0::signing_input(&order.issuer, &order.payload);
+        // RFC 6979: the same statement always gets the same signature.
+        let signature = secp.sign_ecdsa(&layer0::digest(&input), &key);
+        Ok(layer0::compact(&input, &signature))
     }
 
     fn sign_now(&self, text: &str) -> Result<String, SignRefused> {
@@ -178,6 +204,13 @@ impl Signer for SoftwareSigner {
             .sign_now(&psbt)
             .map_err(|refused| refused.to_string())))
         .boxed()
+    }
+
+    fn sign_statement(
+        &self,
+        order: StatementOrder,
+    ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>> {
+        ready(Ok(self.sign_statement_now(&order))).boxed()
     }
 }
 
@@ -319,5 +352,25 @@ mod tests {
         let mut psbt = psbt();
         psbt.unsigned_tx.output[0].value = Amount::from_sat(1_000_000);
         assert!(matches!(refusal(&psbt), SignRefused::PaysMoreThanItHas));
+    }
+
+    #[test]
+    fn statements_are_signed_in_the_name_of_its_own_key_only() {
+        let key = SecretKey::from_slice(&[7; 32]).expect("below the curve's order");
+        let issuer = layer0::did_of_key(&key.public_key(&Secp256k1::new()));
+        let order = StatementOrder {
+            issuer: issuer.clone(),
+            payload: "{}".to_owned(),
+        };
+        let without = signer().sign_statement_now(&order);
+        assert_eq!(without, Err("there is no key for statements".to_owned()));
+        let signed = signer().with_statement_key(key).sign_statement_now(&order);
+        let statement = signed.expect("signed");
+        assert_eq!(layer0::verify(&issuer, "{}", &statement), Ok(()));
+        let other = SecretKey::from_slice(&[8; 32]).expect("below the curve's order");
+        let refused = signer()
+            .with_statement_key(other)
+            .sign_statement_now(&order);
+        assert_eq!(refused, Err(format!("the key of {issuer} is not here")));
     }
 }

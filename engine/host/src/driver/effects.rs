@@ -7,7 +7,7 @@
 
 use crate::ports::{
     BroadcastError, ClaimOrder, ClaimTaken, FailOrder, GatewayCall, HttpTransport, InvoiceOrder,
-    LightningError, PayError, PayOrder, PayTaken, Ports,
+    LightningError, PayError, PayOrder, PayTaken, Ports, StatementOrder,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -42,6 +42,7 @@ pub(super) fn name(effect: &Effect) -> &'static str {
     match effect {
         Effect::WatchScript { .. } => "watch script",
         Effect::SignPsbt { .. } => "sign PSBT",
+        Effect::SignStatement { .. } => "sign statement",
         Effect::Broadcast { .. } => "broadcast",
         Effect::CreateInvoice { .. } => "create invoice",
         Effect::PayInvoice { .. } => "pay invoice",
@@ -63,6 +64,7 @@ pub(super) fn moves_money_unasked(effect: &Effect) -> bool {
         Effect::CallGateway { request } => request.method == Method::Post,
         Effect::WatchScript { .. }
         | Effect::SignPsbt { .. }
+        | Effect::SignStatement { .. }
         | Effect::CreateInvoice { .. }
         | Effect::PayInvoice { .. }
         | Effect::ClaimHeld { .. }
@@ -86,6 +88,9 @@ pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
         // fires at once.
         Effect::WakeAt { at } => return Performance::Timer(at),
         Effect::SignPsbt { psbt } => sign(ports, key, psbt),
+        Effect::SignStatement { issuer, payload } => {
+            sign_statement(ports, key, StatementOrder { issuer, payload })
+        }
         Effect::Broadcast { transaction } => broadcast(ports, key, transaction),
         Effect::CreateInvoice {
             amount_msat,
@@ -140,6 +145,23 @@ fn sign(ports: &Ports, key: IdempotencyKey, psbt: String) -> BoxFuture<'static, 
         .sign(psbt)
         .map(move |answer| match answer {
             Ok(result) => Outcome::Answered(Fact::Signed { key, result }),
+            Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: no signature exists. Stopped after: the same statement is signed again, and only the signature that is
+/// journaled is ever told.
+fn sign_statement(
+    ports: &Ports,
+    key: IdempotencyKey,
+    order: StatementOrder,
+) -> BoxFuture<'static, Outcome> {
+    ports
+        .signer
+        .sign_statement(order)
+        .map(move |answer| match answer {
+            Ok(result) => Outcome::Answered(Fact::StatementSigned { key, result }),
             Err(unavailable) => Outcome::Unavailable(unavailable.reason),
         })
         .boxed()

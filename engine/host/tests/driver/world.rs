@@ -23,7 +23,8 @@ use lockstep_host::ports::{
     BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock, EntropySource,
     FailOrder, Flow, GatewayCall, HttpResponse, HttpTransport, Interruption, InvoiceOrder,
     LightningBalance, LightningError, LightningEvent, LightningNode, LightningUnavailable,
-    Observer, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable, Store, StoreError,
+    Observer, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable, StatementOrder,
+    Store, StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -421,6 +422,13 @@ impl Signer for World {
     fn sign(
         &self,
         _: String,
+    ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>> {
+        ready(Ok(Err("no keys".to_owned()))).boxed()
+    }
+
+    fn sign_statement(
+        &self,
+        _: StatementOrder,
     ) -> BoxFuture<'static, Result<Result<String, String>, SignerUnavailable>> {
         ready(Ok(Err("no keys".to_owned()))).boxed()
     }

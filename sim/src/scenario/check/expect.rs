@@ -20,6 +20,9 @@ impl StepChecker<'_> {
     pub(super) fn expect(&mut self, typed: &Expect, span: &Range<usize>) -> Option<Expectation> {
         match typed {
             Expect::Payment(typed) => self.expect_payment(typed),
+            Expect::Enrolment(typed) => self.expect_enrolment(typed),
+            Expect::Stated(typed) => self.expect_stated(typed),
+            Expect::Reputation(typed) => self.expect_reputation(typed),
             Expect::Party(typed) => self.expect_party(typed, span),
             Expect::Channel(typed) => self.expect_channel(typed),
             Expect::Forwarded(typed) => self.expect_forwarded(typed.forwarded.0.as_ref()?),

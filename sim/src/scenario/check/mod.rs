@@ -4,6 +4,7 @@
 
 mod expect;
 mod faults;
+mod layer0;
 mod money;
 mod names;
 mod own_wallets;

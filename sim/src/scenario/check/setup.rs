@@ -283,6 +283,10 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
         feerate: right_or_absent(feerate)?,
         hold_margin: right_or_absent(hold_margin)?,
         poll_interval: right_or_absent(poll)?,
+        reputation: typed
+            .reputation
+            .as_ref()
+            .is_some_and(|reputation| reputation.value),
     })
 }
 

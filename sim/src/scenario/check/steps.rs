@@ -1,7 +1,7 @@
 //! Owns checking the list of steps: their order in time, the worlds they can run in, and which check each verb gets.
 //! Does not own payments (`money`), trouble (`faults`) or expectations (`expect`).
 
-use super::names::{Kind, Names, When};
+use super::names::{Names, When};
 use super::{positive, quantity};
 use crate::scenario::choice::{DidMethod, World};
 use crate::scenario::model::{Action, NodeName, PartyName, PaymentName, Step};
@@ -189,6 +189,7 @@ impl StepChecker<'_> {
             Verb::Chain(typed) => self.chain(typed, span).map(Action::Trouble),
             Verb::Peer(typed) => self.peer(typed, span).map(Action::Trouble),
             Verb::Gateway(typed) => self.gateway(typed, span).map(Action::Gateway),
+            Verb::Layer0(typed) => self.layer0(typed, span),
             Verb::Fee(typed) => positive(
                 &typed.0,
                 span,
@@ -216,26 +217,6 @@ impl StepChecker<'_> {
             .names
             .run(typed.id.0.as_ref(), self.index + 1, self.problems)?;
         Some(Action::Reconcile { run })
-    }
-
-    /// A party that has a DID.
-    fn enrol(&mut self, name: &str, span: &Range<usize>) -> Option<Action> {
-        let name = At {
-            value: name.to_owned(),
-            span: span.clone(),
-        };
-        let party = self
-            .names
-            .resolve(Kind::Party, PartyName, Some(&name), self.problems)?;
-        if !self.dids.contains_key(&party) {
-            self.problems.at(
-                span,
-                format!("`{party}` has no DID"),
-                "nothing to tell the engine",
-                format!("define it as `parties.{party} = {{ did = \"key\" }}`"),
-            );
-        }
-        Some(Action::Enrol { party })
     }
 
     /// A held charge that is decided now.

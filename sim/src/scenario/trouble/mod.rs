@@ -3,9 +3,11 @@
 //! nor how a world brings trouble about.
 
 mod gateway;
+mod layer0;
 mod words;
 
 pub use gateway::{GatewayFault, GatewayFaultKind};
+pub use layer0::{About, Layer0Fault, Layer0FaultKind};
 
 use super::model::{Blocks, ChannelName, Feerate, Millis, NodeName, PaymentName, World};
 use std::fmt::{self, Display, Formatter};

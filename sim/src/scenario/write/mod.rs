@@ -349,6 +349,7 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     table.maybe("feerate", policy.feerate.map(|rate| rate.to_string()));
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
+    table.flag("reputation", policy.reputation);
     table
 }
 

@@ -8,6 +8,7 @@ use crate::scenario::model::{
     Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, Pay, Payee, Payer,
     PaymentName, Payout, Reorg, Request, Step,
 };
+use crate::scenario::trouble::{About, Layer0Fault};
 
 /// Default of `expires` and `deadline`, in ms.
 const ONE_HOUR_MS: u64 = 3_600_000;
@@ -26,6 +27,20 @@ fn unless_once(table: &mut Inline, key: &str, times: u32) {
 }
 
 impl Writer<'_> {
+    fn layer0(&self, fault: &Layer0Fault) -> String {
+        let mut table = Inline::default();
+        table.text("fault", fault.kind.name());
+        match &fault.about {
+            About::Party(party) => {
+                table.text("party", self.name(NameSpace::Party, party.as_str()));
+            }
+            About::Payment(payment) => table.text("on", self.payment(payment)),
+        }
+        table.maybe("by", fault.kind.by().map(amounts::span));
+        unless_once(&mut table, "times", fault.kind.times().unwrap_or(1));
+        table.end()
+    }
+
     pub(super) fn step(&self, step: &Step) -> String {
         let mut table = Inline::default();
         table.maybe("at", step.at.map(amounts::span));
@@ -67,6 +82,13 @@ impl Writer<'_> {
             }
             Action::Trouble(trouble) => self.trouble(trouble),
             Action::Gateway(fault) => ("gateway", self.gateway(fault)),
+            Action::Layer0(fault) => ("layer0", self.layer0(fault)),
+            Action::DidState { party, state } => {
+                let mut table = Inline::default();
+                table.text("party", self.name(NameSpace::Party, party.as_str()));
+                table.text("state", state.as_str());
+                ("layer0", table.end())
+            }
             Action::Fee { feerate } => ("fee", super::quoted(&feerate.to_string())),
             Action::Wait { span } => ("wait", super::quoted(&amounts::span(*span))),
             Action::Reconcile { run } => {
@@ -221,6 +243,30 @@ impl Writer<'_> {
                 table.text("state", state.as_str());
                 table.maybe("reason", reason.map(|reason| reason.to_string()));
                 table.maybe("within", within.map(amounts::span));
+            }
+            Expectation::Enrolment {
+                party,
+                state,
+                within,
+            } => {
+                table.text("enrolment", self.name(NameSpace::Party, party.as_str()));
+                table.text("state", state.as_str());
+                table.maybe("within", within.map(amounts::span));
+            }
+            Expectation::Stated {
+                payment,
+                outcome,
+                times,
+                within,
+            } => {
+                table.text("stated", self.payment(payment));
+                table.text("outcome", outcome.as_str());
+                unless_once(&mut table, "times", *times);
+                table.maybe("within", within.map(amounts::span));
+            }
+            Expectation::Reputation { party, score } => {
+                table.text("reputation", self.name(NameSpace::Party, party.as_str()));
+                table.put("score", score.to_string());
             }
             Expectation::Party { party, btc, eur } => {
                 table.text("party", self.name(NameSpace::Party, party.as_str()));

@@ -23,6 +23,8 @@ pub(super) enum Target {
     Onchain(String),
     /// A SEPA payout.
     Sepa(String),
+    /// What is stated of a payment to Layer 0.
+    Statement(String),
     /// The engine, at an input of this payment.
     Point(String),
 }
@@ -51,6 +53,8 @@ pub(super) struct Grounds {
     payments: Vec<Payment>,
     /// When blocks are mined.
     mined: Vec<u64>,
+    /// Whether Layer 0 is told how payments end.
+    states: bool,
     /// When the last step before the tail begins.
     pub(super) until: u64,
 }
@@ -71,6 +75,7 @@ impl Grounds {
                 .collect(),
             payments: Vec::new(),
             mined: Vec::new(),
+            states: scenario.policy.reputation && !scenario.dids.is_empty(),
             until: draft.last().max(3_000),
         };
         for (index, (step, line)) in scenario.steps.iter().zip(&draft.steps).enumerate() {
@@ -154,9 +159,16 @@ impl Grounds {
             let paid = self.on(Rail::Onchain).map(|payment| payment.paid_at);
             paid.chain(self.mined.iter().copied())
         };
+        // What ends a payment is stated at once.
+        let ends = || {
+            let lightning = self.on(Rail::Lightning).map(|payment| payment.paid_at);
+            gateway().chain(lightning).chain(self.confirming())
+        };
         match target {
             Target::Link(a, b) if [a, b].iter().any(|end| *end == "gateway") => gateway().collect(),
             Target::Link(a, b) if [a, b].iter().any(|end| *end == "chain") => chain().collect(),
+            Target::Link(a, b) if [a, b].iter().any(|end| *end == "layer0") => ends().collect(),
+            Target::Process(of) if of == "layer0" => ends().collect(),
             Target::Process(of) if of == "gateway" => gateway().collect(),
             Target::Process(of) if of == "chain" => chain().collect(),
             Target::Process(of) if of == "engine" => gateway()
@@ -174,7 +186,9 @@ impl Grounds {
                     false => moments,
                 }
             }
-            Target::Onchain(_) | Target::Sepa(_) | Target::Point(_) => Vec::new(),
+            Target::Onchain(_) | Target::Sepa(_) | Target::Statement(_) | Target::Point(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -214,8 +228,26 @@ impl Grounds {
             Hits::Channel => !self.far_channels().is_empty(),
             Hits::OnchainPayment => self.on(Rail::Onchain).next().is_some(),
             Hits::OnchainCharge => self.on(Rail::Onchain).any(|payment| !payment.is_payout),
-            Hits::SepaPayout => self.on(Rail::Sepa).next().is_some(),
+            Hits::SepaPayout => {
+                self.on(Rail::Sepa).next().is_some() || self.can_hit_statement(kind)
+            }
         }
+    }
+
+    /// Whether an HTTP exchange about a statement can go wrong in this way: those with webhooks and money cannot.
+    fn can_hit_statement(&self, kind: &FaultKind) -> bool {
+        let exchange = matches!(
+            kind.name,
+            "lose-response"
+                | "lose-request"
+                | "slow-response"
+                | "slow-body"
+                | "cut-body"
+                | "too-many-requests"
+                | "forget-key"
+                | "server-error"
+        );
+        self.states && exchange && !self.payments.is_empty()
     }
 
     /// Nodes that are not the operator's; `far`: that have no channel with it either.
@@ -250,6 +282,9 @@ impl Grounds {
             links.extend(self.channels.iter().map(|(_, a, b)| (pair(a, b), 4)));
             if self.on(Rail::Sepa).next().is_some() {
                 links.push((pair("engine", "gateway"), 4));
+            }
+            if self.states {
+                links.push((pair("engine", "layer0"), 6));
             }
         }
         links
@@ -288,6 +323,9 @@ impl Grounds {
                 all.extend(["engine".to_owned(), "engine".to_owned()]);
                 if kind.hits == Hits::Process {
                     all.extend(["gateway".to_owned(), "chain".to_owned()]);
+                    if self.states {
+                        all.extend(["layer0".to_owned(), "layer0".to_owned()]);
+                    }
                 }
                 draws.pick(&all).cloned().map(Target::Process)
             }
@@ -327,6 +365,11 @@ impl Grounds {
                 draws.pick(&ids).cloned().map(Target::Onchain)
             }
             Hits::SepaPayout => {
+                let sepa = self.on(Rail::Sepa).next().is_some();
+                if self.can_hit_statement(kind) && (!sepa || draws.percent(50)) {
+                    let payment = draws.pick(&self.payments)?;
+                    return Some(Target::Statement(payment.id.clone()));
+                }
                 let ids = ids(self.on(Rail::Sepa).collect());
                 draws.pick(&ids).cloned().map(Target::Sepa)
             }

@@ -67,7 +67,12 @@ pub(super) fn verb(
             )
         }
         (Family::Clock, Target::Process(of)) => (clock(fault, of, &for_, draws), fault != "step"),
-        (Family::Http, Target::Sepa(payment)) => (gateway(fault, payment, draws), false),
+        (Family::Http, Target::Sepa(payment)) => {
+            (exchange("gateway", fault, payment, draws), false)
+        }
+        (Family::Http, Target::Statement(payment)) => {
+            (exchange("layer0", fault, payment, draws), false)
+        }
         (Family::Peer, Target::Channel(channel, of)) => (
             format!("peer = {{ of = \"{of}\", fault = \"{fault}\", channel = \"{channel}\" }}"),
             false,
@@ -121,7 +126,8 @@ fn clock(fault: &str, of: &str, for_: &str, draws: &mut Draws) -> String {
     format!("clock = {{ of = \"{of}\", fault = \"{fault}\", {rest}{behind} }}")
 }
 
-fn gateway(fault: &str, payment: &str, draws: &mut Draws) -> String {
+/// A fault of the gateway or of Layer 0.
+fn exchange(verb: &str, fault: &str, payment: &str, draws: &mut Draws) -> String {
     let rest = match fault {
         "lose-response" | "lose-request" | "cut-body" | "too-many-requests" => {
             format!(", times = {}", draws.between(1, 3))
@@ -144,7 +150,7 @@ fn gateway(fault: &str, payment: &str, draws: &mut Draws) -> String {
         }
         _ => String::new(),
     };
-    format!("gateway = {{ fault = \"{fault}\", on = \"{payment}\"{rest} }}")
+    format!("{verb} = {{ fault = \"{fault}\", on = \"{payment}\"{rest} }}")
 }
 
 fn reorg((grounds, at): (&Grounds, u64), budget: &Budget, draws: &mut Draws) -> String {

@@ -137,18 +137,18 @@ pub struct ArmedFault {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Faults {
+pub(in crate::worlds) struct Faults {
     all: Vec<ArmedFault>,
     run: Option<Arc<Mutex<crate::faults::Faults>>>,
 }
 
 impl Faults {
     /// From now on effects are counted there, too.
-    pub(super) fn count_in(&mut self, run: Arc<Mutex<crate::faults::Faults>>) {
+    pub(in crate::worlds) fn count_in(&mut self, run: Arc<Mutex<crate::faults::Faults>>) {
         self.run = Some(run);
     }
 
-    pub(super) fn arm(&mut self, fault: GatewayFault, id: Option<FaultId>) {
+    pub(in crate::worlds) fn arm(&mut self, fault: GatewayFault, id: Option<FaultId>) {
         self.all.push(ArmedFault {
             fault,
             effects: 0,
@@ -156,7 +156,7 @@ impl Faults {
         });
     }
 
-    pub(super) fn all(&self) -> &[ArmedFault] {
+    pub(in crate::worlds) fn all(&self) -> &[ArmedFault] {
         &self.all
     }
 
@@ -180,7 +180,7 @@ impl Faults {
         self.all.iter().any(|armed| is(&armed.fault))
     }
 
-    pub(super) fn loses_request(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn loses_request(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::LoseRequest { reference, times } if reference == about => {
                 Some(((), *times))
@@ -190,14 +190,14 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn slows_body_secs(&mut self, about: &str) -> Option<u64> {
+    pub(in crate::worlds) fn slows_body_secs(&mut self, about: &str) -> Option<u64> {
         self.fire(|fault| match fault {
             GatewayFault::SlowBody { reference, secs } if reference == about => Some((*secs, 1)),
             _ => None,
         })
     }
 
-    pub(super) fn cuts_body(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn cuts_body(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::CutBody { reference, times } if reference == about => Some(((), *times)),
             _ => None,
@@ -205,7 +205,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn limits(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn limits(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::TooManyRequests { reference, times } if reference == about => {
                 Some(((), *times))
@@ -215,7 +215,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn forgets_key(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn forgets_key(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::ForgetKey { reference } if reference == about => Some(((), u32::MAX)),
             _ => None,
@@ -224,14 +224,14 @@ impl Faults {
     }
 
     /// Whether the first event about the transfer waits for the second.
-    pub(super) fn holds_webhook(&self, about: &str) -> bool {
+    pub(in crate::worlds) fn holds_webhook(&self, about: &str) -> bool {
         self.is_armed(
             |fault| matches!(fault, GatewayFault::ReorderWebhooks { reference } if reference == about),
         )
     }
 
     /// The second event has come and overtakes the first.
-    pub(super) fn reorders_webhooks(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn reorders_webhooks(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::ReorderWebhooks { reference } if reference == about => {
                 Some(((), u32::MAX))
@@ -241,7 +241,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn misstates_webhook(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn misstates_webhook(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::WrongAmount { reference } if reference == about => Some(((), u32::MAX)),
             _ => None,
@@ -249,7 +249,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn refuses_connection(&mut self) -> bool {
+    pub(in crate::worlds) fn refuses_connection(&mut self) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::RefuseConnection { times } => Some(((), *times)),
             _ => None,
@@ -257,7 +257,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn fails(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn fails(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::ServerError { reference, times } if reference == about => {
                 Some(((), *times))
@@ -267,7 +267,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn loses_response(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn loses_response(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::LoseResponse { reference } if reference == about => Some(((), 1)),
             _ => None,
@@ -275,7 +275,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn slows_response_secs(&mut self, about: &str) -> Option<u64> {
+    pub(in crate::worlds) fn slows_response_secs(&mut self, about: &str) -> Option<u64> {
         self.fire(|fault| match fault {
             GatewayFault::SlowResponse { reference, secs } if reference == about => {
                 Some((*secs, 1))
@@ -284,7 +284,7 @@ impl Faults {
         })
     }
 
-    pub(super) fn rejects(&mut self, about: &str) -> Option<String> {
+    pub(in crate::worlds) fn rejects(&mut self, about: &str) -> Option<String> {
         self.fire(|fault| match fault {
             GatewayFault::RejectTransfer { reference, code } if reference == about => {
                 Some((code.clone(), 1))
@@ -294,7 +294,7 @@ impl Faults {
     }
 
     /// Seconds from acceptance, and the reason.
-    pub(super) fn returns(&mut self, about: &str) -> Option<(u64, String)> {
+    pub(in crate::worlds) fn returns(&mut self, about: &str) -> Option<(u64, String)> {
         self.fire(|fault| match fault {
             GatewayFault::ReturnTransfer {
                 reference,
@@ -305,7 +305,7 @@ impl Faults {
         })
     }
 
-    pub(super) fn drops_webhook(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn drops_webhook(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::DropWebhook { reference } if reference == about => Some(((), u32::MAX)),
             _ => None,
@@ -313,7 +313,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn duplicates_webhook(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn duplicates_webhook(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::DuplicateWebhook { reference } if reference == about => {
                 Some(((), u32::MAX))
@@ -323,7 +323,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn delays_webhook_secs(&mut self, about: &str) -> Option<u64> {
+    pub(in crate::worlds) fn delays_webhook_secs(&mut self, about: &str) -> Option<u64> {
         self.fire(|fault| match fault {
             GatewayFault::DelayWebhook { reference, secs } if reference == about => {
                 Some((*secs, u32::MAX))
@@ -332,7 +332,7 @@ impl Faults {
         })
     }
 
-    pub(super) fn forges_webhook(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn forges_webhook(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::ForgedWebhook { reference } if reference == about => Some(((), 1)),
             _ => None,
@@ -340,7 +340,7 @@ impl Faults {
         fired.is_some()
     }
 
-    pub(super) fn missigns_webhook(&mut self, about: &str) -> bool {
+    pub(in crate::worlds) fn missigns_webhook(&mut self, about: &str) -> bool {
         let fired = self.fire(|fault| match fault {
             GatewayFault::WrongSignature { reference } if reference == about => {
                 Some(((), u32::MAX))

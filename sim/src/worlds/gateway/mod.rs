@@ -16,6 +16,7 @@ mod webhooks;
 pub use books::{EntryKind, LedgerEntry, Transfer, TransferStatus};
 pub use calls::{Exchange, Fate, Request, Response};
 pub use checks::utc_day;
+pub(in crate::worlds) use faults::Faults as HttpFaults;
 pub use faults::{ArmedFault, GatewayBug, GatewayFault};
 pub use webhooks::{SIGNATURE_HEADER, WebhookDelivery};
 

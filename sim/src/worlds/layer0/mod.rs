@@ -1,15 +1,24 @@
-//! Owns Layer 0 of both worlds: one stateful model of the system that knows identities, reached over HTTP. Pure and
-//! synchronous: time comes in, bytes come in and go out, and nothing is drawn at random. Does not own sockets and waiting
-//! (the worlds' transports) nor who has which identity (`run`).
+//! Owns Layer 0 of both worlds: one stateful model of the system that knows identities and keeps a book of signed statements
+//! about them, reached over HTTP. Pure and synchronous: time comes in, bytes come in and go out, and nothing is drawn at
+//! random. Does not own sockets and waiting (the worlds' transports) nor who has which identity (`run`).
 //!
-//! Fault model: none of its own yet; its process and its link can be troubled as every other one.
+//! Fault model: each fault is armed for the statements about one payment, or for questions about one DID, and counts its
+//! effects. Requests can be lost, limited or fail with 500 before any effect; answers can be lost, cut, late or slow after
+//! it; idempotency keys can be forgotten. Its process and its link can be troubled as every other one. The book itself is
+//! never wrong: it is the ground truth of what was stated.
 
+mod book;
 mod calls;
 #[cfg(test)]
 mod tests;
 
-use super::gateway::{Request, Response};
+pub use book::{Book, Entry};
+
+use super::gateway::{GatewayFault, HttpFaults, Request, Response};
+use crate::faults::FaultId;
+use lockstep_engine::policy::ScoreRule;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 pub use lockstep_engine::layer0::DidState;
 
@@ -20,6 +29,8 @@ pub struct Layer0Config {
     pub token: String,
     /// Who is known from the start.
     pub identities: Vec<Identity>,
+    /// How a score follows from statements.
+    pub rule: ScoreRule,
 }
 
 /// Somebody with a DID.
@@ -42,7 +53,12 @@ struct Known {
 #[derive(Clone, Debug)]
 pub struct Layer0 {
     token: String,
+    rule: ScoreRule,
     identities: BTreeMap<String, Known>,
+    book: Book,
+    /// Answers by idempotency key.
+    remembered: BTreeMap<String, calls::Remembered>,
+    faults: HttpFaults,
 }
 
 impl Layer0 {
@@ -55,8 +71,22 @@ impl Layer0 {
         };
         Layer0 {
             token: config.token,
+            rule: config.rule,
             identities: config.identities.into_iter().map(known).collect(),
+            book: Book::default(),
+            remembered: BTreeMap::new(),
+            faults: HttpFaults::default(),
         }
+    }
+
+    /// Where the run counts the effects of faults.
+    pub fn count_in(&mut self, run: Arc<Mutex<crate::faults::Faults>>) {
+        self.faults.count_in(run);
+    }
+
+    /// Arms a fault of an order's exchange whose effects are counted under `id`; its reference is a payment or a DID.
+    pub fn arm_counted(&mut self, fault: GatewayFault, id: FaultId) {
+        self.faults.arm(fault, Some(id));
     }
 
     /// Changes an identity's state; false if it is not known.
@@ -65,8 +95,18 @@ impl Layer0 {
         known.map(|known| known.state = state).is_some()
     }
 
+    /// Ground truth: what was stated.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// The score of a DID at `now_ms`, in points.
+    pub fn score(&self, did: &str, now_ms: u64) -> i64 {
+        book::score(&self.rule, self.book.counted(did), now_ms)
+    }
+
     /// Answers a request at `now_ms` (milliseconds since 1970).
-    pub fn handle(&mut self, _now_ms: u64, request: &Request) -> Response {
-        calls::handle(self, request)
+    pub fn handle(&mut self, now_ms: u64, request: &Request) -> Response {
+        calls::handle(self, now_ms, request)
     }
 }

@@ -168,7 +168,8 @@ impl RegtestWorld {
         let gateway_server = HttpServer::start(Arc::new(gateway.clone()), &outside).await?;
         let layer0 = match &blueprint.layer0 {
             Some(plan) => {
-                let model = SharedLayer0::new(Layer0::new(plan.config.clone()));
+                let model = Layer0::new(plan.config.clone());
+                let model = SharedLayer0::counting(model, blueprint.faults.clone());
                 let server = HttpServer::start(Arc::new(model.clone()), &outside).await?;
                 Some((server, model))
             }

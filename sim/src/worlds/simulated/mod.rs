@@ -158,7 +158,8 @@ impl SimulatedWorld {
         };
         let gateway = process_of(Arc::new(gateway_model.clone()));
         let layer0 = blueprint.layer0.as_ref().map(|plan| {
-            let model = SharedLayer0::new(Layer0::new(plan.config.clone()));
+            let model =
+                SharedLayer0::counting(Layer0::new(plan.config.clone()), blueprint.faults.clone());
             (process_of(Arc::new(model.clone())), model)
         });
         let disks = Disks::new(disk.clone(), service.clone(), keeper, &blueprint);

@@ -1,0 +1,109 @@
+//! Owns the steps and expectations about Layer 0: who is to be enrolled, what it says of a DID, what it does wrong, what its
+//! book has of a payment, what score it shows. Does not own Layer 0 (`worlds::layer0`).
+
+use super::{Runner, Stop, words};
+use crate::scenario::{About, DidState, Family, Layer0Fault, Layer0FaultKind, Outcome, PartyName};
+use crate::worlds::http_system::SharedLayer0;
+use crate::worlds::{World, WorldError, keys};
+use lockstep_engine::api::Command;
+use lockstep_engine::id::{Did, PartyId};
+
+impl<W: World> Runner<W> {
+    fn did_of(&self, party: &PartyName) -> Did {
+        let method = self.run.scenario.dids[party];
+        keys::party_did(self.run.options.seed, party.as_str(), method)
+    }
+
+    fn layer0(&self) -> Result<&SharedLayer0, WorldError> {
+        let layer0 = self.world.layer0();
+        layer0.ok_or_else(|| WorldError::harness("find Layer 0", "nobody has a DID"))
+    }
+
+    pub(super) async fn enrol(&mut self, party: &PartyName) -> Result<(), Stop> {
+        let did = self.did_of(party);
+        let party = PartyId::new(party.as_str()).expect("checked with the scenario");
+        self.command(Command::EnrolParty { party, did }).await
+    }
+
+    pub(super) fn set_did_state(&mut self, party: &PartyName, state: DidState) -> Result<(), Stop> {
+        let did = self.did_of(party);
+        let mut layer0 = self.layer0()?.lock();
+        layer0.set_state(did.as_str(), words::did_state(state));
+        Ok(())
+    }
+
+    pub(super) fn trouble_layer0(&mut self, fault: &Layer0Fault) -> Result<(), Stop> {
+        let about = match &fault.about {
+            About::Party(party) => self.did_of(party).to_string(),
+            About::Payment(payment) => payment.to_string(),
+        };
+        let order = words::layer0_fault(fault.kind, about);
+        let times = match fault.kind {
+            // Layer 0 takes this fault once for each time that it is armed.
+            Layer0FaultKind::LoseResponse { times } => times,
+            _ => 1,
+        };
+        for _ in 0..times {
+            let id = self.plan_fault(Family::Http, fault.kind.name(), fault.about.as_str());
+            self.layer0()?.lock().arm_counted(order.clone(), id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn enrolment_is(&self, party: &str, expected: &str) -> Result<(), String> {
+        let found = self.run.recorder.enrolment(party);
+        if found == Some(expected) {
+            return Ok(());
+        }
+        let found = found.unwrap_or("not asked about");
+        Err(format!("party {party} is {found}, not {expected}"))
+    }
+
+    /// What Layer 0's book has of a payment.
+    pub(super) fn was_stated(
+        &self,
+        payment: &str,
+        outcome: Outcome,
+        times: u32,
+    ) -> Result<(), String> {
+        let Some(layer0) = self.world.layer0() else {
+            return Err("there is no Layer 0".to_owned());
+        };
+        let told: Vec<_> = {
+            let layer0 = layer0.lock();
+            let about = layer0.book().about(payment);
+            about.map(|entry| entry.outcome).collect()
+        };
+        let last = Some(words::outcome(outcome));
+        if told.last().copied() == last.filter(|_| times > 0) && told.len() == times as usize {
+            Ok(())
+        } else {
+            Err(format!(
+                "Layer 0 was told {told:?} of {payment}, not {times} statements ending with {outcome}"
+            ))
+        }
+    }
+
+    /// The score that Layer 0 shows now, and the engine's.
+    pub(super) fn score_is(
+        &mut self,
+        party: &PartyName,
+        expected: u64,
+    ) -> Result<Result<(), String>, Stop> {
+        let (now, did) = (self.world.now(), self.did_of(party));
+        let id = PartyId::new(party.as_str()).expect("checked with the scenario");
+        let shown = self.layer0()?.lock().score(did.as_str(), now.0);
+        let own = self.world.service().with_engine(|engine| {
+            let policy = engine.payments().policy();
+            engine.reputation().score(policy, &id, now)
+        })?;
+        let right = Some(shown) == own && u64::try_from(shown) == Ok(expected);
+        Ok(if right {
+            Ok(())
+        } else {
+            Err(format!(
+                "Layer 0 gives {party} {shown} points and the engine {own:?}, not {expected}"
+            ))
+        })
+    }
+}
