@@ -12,32 +12,13 @@ const OPERATOR_IS_SHORT: &str = "insufficient_funds";
 
 /// The payment that an event brings to an end, or whose end it takes back.
 pub(super) fn concerned(event: &Event) -> Option<&PaymentId> {
-    match event {
-        Event::PaymentSettled { payment, .. }
-        | Event::PaymentUndone { payment }
-        | Event::PaymentFailed { payment, .. } => Some(payment),
-        Event::PartyOpened { .. }
-        | Event::PartyEnrolled { .. }
-        | Event::EnrolmentRefused { .. }
-        | Event::OutcomeStated { .. }
-        | Event::StatementAccepted { .. }
-        | Event::StatementRefused { .. }
-        | Event::ChargeCreated { .. }
-        | Event::ChargeIssued { .. }
-        | Event::PaymentSeen { .. }
-        | Event::PaymentVanished { .. }
-        | Event::PaymentHeld { .. }
-        | Event::PayoutReserved { .. }
-        | Event::PayoutDispatched { .. }
-        | Event::TransferAccepted { .. }
-        | Event::TransactionBuilt { .. }
-        | Event::Converted { .. }
-        | Event::Posted(_)
-        | Event::Hold(_)
-        | Event::WebhookIgnored { .. }
-        | Event::OutcomeUnknown { .. }
-        | Event::BreakFound { .. }
-        | Event::Reconciled { .. } => None,
+    if let Event::PaymentSettled { payment, .. }
+    | Event::PaymentUndone { payment }
+    | Event::PaymentFailed { payment, .. } = event
+    {
+        Some(payment)
+    } else {
+        None
     }
 }
 
