@@ -436,14 +436,15 @@ impl Trouble {
                 _ => false,
             },
             Self::Process { of, kind } => match of {
-                Endpoint::Chain | Endpoint::Engine | Endpoint::Gateway => matches!(
-                    kind,
-                    ProcessFaultKind::Kill { .. }
-                        | ProcessFaultKind::Pause { .. }
-                        | ProcessFaultKind::SlowStart { .. }
-                ),
+                Endpoint::Chain | Endpoint::Engine | Endpoint::Gateway | Endpoint::Layer0 => {
+                    matches!(
+                        kind,
+                        ProcessFaultKind::Kill { .. }
+                            | ProcessFaultKind::Pause { .. }
+                            | ProcessFaultKind::SlowStart { .. }
+                    )
+                }
                 Endpoint::Node(_) => matches!(kind, ProcessFaultKind::Kill { .. }),
-                Endpoint::Layer0 => false,
             },
             Self::Chain(kind) => matches!(
                 kind,

@@ -45,6 +45,7 @@ pub(super) enum Begun {
 pub(super) enum Away {
     Engine,
     Gateway,
+    Layer0,
 }
 
 /// Why not, in the words of an error.
@@ -102,7 +103,7 @@ impl RegtestWorld {
     }
 
     /// The door between the engine and the gateway, or Layer 0.
-    fn door_of(&self, layer0: bool) -> Result<&Door, WorldError> {
+    pub(super) fn door_of(&self, layer0: bool) -> Result<&Door, WorldError> {
         let server = match (&self.layer0, layer0) {
             (_, false) => Some(&self.gateway_server),
             (Some((server, _)), true) => Some(server),
@@ -171,7 +172,8 @@ impl RegtestWorld {
                 }
             }
             Some(Begun::Shut { layer0 }) => self.door_of(layer0)?.end(fault).await,
-            Some(Begun::ProcessAway(Away::Gateway, _)) => self.gateway_server.door.end(fault).await,
+            Some(Begun::ProcessAway(Away::Gateway, _)) => self.door_of(false)?.end(fault).await,
+            Some(Begun::ProcessAway(Away::Layer0, _)) => self.door_of(true)?.end(fault).await,
             Some(Begun::ProcessAway(Away::Engine, _)) => self.end_engine(fault).await,
             Some(Begun::ElectrsSilent(_) | Begun::BackendAway) => {
                 let start = Instant::now();

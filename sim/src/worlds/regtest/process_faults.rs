@@ -1,8 +1,9 @@
-//! Owns the faults of processes in the regtest world: bitcoind with electrs, the engine's host, the gateway, and Lightning nodes
-//! being killed, held, or slow to start. Does not own the processes (`bitcoind_process`, `electrs_process`, `engine_process`,
+//! Owns the faults of processes in the regtest world: bitcoind with electrs, the engine's host, the gateway, Layer 0, and
+//! Lightning nodes being killed, held, or slow to start. Does not own the processes (`bitcoind_process`, `electrs_process`, `engine_process`,
 //! `door`, `nodes`), nor the other faults (`faults`).
 
 use super::RegtestWorld;
+use super::door::Door;
 use super::faults::{Away, Begun, impossible, refused};
 use crate::faults::FaultId;
 use crate::scenario::{Endpoint, ProcessFaultKind, Trouble};
@@ -32,14 +33,20 @@ impl RegtestWorld {
                 Begun::ProcessAway(Away::Engine, until)
             }
             (Endpoint::Gateway, _) => {
-                self.begin_gateway(trouble, kind, fault).await?;
+                let door = self.door_of(false)?;
+                begin_system(door, trouble, kind, fault).await?;
                 Begun::ProcessAway(Away::Gateway, until)
+            }
+            (Endpoint::Layer0, _) => {
+                let door = self.door_of(true)?;
+                begin_system(door, trouble, kind, fault).await?;
+                Begun::ProcessAway(Away::Layer0, until)
             }
             (Endpoint::Node(name), ProcessFaultKind::Kill { .. }) => {
                 self.kill_node(trouble, name.as_str()).await?;
                 Begun::NodeDead(name.to_string())
             }
-            (Endpoint::Node(_) | Endpoint::Layer0, _) => return Err(impossible(trouble)),
+            (Endpoint::Node(_), _) => return Err(impossible(trouble)),
         };
         self.had_effect(fault);
         Ok(begun)
@@ -123,36 +130,6 @@ impl RegtestWorld {
         Ok(())
     }
 
-    async fn begin_gateway(
-        &self,
-        trouble: &Trouble,
-        kind: ProcessFaultKind,
-        fault: FaultId,
-    ) -> Result<(), WorldError> {
-        let door = &self.gateway_server.door;
-        if door.nobody_is_there() {
-            return Err(refused(trouble, "it is held or dead already"));
-        }
-        door.leave(fault);
-        match kind {
-            ProcessFaultKind::Kill { .. } => door.shut(fault).await,
-            ProcessFaultKind::Pause { .. } => {
-                door.hold(fault);
-                Ok(())
-            }
-            ProcessFaultKind::SlowStart { .. } => {
-                // Dead for a moment: the connections that there were are gone, and then nobody answers new ones.
-                door.shut(fault).await?;
-                door.open(fault).await?;
-                door.hold(fault);
-                Ok(())
-            }
-            ProcessFaultKind::KillAtWrite { .. } | ProcessFaultKind::StaleRestart { .. } => {
-                Err(impossible(trouble))
-            }
-        }
-    }
-
     async fn kill_node(&mut self, trouble: &Trouble, name: &str) -> Result<(), WorldError> {
         let process = self.process(name)?.clone();
         if self.blueprint.operator.as_deref() == Some(name)
@@ -186,14 +163,15 @@ impl RegtestWorld {
     }
 
     fn processes_wait_until(&self) -> Option<Timestamp> {
-        let gives_up = self.gateway_server.door.next_gives_up();
+        let gives_up = |layer0: bool| self.door_of(layer0).ok()?.next_gives_up();
         let back = self.processes_back();
         let relevant = back.iter().filter(|(of, _, _)| match of {
             Away::Engine => true,
-            Away::Gateway => gives_up.is_some(),
+            Away::Gateway => gives_up(false).is_some(),
+            Away::Layer0 => gives_up(true).is_some(),
         });
         let ends = relevant.map(|(_, until, _)| *until);
-        ends.chain(gives_up).min()
+        ends.chain(gives_up(false)).chain(gives_up(true)).min()
     }
 
     fn processes_back_at(&self, at: Timestamp) -> Vec<FaultId> {
@@ -201,5 +179,35 @@ impl RegtestWorld {
         back.filter(|(_, until, _)| *until <= at)
             .map(|(_, _, fault)| fault)
             .collect()
+    }
+}
+
+/// The gateway, or Layer 0: the door that leads to it is shut, or nobody answers behind it.
+async fn begin_system(
+    door: &Door,
+    trouble: &Trouble,
+    kind: ProcessFaultKind,
+    fault: FaultId,
+) -> Result<(), WorldError> {
+    if door.nobody_is_there() {
+        return Err(refused(trouble, "it is held or dead already"));
+    }
+    door.leave(fault);
+    match kind {
+        ProcessFaultKind::Kill { .. } => door.shut(fault).await,
+        ProcessFaultKind::Pause { .. } => {
+            door.hold(fault);
+            Ok(())
+        }
+        ProcessFaultKind::SlowStart { .. } => {
+            // Dead for a moment: the connections that there were are gone, and then nobody answers new ones.
+            door.shut(fault).await?;
+            door.open(fault).await?;
+            door.hold(fault);
+            Ok(())
+        }
+        ProcessFaultKind::KillAtWrite { .. } | ProcessFaultKind::StaleRestart { .. } => {
+            Err(impossible(trouble))
+        }
     }
 }

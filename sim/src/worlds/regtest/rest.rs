@@ -235,11 +235,18 @@ impl RegtestWorld {
     /// What the engine has to do, of the effects that are `counted`.
     fn engine_owes(&self, status: &Status, counted: fn(&str) -> bool) -> Vec<String> {
         let mut owes = Vec::new();
-        // A call that a held gateway does not answer waits for time.
-        let gives_up = self.gateway_server.door.next_gives_up();
-        let held = gives_up.is_some_and(|at| at > self.clock.time());
+        // A call that a held system does not answer waits for time.
+        let held = |layer0: bool| {
+            let door = self.door_of(layer0).ok();
+            let gives_up = door.and_then(|door| door.next_gives_up());
+            gives_up.is_some_and(|at| at > self.clock.time())
+        };
+        let (gateway_is_held, layer0_is_held) = (held(false), held(true));
         let effects = status.in_flight_effects.iter();
-        let hangs = |effect: &str| held && effect.ends_with("call gateway");
+        let hangs = |effect: &str| {
+            gateway_is_held && effect.ends_with("call gateway")
+                || layer0_is_held && effect.ends_with("call Layer 0")
+        };
         let effects: Vec<&String> = effects
             .filter(|effect| counted(effect) && !hangs(effect))
             .collect();
