@@ -142,6 +142,7 @@ fn settled_charge(number: u32) -> [Input; 3] {
         hold: false,
         expires_in: Span::secs(3_600),
         wallet: None,
+        refund_to: None,
     };
     let hash = sha256::Hash::hash(name.as_bytes());
     let fact = |fact| Input::Fact {

@@ -115,6 +115,42 @@ pub enum Event {
         /// Which.
         payment: PaymentId,
     },
+    /// Money on chain for a charge is not as asked. Told whenever the amount changes.
+    ChargeFound {
+        /// Which.
+        payment: PaymentId,
+        /// How it is not as asked.
+        finding: Finding,
+        /// All of it now; zero: it is not so any more.
+        amount_sat: Sat,
+    },
+    /// Money that does not pay its charge goes back to where the charge says, by a payout of its own.
+    RefundOrdered {
+        /// The charge.
+        payment: PaymentId,
+        /// The payout.
+        refund: PaymentId,
+        /// What goes back, the miner's fee included.
+        amount_sat: Sat,
+    },
+    /// What a party had spent was taken back by a reorganisation; another account bears it.
+    ShortfallCovered {
+        /// Whose.
+        party: PartyId,
+        /// Who bears it.
+        by: Bearer,
+        /// How much, added to what is borne.
+        amount_msat: Msat,
+    },
+    /// Money that was taken back has come again; nobody has to bear that much any more.
+    ShortfallReturned {
+        /// Whose.
+        party: PartyId,
+        /// Who bore it.
+        by: Bearer,
+        /// How much.
+        amount_msat: Msat,
+    },
     /// A held Lightning payment waits for a decision.
     PaymentHeld {
         /// Which.
@@ -214,6 +250,34 @@ pub enum Event {
         /// How many breaks were found.
         breaks: u32,
     },
+}
+
+/// How money on chain for a charge is not as asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// Deep, in time, and less than asked.
+    Partial,
+    /// Beyond the amount asked, when the charge settled.
+    Over,
+    /// After the charge had failed.
+    Late,
+    /// After the charge was settled.
+    Double,
+    /// It was there at the last look and is gone: its payer took it back, or nobody relays it any more.
+    Replaced,
+}
+
+/// Who bears what a party has spent and a reorganisation took back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bearer {
+    /// The party owes it.
+    Receivable,
+    /// The operator.
+    Operator,
+    /// The party owes it and is frozen.
+    Frozen,
 }
 
 /// Why a payment failed.

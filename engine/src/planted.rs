@@ -123,6 +123,16 @@ bugs! {
     CreditAtSeen,
     /// A charge settles one block early (model-agrees: the payment's state).
     SettleOneBlockEarly,
+    /// A charge settles with whatever has come, though it is less than asked (model-agrees: the payment's state).
+    CreditShortPayment,
+    /// A second payment settles the charge a second time (at-most-once).
+    SettleTwiceOnDouble,
+    /// When money that was refunded leaves the chain, its refund is forgotten, so that it is refunded again when it comes
+    /// back (model-agrees: a refund that nobody owes).
+    RefundAgain,
+    /// What others bear for a party is not given back when the money that it had spent comes again (model-agrees: the
+    /// party's balance).
+    ForgetReturnedCoins,
     /// An address that nobody has paid to is given out again (ledger-equals-ground-truth).
     ReuseAddress,
     /// Money of an unconfirmed transaction still counts after another has replaced it (ledger-equals-ground-truth).

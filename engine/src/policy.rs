@@ -1,9 +1,10 @@
 //! Owns the operator's parameters: limits, rates, depths, retry spans, each with its unit and the reason for its number.
 //! Does not own the decisions that are made with them.
 
-mod reputation;
-
+pub use receiving::{Disposal, Shortfall, Stray};
 pub use reputation::{Outcome, ReputationPolicy, ScoreRule};
+mod receiving;
+mod reputation;
 
 use crate::money::{Msat, Sat};
 use crate::time::Span;
@@ -78,6 +79,13 @@ pub struct Policy {
     pub rate: Rate,
     /// Ascending by amount, the first from zero.
     pub depth_by_value: Vec<DepthStep>,
+    /// What is done with money on chain that does not pay its charge; `None`: what a charge gets when it settles is credited,
+    /// all else is set apart, and nobody is told.
+    pub stray: Option<Stray>,
+    /// A charge on chain that is short by no more than this counts as paid.
+    pub charge_tolerance: Sat,
+    /// Who bears what was spent and then taken back; `None`: the party's account goes below zero.
+    pub shortfall: Option<Shortfall>,
     /// How deep our own payout transaction must be.
     pub payout_depth: u32,
     /// Routing fees.
@@ -192,6 +200,12 @@ impl Policy {
                     confirmations: 6,
                 },
             ],
+            // Somebody has to decide first what is done with it.
+            stray: None,
+            // Amounts are exact, unless the operator says otherwise.
+            charge_tolerance: Sat(0),
+            // A party's account shows what the party has, whatever that is.
+            shortfall: None,
             // Our own transaction is never double-spent by us; one block shows that miners took it.
             payout_depth: 1,
             // 1 %, at least 10 sat: a few hops at ordinary prices (base fees of 1 sat each, BOLT 7).

@@ -88,6 +88,20 @@ branches! {
     ChargeMoneyVanished,
     /// Deep money for a charge that had failed or was credited before went to suspense.
     LateCoins,
+    /// Money for a charge was gone at the next look: its payer took it back or paid in another way.
+    PayerTookBack,
+    /// Money that the policy wants refunded came for a charge without a refund address.
+    NowhereToRefund,
+    /// Money was not refunded because the fee would have eaten it.
+    TooSmallToRefund,
+    /// A reorganisation took back money that had been refunded.
+    RefundLostItsMoney,
+    /// A party had spent what a reorganisation took back: somebody else bears it.
+    ShortfallCovered,
+    /// What was borne for a party came in again.
+    ShortfallReturned,
+    /// A party that is frozen asked for a payout.
+    FrozenPayout,
     /// A charge's time was over while its money was there and not deep: it stayed open.
     ExpiryWhileSeen,
     /// The wallet held less than payments had booked: suspense bears it.

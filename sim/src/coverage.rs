@@ -2,7 +2,7 @@
 //! harness sees. Does not own which cells there are (`workload::cells`) nor the rare branches of the engine.
 
 use crate::faults::Fault;
-use lockstep_engine::api::Event;
+use lockstep_engine::api::{Event, Finding};
 use lockstep_engine::money::Rail;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +65,10 @@ impl Coverage {
             }
             Event::PaymentSettled { payment, .. } => self.end(payment.as_str(), "settled"),
             Event::PaymentFailed { payment, .. } => self.end(payment.as_str(), "failed"),
+            Event::ChargeFound { finding, .. } => self.mark_rare(found(*finding)),
+            Event::RefundOrdered { .. } => self.mark_rare("refund-ordered"),
+            Event::ShortfallCovered { .. } => self.mark_rare("shortfall-covered"),
+            Event::ShortfallReturned { .. } => self.mark_rare("shortfall-returned"),
             Event::WebhookIgnored { .. } => self.mark_rare("webhook-ignored"),
             Event::BreakFound { .. } => self.mark_rare("break-found"),
             Event::StatementRefused { .. } => self.mark_rare("statement-refused"),
@@ -107,6 +111,16 @@ impl Coverage {
             (Some("settled"), "failed") => self.mark_rare("failed-after-settlement"),
             _ => {}
         }
+    }
+}
+
+fn found(finding: Finding) -> &'static str {
+    match finding {
+        Finding::Partial => "found-partial",
+        Finding::Over => "found-over",
+        Finding::Late => "found-late",
+        Finding::Double => "found-double",
+        Finding::Replaced => "found-replaced",
     }
 }
 

@@ -92,6 +92,7 @@ impl Books {
                 hold: false,
                 expires_in: Span::secs(u64::from(INVOICE_EXPIRY_SECS)),
                 wallet: None,
+                refund_to: None,
             };
             self.command(line, Command::CreateCharge(charge)).await;
             names.push(name);

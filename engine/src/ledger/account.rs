@@ -32,6 +32,21 @@ pub enum Account {
         /// The payout.
         payment: PaymentId,
     },
+    /// What a party owes us since a reorganisation took back what it had spent (asset, msat).
+    Receivable {
+        /// Whose debt.
+        party: PartyId,
+    },
+    /// As `Receivable`, of a party that is paid nothing out meanwhile (asset, msat).
+    Frozen {
+        /// Whose debt.
+        party: PartyId,
+    },
+    /// What a reorganisation took back after a party had spent it, borne by the operator (expense, msat).
+    Loss {
+        /// Who had spent it.
+        party: PartyId,
+    },
     /// Our side of the channels (asset, msat).
     LightningChannels,
     /// Our account at the gateway (asset, cents).
@@ -68,6 +83,9 @@ impl Account {
             Account::ChainWallet { .. }
             | Account::Incoming { .. }
             | Account::Outgoing { .. }
+            | Account::Receivable { .. }
+            | Account::Frozen { .. }
+            | Account::Loss { .. }
             | Account::LightningChannels => Asset::Btc,
             Account::Gateway => Asset::Eur,
             Account::Fees { rail } | Account::Suspense { rail } => rail.asset(),
@@ -83,6 +101,9 @@ impl fmt::Display for Account {
             Account::ChainWallet { wallet } => write!(f, "chain-wallet/{wallet}"),
             Account::Incoming { payment } => write!(f, "incoming/{payment}"),
             Account::Outgoing { payment } => write!(f, "outgoing/{payment}"),
+            Account::Receivable { party } => write!(f, "receivable/{party}"),
+            Account::Frozen { party } => write!(f, "frozen/{party}"),
+            Account::Loss { party } => write!(f, "loss/{party}"),
             Account::LightningChannels => f.write_str("lightning-channels"),
             Account::Gateway => f.write_str("gateway"),
             Account::Fx { asset } => write!(f, "fx/{asset}"),

@@ -176,6 +176,15 @@ impl Onchain {
         })
     }
 
+    /// What the order's transaction would cost; nothing changes.
+    pub fn fee_of(&mut self, order: &BuildOrder) -> Result<Sat, BuildRefused> {
+        let change_index = self.wallet.next_derivation_index(KeychainKind::Internal);
+        let change = self
+            .wallet
+            .peek_address(KeychainKind::Internal, change_index);
+        fee_of(&self.select(order, change.script_pubkey())?)
+    }
+
     /// The signed transaction, if the signer's PSBT is one that was built here and every signature in it holds.
     ///
     /// Only signatures are taken from the signer; what the inputs are worth is what the wallet said when building.

@@ -247,6 +247,11 @@ impl Wallets {
             .collect()
     }
 
+    /// What that wallet's transaction for the order would cost; nothing changes.
+    pub fn fee_of(&mut self, wallet: &WalletId, order: &BuildOrder) -> Result<Sat, BuildRefused> {
+        self.named_mut(wallet).fee_of(order)
+    }
+
     /// Builds a transaction from the coins of one wallet; its change goes back there. If it is refused, nothing has changed.
     pub fn build(&mut self, wallet: &WalletId, order: BuildOrder) -> Result<Built, BuildRefused> {
         self.named_mut(wallet).build(order)

@@ -9,9 +9,11 @@ use super::{
 };
 use crate::fiat::{self, Iban};
 use crate::id::{PartyId, PaymentId, WalletId};
+use crate::ledger::Account;
 use crate::lightning::{self, CheckedInvoice};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
+use crate::rare::{Rare, sometimes};
 use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
 
@@ -25,7 +27,7 @@ pub(super) enum CheckedDestination {
 impl Payments {
     /// Whether the charge would be accepted.
     pub fn check_charge(&self, order: &Charge) -> Result<(), ChargeRefused> {
-        if !self.ledger.has_party(&order.party) {
+        if !self.has_account(&order.party) {
             return Err(ChargeRefused::UnknownParty {
                 party: order.party.clone(),
             });
@@ -64,8 +66,28 @@ impl Payments {
         if expires_in == Span(0) || expires_in > most {
             return Err(ChargeRefused::ExpiryOutOfRange { expires_in, most });
         }
+        self.check_refund_to(order)?;
         self.room()
             .map_err(|open| ChargeRefused::TooManyOpen { open })
+    }
+
+    /// Whether the party is one that callers may name.
+    fn has_account(&self, party: &PartyId) -> bool {
+        self.ledger.has_party(party) && *party != super::refunds::payers()
+    }
+
+    fn check_refund_to(&self, order: &Charge) -> Result<(), ChargeRefused> {
+        let Some(text) = &order.refund_to else {
+            return Ok(());
+        };
+        if order.rail != Rail::Onchain {
+            return Err(ChargeRefused::RefundNotOffered { rail: order.rail });
+        }
+        let script = onchain::check_address(text, self.network)?;
+        if self.onchain.owner_of(&script).is_some() {
+            return Err(ChargeRefused::RefundToOurselves);
+        }
+        Ok(())
     }
 
     /// Whether the payout would be accepted at `now`.
@@ -108,8 +130,17 @@ impl Payments {
     }
 
     fn check_identity(&self, party: &PartyId, payment: &PaymentId) -> Result<(), PayoutRefused> {
-        if !self.ledger.has_party(party) {
+        if !self.has_account(party) {
             return Err(PayoutRefused::UnknownParty {
+                party: party.clone(),
+            });
+        }
+        let frozen = Account::Frozen {
+            party: party.clone(),
+        };
+        if self.ledger.balance(&frozen) > 0 {
+            sometimes(Rare::FrozenPayout);
+            return Err(PayoutRefused::Frozen {
                 party: party.clone(),
             });
         }

@@ -114,8 +114,22 @@ impl Payments {
         Ok(())
     }
 
-    /// Acts on a fact that was checked.
+    /// Acts on a fact that was checked; then refunds are made of what it brought, and shortfalls covered that it left.
     pub fn on_fact(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
+        let mut out = self.route(now, entropy, fact);
+        for more in [
+            self.make_refunds(now, entropy),
+            self.bear_lost_refunds(now),
+            self.cover_shortfalls(now),
+        ] {
+            out.events.extend(more.events);
+            out.instructions.extend(more.instructions);
+            out.answered.extend(more.answered);
+        }
+        out
+    }
+
+    fn route(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
         match fact {
             Fact::Chain(view) => self.on_chain(now, entropy, view),
             Fact::Signed { key, result } => {

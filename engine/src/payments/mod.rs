@@ -15,7 +15,9 @@ mod payout_lightning;
 mod payout_onchain;
 mod payout_sepa;
 mod record;
+mod refunds;
 mod refusal;
+mod shortfall;
 
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{OnchainCharge, OnchainChargeState};
@@ -176,7 +178,7 @@ impl Payments {
 
     /// Whether the party could be opened.
     pub fn check_party(&self, party: &PartyId) -> Result<(), PartyExists> {
-        if self.ledger.has_party(party) {
+        if self.ledger.has_party(party) || *party == refunds::payers() {
             Err(PartyExists {
                 party: party.clone(),
             })
@@ -314,15 +316,9 @@ impl Payments {
             CheckedDestination::Invoice(text, invoice) => {
                 Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
             }
-            CheckedDestination::Script(script, amount) => {
-                let payee = (script, amount);
-                Payment::OnchainPayout(OnchainPayout::create(
-                    &mut desk,
-                    order,
-                    paying_wallet,
-                    payee,
-                ))
-            }
+            CheckedDestination::Script(script, _) => Payment::OnchainPayout(
+                OnchainPayout::create(&mut desk, order, paying_wallet, script),
+            ),
             CheckedDestination::Account(iban, name, amount) => {
                 Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
             }

@@ -25,6 +25,9 @@ pub struct Charge {
     /// On chain only: the wallet that is paid. Default `hot`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wallet: Option<WalletId>,
+    /// On chain only: where money goes back to that does not pay the charge, if the policy says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_to: Option<String>,
 }
 
 /// An order to pay somebody.

@@ -104,13 +104,14 @@ use OnchainPayoutState as State;
 
 /// The hold of a payout: its amount and the most that its fee may be.
 pub(super) fn hold(policy: &Policy, order: &Payout, amount: Msat, due_at: Timestamp) -> HoldOrder {
-    let units = amount
-        .0
-        .saturating_add(in_msat(policy.onchain_fee_bound()).0);
+    hold_with(order, amount, policy.onchain_fee_bound(), due_at)
+}
+
+fn hold_with(order: &Payout, amount: Msat, max_fee: Sat, due_at: Timestamp) -> HoldOrder {
     let hold = Hold {
         party: order.party.clone(),
         asset: Asset::Btc,
-        units,
+        units: amount.0.saturating_add(in_msat(max_fee).0),
         expires_at: Some(due_at),
     };
     HoldOrder {
@@ -124,10 +125,22 @@ impl OnchainPayout {
         desk: &mut Desk<'_>,
         order: &Payout,
         wallet: WalletId,
-        (script, amount): (ScriptBuf, Msat),
+        script: ScriptBuf,
     ) -> OnchainPayout {
+        let max_fee = desk.policy.onchain_fee_bound();
+        OnchainPayout::create_within(desk, order, (wallet, script), max_fee)
+    }
+
+    /// As `create`, with a fee of at most `max_fee`, which is held beside the amount.
+    pub(super) fn create_within(
+        desk: &mut Desk<'_>,
+        order: &Payout,
+        (wallet, script): (WalletId, ScriptBuf),
+        max_fee: Sat,
+    ) -> OnchainPayout {
+        let amount = Msat(order.quantity.units);
         let due_at = desk.now.plus(order.deadline);
-        let hold = hold(desk.policy, order, amount, due_at);
+        let hold = hold_with(order, amount, max_fee, due_at);
         let reserved = Quantity {
             asset: Asset::Btc,
             units: hold.hold.units,
@@ -147,7 +160,7 @@ impl OnchainPayout {
             wallet,
             script,
             amount: amount.to_sat_floor(),
-            max_fee: desk.policy.onchain_fee_bound(),
+            max_fee,
             due_at,
             overdue: false,
             state: State::Reserved,

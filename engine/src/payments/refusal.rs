@@ -69,6 +69,22 @@ pub enum ChargeRefused {
         /// Which.
         wallet: WalletId,
     },
+    /// Money goes back by a transaction on chain only.
+    #[error("a charge over {rail} has no refund address")]
+    RefundNotOffered {
+        /// Which.
+        rail: Rail,
+    },
+    /// The refund address cannot be paid.
+    #[error("the refund address cannot be paid: {cause}")]
+    RefundAddress {
+        /// Why.
+        #[from]
+        cause: AddressRefused,
+    },
+    /// The refund address is one of our own wallet.
+    #[error("the refund address is one of our own")]
+    RefundToOurselves,
     /// Too many payments are not final.
     #[error("{open} payments are open, no more are taken")]
     TooManyOpen {
@@ -83,6 +99,12 @@ pub enum PayoutRefused {
     /// The party has no accounts.
     #[error("party `{party}` is not known")]
     UnknownParty {
+        /// Who.
+        party: PartyId,
+    },
+    /// The party owes what a reorganisation took back after it was spent.
+    #[error("party `{party}` is frozen until it has paid back what it owes")]
+    Frozen {
         /// Who.
         party: PartyId,
     },

@@ -104,6 +104,7 @@ pub fn charge(name: &str, rail: Rail, msat: u64) -> Charge {
         hold: false,
         expires_in: Span::secs(3_600),
         wallet: None,
+        refund_to: None,
     }
 }
 

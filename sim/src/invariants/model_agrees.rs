@@ -5,8 +5,9 @@
 use super::{Invariant, Looks, Settled, Stepped};
 use crate::model::{Model, State, Terms};
 use lockstep_engine::api::{Engine, Input, Output, Status};
-use lockstep_engine::id::PaymentId;
+use lockstep_engine::id::{PartyId, PaymentId};
 use lockstep_engine::ledger::Account;
+use lockstep_engine::money::Asset;
 use lockstep_engine::rail::Rail;
 use lockstep_engine::time::Timestamp;
 
@@ -81,6 +82,27 @@ impl ModelAgrees {
                     "party {party} has {total} of {asset}, {held} of it held; the model says {} and {}",
                     owned.total, owned.held
                 ));
+            }
+        }
+        self.bearers_agree(engine)
+    }
+
+    fn bearers_agree(&self, engine: &Engine) -> Result<(), String> {
+        for (party, asset, _) in self.model.parties() {
+            let (of, borne) = (|party: &PartyId| party.clone(), self.model.borne(party));
+            let accounts = [
+                (Account::Receivable { party: of(party) }, borne.receivable),
+                (Account::Loss { party: of(party) }, borne.operator),
+                (Account::Frozen { party: of(party) }, borne.frozen),
+            ];
+            let accounts = accounts.into_iter().filter(|_| asset == Asset::Btc);
+            for (account, foretold) in accounts {
+                let found = engine.ledger().balance(&account);
+                if found != foretold {
+                    return Err(format!(
+                        "{account} is {found} msat; the model says {foretold}"
+                    ));
+                }
             }
         }
         Ok(())

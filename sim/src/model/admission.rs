@@ -4,6 +4,7 @@
 use super::books::{Model, Owned};
 use super::orders::{self, Prediction, Read, Why};
 use super::states::{Kind, State};
+use super::strays::PAYERS;
 use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
 use lockstep_engine::api::{Command, Payout};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
@@ -22,8 +23,11 @@ impl Model {
             };
         }
         let refused = match command {
-            Command::OpenParty { party } => no(self.has_party(party), Why::PartyExists),
             Command::OpenWallet(spec) => return self.predict_wallet(spec),
+            Command::OpenParty { party } => no(
+                self.has_party(party) || party.as_str() == PAYERS,
+                Why::PartyExists,
+            ),
             Command::RecordOpening { rail, quantity } => {
                 no(rail.asset() != quantity.asset, Why::WrongAsset)
                     .and(no(quantity.units == 0, Why::Amount))
@@ -84,6 +88,9 @@ impl Model {
             Ok(read) => read,
             Err(why) => return Prediction::Refused(why),
         };
+        if self.borne(&order.party).frozen > 0 {
+            return Prediction::Refused(Why::Frozen);
+        }
         if let Read::Invoice {
             hash,
             msat,

@@ -5,6 +5,7 @@
 use super::layer0::Layer0;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
+use super::strays::{Borne, Money, PAYERS};
 use super::terms::Terms;
 use bitcoin::{Network, ScriptBuf, Txid};
 use lockstep_engine::api::{
@@ -43,6 +44,8 @@ pub(super) struct Tracked {
     pub(super) moved: u64,
     /// A charge's address.
     pub(super) script: Option<ScriptBuf>,
+    /// What is known of the money on it.
+    pub(super) money: Money,
     /// A payout's transaction and its fee in msat.
     pub(super) transaction: Option<(Txid, u64)>,
     pub(super) was_settled: bool,
@@ -71,6 +74,10 @@ pub struct Model {
     /// Our wallets, but for `hot`.
     pub(super) wallets: BTreeMap<WalletId, WalletSpec>,
     pub(super) layer0: Layer0,
+    /// What others bear for a party.
+    pub(super) borne: BTreeMap<PartyId, Borne>,
+    /// By the last input: refunds that were told of, with their charge and amount in satoshi.
+    pub(super) refunds_told: BTreeMap<PaymentId, (PaymentId, u64)>,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -92,12 +99,18 @@ impl Model {
             lightning_suspense: 0,
             wallets: BTreeMap::new(),
             layer0: Layer0::default(),
+            borne: BTreeMap::new(),
+            refunds_told: BTreeMap::new(),
         }
     }
 
     /// Each party's balances.
     pub fn parties(&self) -> impl Iterator<Item = (&PartyId, Asset, Owned)> {
-        let each = self.parties.iter();
+        let callers = |party: &PartyId| party.as_str() != PAYERS;
+        let each = self
+            .parties
+            .iter()
+            .filter(move |((party, _), _)| callers(party));
         each.map(|((party, asset), owned)| (party, *asset, *owned))
     }
 
@@ -165,6 +178,7 @@ impl Model {
     /// Takes an accepted input in with what came of it.
     pub fn on_accepted(&mut self, now: Timestamp, input: &Input, output: &Output) -> Checked {
         self.changed.clear();
+        self.refunds_told.clear();
         if let Input::Command { id, command, .. } = input {
             let told = self.commands.contains_key(id);
             if let prediction @ Prediction::Refused(_) = self.predict(now, id, command) {
@@ -192,10 +206,28 @@ impl Model {
             Input::Fact {
                 fact: Fact::Chain(view),
                 ..
-            } => self.on_view(view),
-            Input::Fact { fact, .. } => self.on_lightning(fact, before),
-            Input::Command { .. } => Ok(()),
+            } => self.on_view(view)?,
+            Input::Fact { fact, .. } => {
+                self.on_lightning(fact, before)?;
+                self.dispose_of_failed()?;
+            }
+            Input::Command { .. } => return Ok(()),
         }
+        self.refunds_are_right()?;
+        self.bear();
+        Ok(())
+    }
+
+    /// A charge on chain that has failed by its timer: what had come in time is disposed of.
+    fn dispose_of_failed(&mut self) -> Checked {
+        let changed = std::mem::take(&mut self.changed);
+        let charges = changed.iter().filter(|id| {
+            let charge = &self.payments[*id];
+            (charge.kind, charge.state) == (Kind::OnchainCharge, State::Failed)
+        });
+        let charges: Vec<PaymentId> = charges.cloned().collect();
+        self.changed = changed;
+        charges.iter().try_for_each(|id| self.dispose(id))
     }
 
     fn on_command(&mut self, id: &CommandId, command: &Command, output: &Output) -> Checked {
@@ -266,7 +298,7 @@ impl Model {
         unless(told, || format!("{reserved:?} was not told"))
     }
 
-    fn insert(&mut self, id: &PaymentId, payment: Tracked) {
+    pub(super) fn insert(&mut self, id: &PaymentId, payment: Tracked) {
         self.open.insert(id.clone());
         self.change(
             payment.party.clone(),
@@ -397,10 +429,33 @@ impl Model {
             Event::EnrolmentRefused { party, did, state } => {
                 self.on_enrolment_refused((party, did), *state, fact_of(input))
             }
+            Event::ChargeFound {
+                payment,
+                finding,
+                amount_sat,
+            } => {
+                let told = &mut self.payment(payment)?.money.told;
+                told.insert(*finding, amount_sat.0);
+                Ok(())
+            }
+            Event::RefundOrdered {
+                payment,
+                refund,
+                amount_sat,
+            } => {
+                let told = (payment.clone(), amount_sat.0);
+                self.refunds_told.insert(refund.clone(), told);
+                Ok(())
+            }
+            Event::PayoutReserved { payment, party, .. } if party.as_str() == PAYERS => {
+                self.on_refund(payment, event)
+            }
             Event::PartyOpened { .. }
             | Event::WalletOpened { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
+            | Event::ShortfallCovered { .. }
+            | Event::ShortfallReturned { .. }
             | Event::TransferAccepted { .. }
             | Event::Posted(_)
             | Event::Hold(_)
@@ -464,8 +519,11 @@ impl Model {
                 (is_its(payment_hash) && same && fee_msat.0 == fee, borne)
             }
             (Kind::OnchainCharge, Fact::Chain(_)) => {
-                self.payment(id)?.fresh = true;
-                (units >= asked, units)
+                let enough = self.terms.enough(asked);
+                let charge = self.payment(id)?;
+                charge.fresh = true;
+                charge.money.paid = units;
+                (units >= enough, units)
             }
             (Kind::OnchainPayout, Fact::Chain(_)) => {
                 let built = payment.transaction.map(|(_, fee)| fee);
@@ -493,10 +551,12 @@ fn tracked_charge(order: &Charge) -> Tracked {
     } else {
         Kind::LightningCharge
     };
-    tracked(kind, State::Created, &order.party, order.amount_msat.0)
+    let mut charge = tracked(kind, State::Created, &order.party, order.amount_msat.0);
+    charge.money.can_go_back = order.refund_to.is_some();
+    charge
 }
 
-fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) -> Tracked {
+pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) -> Tracked {
     Tracked {
         kind,
         state,
@@ -507,6 +567,7 @@ fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) -> Tracked {
         held: 0,
         moved: 0,
         script: None,
+        money: Money::default(),
         transaction: None,
         was_settled: false,
         fresh: false,

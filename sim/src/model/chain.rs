@@ -3,40 +3,42 @@
 
 use super::books::{Model, unless};
 use super::states::{Kind, State};
-use bitcoin::{ScriptBuf, Txid};
+use super::strays::Outputs;
+use bitcoin::{OutPoint, ScriptBuf, Txid};
 use lockstep_engine::id::PaymentId;
 use lockstep_engine::rail::{ChainPosition, ChainView};
 use std::collections::BTreeMap;
 
 /// What a look shows: every output by script and every transaction by id, each with its depth (0: unconfirmed).
 struct Look {
-    outputs: BTreeMap<ScriptBuf, Vec<(u64, u32)>>,
+    outputs: BTreeMap<ScriptBuf, Outputs>,
     depths: BTreeMap<Txid, u32>,
 }
 
 impl Look {
     fn at(view: &ChainView) -> Look {
         let tip = view.blocks.last().map_or(0, |block| block.height);
-        let (mut outputs, mut depths) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        let (mut outputs, mut depths) = (BTreeMap::<_, Outputs>::new(), BTreeMap::new());
         for seen in &view.transactions {
             let depth = match seen.position {
                 ChainPosition::Mempool => 0,
                 ChainPosition::Confirmed { block, .. } => (tip + 1).saturating_sub(block.height),
             };
-            depths.insert(seen.transaction.compute_txid(), depth);
-            for output in &seen.transaction.output {
+            let txid = seen.transaction.compute_txid();
+            depths.insert(txid, depth);
+            for (vout, output) in (0..).zip(&seen.transaction.output) {
                 let of_script = outputs.entry(output.script_pubkey.clone()).or_default();
-                of_script.push((output.value.to_sat(), depth));
+                of_script.insert(OutPoint { txid, vout }, (output.value.to_sat(), depth));
             }
         }
         Look { outputs, depths }
     }
 
-    /// What lies on an address at least so deep, in msat.
-    fn msat(&self, script: Option<&ScriptBuf>, depth: u32) -> u64 {
-        let outputs = script.and_then(|script| self.outputs.get(script));
-        let deep = outputs.into_iter().flatten().filter(|(_, at)| *at >= depth);
-        deep.map(|(sat, _)| sat * 1_000).sum()
+    /// What lies on an address.
+    fn on(&self, script: Option<&ScriptBuf>) -> Outputs {
+        script
+            .and_then(|script| self.outputs.get(script).cloned())
+            .unwrap_or_default()
     }
 }
 
@@ -63,18 +65,25 @@ impl Model {
     }
 
     fn charge_fits(&mut self, id: &PaymentId, look: &Look) -> Result<(), String> {
-        let fresh = self
-            .payments
-            .get_mut(id)
-            .map(|charge| std::mem::take(&mut charge.fresh));
+        let charge = self.payment(id)?;
+        let fresh = std::mem::take(&mut charge.fresh);
+        let outputs = look.on(charge.script.as_ref());
+        let gone = charge.money.look_at(outputs);
         let charge = &self.payments[id];
-        let there = |depth| look.msat(charge.script.as_ref(), depth);
-        let deep = there(self.terms.depth(charge.amount / 1_000));
+        let there = |depth| charge.money.at_depth(depth) * 1_000;
+        let refunded = charge.money.refunded * 1_000;
+        let depth = self.terms.depth(charge.amount / 1_000);
+        let deep = there(depth).saturating_sub(refunded);
+        let enough = self.terms.enough(charge.amount);
+        let credited = match self.terms.stray {
+            None => deep,
+            Some(_) => deep.min(charge.amount),
+        };
         let right = match charge.state {
-            State::Settled if fresh == Some(true) => charge.moved == deep,
-            State::Settled => there(1) >= charge.moved,
-            State::Seen => there(0) > 0 && deep < charge.amount,
-            State::Failed => deep < charge.amount || !charge.was_settled,
+            State::Settled if fresh => charge.money.paid == credited,
+            State::Settled => there(1) >= charge.money.paid,
+            State::Seen => there(0) > 0 && deep < enough,
+            State::Failed => deep < enough || !charge.was_settled,
             _ => there(0) == 0,
         };
         unless(right, || {
@@ -83,7 +92,12 @@ impl Model {
                 "charge {id} is {:?} with {all} msat on its address, {deep} of it deep",
                 charge.state
             )
-        })
+        })?;
+        if fresh {
+            self.payment(id)?.money.paid_at(depth);
+        }
+        self.gone_is_told(id, gone)?;
+        self.dispose(id)
     }
 
     /// The money leaves the party when the transaction is first seen, whatever becomes of it later.

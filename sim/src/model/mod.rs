@@ -14,6 +14,7 @@ mod lightning;
 mod orders;
 mod plan;
 mod states;
+mod strays;
 mod terms;
 
 pub use books::{Model, Owned};

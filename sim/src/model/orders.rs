@@ -61,6 +61,8 @@ pub enum Why {
     NotHeld,
     /// The party is enrolled, or Layer 0 is being asked about it.
     Enrolled,
+    /// The party owes what was taken back after it was spent.
+    Frozen,
 }
 
 impl fmt::Display for Prediction {
@@ -90,6 +92,9 @@ pub(super) fn charge(order: &Charge) -> Result<(), Why> {
     match (order.rail, order.hold) {
         (Rail::Sepa, _) | (Rail::Onchain, true) => return Err(Why::NotOffered),
         (Rail::Onchain, false) | (Rail::Lightning, _) => {}
+    }
+    if order.rail != Rail::Onchain && order.refund_to.is_some() {
+        return Err(Why::NotOffered);
     }
     let msat = order.amount_msat.0;
     let whole = order.rail != Rail::Onchain || msat.is_multiple_of(1_000);

@@ -6,7 +6,7 @@ use super::orders::{self, Prediction, Read, Why};
 use super::terms::{MOST_OPEN_RUNS, Terms};
 use crate::scenario::{
     self, Action, Asset as PaidIn, CrashPoint, Endpoint, Expectation, Family, GatewayFaultKind,
-    Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Trouble,
+    Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Shortfall, Trouble,
 };
 use lockstep_engine::api::{self, Destination};
 use lockstep_engine::id::{PartyId, PaymentId};
@@ -147,6 +147,7 @@ impl<'a> Plan<'a> {
             hold,
             expires_in: Span(charge.expires.get()),
             wallet: None,
+            refund_to: None,
         };
         if let Err(why) = orders::charge(&order) {
             return Prediction::Refused(why);
@@ -210,6 +211,8 @@ impl<'a> Plan<'a> {
         }
         let prediction = if self.may_get_lost(&payout.id) {
             Prediction::Either(LOST)
+        } else if self.may_be_frozen() {
+            Prediction::Either("whether the party is frozen")
         } else if low >= hold && sure {
             Prediction::Accepted
         } else {
@@ -278,6 +281,17 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether a party may owe what a reorganisation took back.
+    fn may_be_frozen(&self) -> bool {
+        let reorganises = |step: &scenario::Step| match &step.action {
+            Action::Reorg(_) => true,
+            Action::Trouble(trouble) => trouble.family() == Family::Chain,
+            _ => false,
+        };
+        self.scenario.policy.shortfall == Some(Shortfall::Freeze)
+            && self.scenario.steps.iter().any(reorganises)
+    }
+
     /// A SEPA payout that the operator can fund and that no fault is planned for.
     fn cannot_fail(&mut self, payout: &scenario::Payout) -> bool {
         let Payee::Account { amount, .. } = &payout.payee else {
@@ -332,7 +346,13 @@ impl<'a> Plan<'a> {
         };
         match (state, payment.is_charge) {
             (PaymentState::Settled, true) => {
-                (payment.low, payment.high) = (payment.amount, payment.high.max(payment.amount));
+                let short = self
+                    .scenario
+                    .policy
+                    .tolerance
+                    .map_or(0, |sat| sat.get() * 1_000);
+                let least = payment.amount.saturating_sub(i128::from(short));
+                (payment.low, payment.high) = (least, payment.high.max(payment.amount));
             }
             (PaymentState::Settled, false) if payment.rail == scenario::Rail::Sepa => {
                 payment.high = if returns { 0 } else { payment.low };

@@ -1,7 +1,7 @@
 //! Owns the numbers of docs/SPEC.md, "Limits, retries and deadlines", "Holds" and "Money": limits, prices, reserves, depths.
 //! They are written down here again, not read from the engine's policy: a changed default must be meant.
 
-use crate::scenario::PolicyOverrides;
+use crate::scenario::{PolicyOverrides, Shortfall, Stray};
 use lockstep_engine::api::{Destination, Payout};
 use lockstep_engine::money::Asset;
 
@@ -30,9 +30,15 @@ pub struct Terms {
     /// As deep must a payout's transaction be.
     pub(super) payout_depth: u32,
     /// The most that a payout's transaction may cost.
-    miner_fee_sat: u64,
     /// Whether Layer 0 is told how payments end.
     pub(super) reputation: bool,
+    pub(super) miner_fee_sat: u64,
+    /// What is done with money on chain that does not pay its charge; `None`: nothing is told of it.
+    pub(super) stray: Option<Stray>,
+    /// As much may be lacking of a charge on chain.
+    pub(super) tolerance_sat: u64,
+    /// Who bears what was spent and taken back.
+    pub(super) shortfall: Option<Shortfall>,
 }
 
 impl Default for Terms {
@@ -44,6 +50,9 @@ impl Default for Terms {
             payout_depth: 1,
             miner_fee_sat: 5_000,
             reputation: false,
+            stray: None,
+            tolerance_sat: 0,
+            shortfall: None,
         }
     }
 }
@@ -70,7 +79,15 @@ impl Terms {
             // The heaviest transaction is 10,000 weight units; the feerate is satoshi per 1,000 of them.
             terms.miner_fee_sat = feerate.get().saturating_mul(10);
         }
+        terms.stray = overrides.stray;
+        terms.tolerance_sat = overrides.tolerance.map_or(0, |sat| sat.get());
+        terms.shortfall = overrides.shortfall;
         terms
+    }
+
+    /// As much counts as paid, in msat.
+    pub(super) fn enough(&self, asked_msat: u64) -> u64 {
+        (asked_msat.saturating_sub(self.tolerance_sat * 1_000)).max(1_000)
     }
 
     /// Confirmations that a charge of this amount needs.

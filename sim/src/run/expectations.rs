@@ -190,7 +190,7 @@ impl<W: World> Runner<W> {
         let Some(told) = self.run.recorder.told(payment) else {
             return Err(format!("nothing is known of payment {payment}"));
         };
-        if told.state != state {
+        if told.state != state && !told.findings.contains(state) {
             let why = told
                 .reason
                 .map_or_else(String::new, |reason| format!(" ({reason})"));

@@ -7,7 +7,6 @@ use crate::invariants::{Fate, Fates};
 use crate::worlds::gateway::{Transfer, TransferStatus};
 use crate::worlds::{HashTruth, World};
 use lockstep_engine::id::PaymentId;
-use lockstep_engine::money::Sat;
 use lockstep_engine::payments::{OnchainCharge, OnchainPayout, Payment, SepaPayout};
 use std::collections::BTreeSet;
 
@@ -48,7 +47,9 @@ impl<W: World> Runner<W> {
 
     /// All that blocks hold for an address of a charge, which is used for nothing else.
     fn of_address(&self, charge: &OnchainCharge) -> Fate {
-        if Sat(self.book.confirmed_sat(&charge.script)) >= charge.amount {
+        let tolerance = self.run.scenario.policy.tolerance;
+        let lacking = tolerance.map_or(0, |sat| sat.get());
+        if self.book.confirmed_sat(&charge.script) + lacking >= charge.amount.0 {
             Fate::Done { times: 1 }
         } else {
             Fate::NotDone

@@ -19,7 +19,9 @@ use crate::faults::{FaultId, Faults};
 use crate::invariants;
 use crate::model::Terms;
 use crate::prng::RootSeed;
-use crate::scenario::{Action, DidMethod, Expectation, HOT, Pace, PartyName, Scenario, Step};
+use crate::scenario::{
+    Action, DidMethod, Expectation, HOT, Pace, PartyName, PolicyOverrides, Scenario, Step,
+};
 use crate::trace::{SharedTrace, Trace};
 use crate::worlds::chain_book::ChainBook;
 use crate::worlds::gateway::GatewayConfig;
@@ -32,7 +34,7 @@ use bitcoin::ScriptBuf;
 use lockstep_engine::api::{Engine, EngineConfig};
 use lockstep_engine::money::Sat;
 use lockstep_engine::planted::Bug;
-use lockstep_engine::policy::{DepthStep, Policy, Rate, ReputationPolicy, ScoreRule};
+use lockstep_engine::policy::{DepthStep, Policy, Rate, ReputationPolicy, ScoreRule, Stray};
 use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use outcome::{Outcome, Phase, Stop, Verdict};
@@ -266,7 +268,24 @@ fn policy(scenario: &Scenario, seed: RootSeed) -> Policy {
             confirmations: depth.otherwise.get() as u32,
         });
     }
+    receiving(&mut policy, overrides);
     policy
+}
+
+/// What becomes of money that is not as asked, or was taken back.
+fn receiving(policy: &mut Policy, overrides: &PolicyOverrides) {
+    if let Some(stray) = &overrides.stray {
+        policy.stray = Some(Stray {
+            partial: words::disposal(stray.partial),
+            over: words::disposal(stray.over),
+            late: words::disposal(stray.late),
+            double: words::disposal(stray.double),
+        });
+    }
+    if let Some(tolerance) = overrides.tolerance {
+        policy.charge_tolerance = Sat(tolerance.get());
+    }
+    policy.shortfall = overrides.shortfall.map(words::shortfall);
 }
 
 fn outcome(

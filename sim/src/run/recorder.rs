@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub struct Told {
     /// The latest event that is a state, by its name in a scenario.
     pub state: &'static str,
+    /// How its money is not as asked now, by its names in a scenario.
+    pub findings: BTreeSet<&'static str>,
     /// Why it failed.
     pub reason: Option<String>,
     /// What the payer was shown (invoice or address).
@@ -294,6 +296,22 @@ fn learn(state: &mut State, event: &Event) {
                 .or_default()
                 .reason = Some(reason);
         }
+        Event::ChargeFound {
+            payment,
+            finding,
+            amount_sat,
+        } => {
+            let findings = &mut state
+                .payments
+                .entry(payment.to_string())
+                .or_default()
+                .findings;
+            let word = super::words::finding(*finding);
+            match amount_sat.0 {
+                0 => findings.remove(word),
+                _ => findings.insert(word),
+            };
+        }
         Event::Reconciled { run, breaks } => {
             state.breaks.insert(run.to_string(), *breaks);
         }
@@ -308,6 +326,9 @@ fn learn(state: &mut State, event: &Event) {
         | Event::OutcomeStated { .. }
         | Event::StatementAccepted { .. }
         | Event::StatementRefused { .. }
+        | Event::RefundOrdered { .. }
+        | Event::ShortfallCovered { .. }
+        | Event::ShortfallReturned { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)

@@ -195,6 +195,8 @@ impl<W: World> Runner<W> {
         let id = payment(charge.id.as_str());
         let expires_in = Span(charge.expires.get());
         let party = party(charge.party.as_str());
+        let refund_to = charge.refund_to.as_ref();
+        let refund_to = refund_to.map(|wallet| self.purses[wallet.as_str()].address().to_string());
         self.command(Command::CreateCharge(api::Charge {
             payment: id,
             party,
@@ -203,6 +205,7 @@ impl<W: World> Runner<W> {
             hold,
             expires_in,
             wallet,
+            refund_to,
         }))
         .await
     }
@@ -271,11 +274,17 @@ impl<W: World> Runner<W> {
                 wallet,
                 amount,
                 feerate,
+                instead_of,
             } => {
                 let amount = match amount {
                     Some(amount) => amount.get(),
                     None => self.charge_sat(charge)?,
                 };
+                if let Some(first) = instead_of {
+                    let feerate = feerate.map(|feerate| feerate.get());
+                    let new = (charge, request.as_str(), amount, feerate);
+                    return self.pay_instead(wallet.as_str(), first.as_str(), new).await;
+                }
                 let feerate = feerate
                     .map_or(self.fee_floor_sat_per_kwu.max(USUAL_FEERATE), |feerate| {
                         feerate.get()
@@ -315,6 +324,38 @@ impl<W: World> Runner<W> {
         address: &str,
         (sat, feerate): (u64, u64),
     ) -> Result<(), Stop> {
+        let output = self.output_to(charge, address, sat)?;
+        self.book.refresh(&mut self.world).await?;
+        let transaction = self.purses[wallet]
+            .pay(&self.book, &[output], feerate)
+            .map_err(|error| WorldError::refused(wallet, "pay", error))?;
+        self.world.broadcast(&transaction).await?;
+        Ok(())
+    }
+
+    /// The wallet replaces its unconfirmed payment of `first` by one of `charge` (BIP 125), which spends the same coins.
+    async fn pay_instead(
+        &mut self,
+        wallet: &str,
+        first: &str,
+        (charge, address, sat, feerate): (&str, &str, u64, Option<u64>),
+    ) -> Result<(), Stop> {
+        let unconfirmed = self.unconfirmed_of(first).await?;
+        let refused =
+            |reason: &dyn std::fmt::Display| WorldError::refused(wallet, "pay instead", reason);
+        let output = self.output_to(charge, address, sat)?;
+        let replacement = unconfirmed.iter().find_map(|rival| {
+            let paid = self.purses[wallet].pay_instead(&self.book, rival, &output, feerate)?;
+            Some(paid.map_err(|error| refused(&error)))
+        });
+        let no_rival = "it has no unconfirmed payment of that charge";
+        let replacement = replacement.ok_or_else(|| refused(&no_rival))??;
+        self.world.broadcast(&replacement).await?;
+        Ok(())
+    }
+
+    /// An output to a charge's address, which names the transactions that pay it.
+    fn output_to(&mut self, charge: &str, address: &str, sat: u64) -> Result<TxOut, Stop> {
         let bad = |error: &dyn std::fmt::Display| {
             WorldError::refused(ENGINE, "give a usable address", error)
         };
@@ -324,16 +365,10 @@ impl<W: World> Runner<W> {
             .script_pubkey();
         self.owners
             .name_payments_to(script_pubkey.clone(), format!("pay:{charge}"));
-        self.book.refresh(&mut self.world).await?;
-        let output = TxOut {
+        Ok(TxOut {
             value: Amount::from_sat(sat),
             script_pubkey,
-        };
-        let transaction = self.purses[wallet]
-            .pay(&self.book, &[output], feerate)
-            .map_err(|error| WorldError::refused(wallet, "pay", error))?;
-        self.world.broadcast(&transaction).await?;
-        Ok(())
+        })
     }
 
     async fn payout(&mut self, payout: &Payout) -> Result<(), Stop> {

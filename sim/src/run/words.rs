@@ -2,15 +2,47 @@
 //! Does not own either vocabulary.
 
 use crate::scenario::{
-    CrashPoint, DidState, FailureReason as Expected, GatewayFaultKind, Layer0FaultKind, Outcome,
-    PaymentState,
+    CrashPoint, DidState, Disposal, FailureReason as Expected, GatewayFaultKind, Layer0FaultKind,
+    Outcome, PaymentState, Shortfall,
 };
 use crate::worlds::gateway::GatewayFault;
 use crate::worlds::layer0;
-use lockstep_engine::api::FailureReason;
+use lockstep_engine::api::{FailureReason, Finding};
+use lockstep_engine::money::Sat;
 use lockstep_engine::policy;
 use lockstep_engine::rail::LightningFailure;
 use lockstep_host::ports::Point;
+
+/// The scenario's word for the engine's finding.
+pub(crate) fn finding(finding: Finding) -> &'static str {
+    match finding {
+        Finding::Partial => "partial",
+        Finding::Over => "over",
+        Finding::Late => "late",
+        Finding::Double => "double",
+        Finding::Replaced => "replaced",
+    }
+}
+
+/// The engine's word for what is done with stray money.
+pub(super) fn disposal(disposal: Disposal) -> policy::Disposal {
+    match disposal {
+        Disposal::Suspense => policy::Disposal::Suspense,
+        Disposal::Credit => policy::Disposal::Credit,
+        Disposal::Refund => policy::Disposal::Refund,
+    }
+}
+
+/// The engine's word for who bears what is lacking.
+pub(super) fn shortfall(shortfall: Shortfall) -> policy::Shortfall {
+    match shortfall {
+        Shortfall::Receivable { limit } => policy::Shortfall::Receivable {
+            limit: Sat(limit.get()),
+        },
+        Shortfall::Operator => policy::Shortfall::Operator,
+        Shortfall::Freeze => policy::Shortfall::Freeze,
+    }
+}
 
 /// The scenario's word for the engine's reason.
 pub(crate) fn failure(reason: &FailureReason) -> &'static str {
@@ -62,6 +94,11 @@ pub(crate) fn state(state: PaymentState) -> &'static str {
         PaymentState::Settled => "settled",
         PaymentState::Failed => "failed",
         PaymentState::Undone => "undone",
+        PaymentState::Partial => "partial",
+        PaymentState::Over => "over",
+        PaymentState::Late => "late",
+        PaymentState::Double => "double",
+        PaymentState::Replaced => "replaced",
     }
 }
 

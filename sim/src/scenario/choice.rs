@@ -58,6 +58,38 @@ word!(
         "failed" Failed,
         /// On-chain charge: settled once, then its confirmations were lost.
         "undone" Undone,
+        /// On-chain charge: what is deep enough came in time and is less than asked.
+        "partial" Partial,
+        /// On-chain charge: settled with more than asked.
+        "over" Over,
+        /// On-chain charge: money came after it had failed.
+        "late" Late,
+        /// On-chain charge: money came after it was settled.
+        "double" Double,
+        /// On-chain charge: money that was there is gone; its payer took it back, or pays in another way.
+        "replaced" Replaced,
+    }
+);
+word!(
+    /// What is done with money on chain that does not pay its charge.
+    pub Disposal {
+        /// It is set apart until a person decides.
+        "suspense" Suspense,
+        /// The party is credited with it.
+        "credit" Credit,
+        /// It is sent to the charge's refund address, less the miner's fee.
+        "refund" Refund,
+    }
+);
+word!(
+    /// Who bears what a party has spent and a reorganisation took back.
+    pub(super) Bearer {
+        /// The party owes it, up to a limit; the operator bears the rest.
+        "receivable" Receivable,
+        /// The operator bears it.
+        "operator" Operator,
+        /// The party owes it, and is paid nothing out while it does.
+        "freeze" Freeze,
     }
 );
 word!(

@@ -58,7 +58,8 @@ impl Display for Charge {
             f,
             "{}: {} {} expires {}",
             self.id, self.party, self.request, self.expires
-        )
+        )?;
+        optional(f, "refund to", &self.refund_to)
     }
 }
 
@@ -86,7 +87,14 @@ impl Display for Pay {
             None => self.payer.fmt_amount(f)?,
         }
         match &self.payer {
-            Payer::Wallet { feerate, .. } => optional(f, "at", feerate),
+            Payer::Wallet {
+                feerate,
+                instead_of,
+                ..
+            } => {
+                optional(f, "at", feerate)?;
+                optional(f, "in place of", instead_of)
+            }
             Payer::Node {
                 route: Some(route), ..
             } => {

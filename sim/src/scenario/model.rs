@@ -2,7 +2,7 @@
 //! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`).
 
 pub use super::choice::{
-    Asset, CrashPoint, DidMethod, DidState, EnrolmentState, FailureReason, Outcome, Pace,
+    Asset, CrashPoint, DidMethod, DidState, Disposal, EnrolmentState, FailureReason, Outcome, Pace,
     PaymentState, Rail, RejectCode, World,
 };
 use super::own_wallets::{HOT, OwnedWallet};
@@ -54,6 +54,18 @@ name!(
     /// A reconciliation that a step starts; a legal id of the engine.
     RunName,
 );
+
+/// Stands in the id of a refund between its charge's id and its number.
+pub(super) const REFUND: &str = ".refund-";
+
+impl PaymentName {
+    /// The payment that a step makes: of a refund, its charge.
+    pub fn made_by_step(&self) -> &str {
+        self.0
+            .split_once(REFUND)
+            .map_or(&self.0, |(charge, _)| charge)
+    }
+}
 
 /// A scenario that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +149,39 @@ pub struct PolicyOverrides {
     pub poll_interval: Option<Millis>,
     /// Whether Layer 0 is told how payments end.
     pub reputation: bool,
+    /// What is done with money on chain that is not as asked.
+    pub stray: Option<Stray>,
+    /// A charge on chain that is short by no more than this counts as paid.
+    pub tolerance: Option<Sat>,
+    /// Who bears what was spent and then taken back.
+    pub shortfall: Option<Shortfall>,
+}
+
+/// What is done with money on chain that does not pay its charge, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// In time and too little.
+    pub partial: Disposal,
+    /// Beyond the amount.
+    pub over: Disposal,
+    /// After the failure.
+    pub late: Disposal,
+    /// After the settlement.
+    pub double: Disposal,
+}
+
+/// Who bears what a party has spent and a reorganisation took back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortfall {
+    /// The party owes it.
+    Receivable {
+        /// At most.
+        limit: Sat,
+    },
+    /// The operator.
+    Operator,
+    /// The party owes it and is frozen.
+    Freeze,
 }
 
 /// Confirmation depth by value.
@@ -315,6 +360,8 @@ pub struct Charge {
     pub request: Request,
     /// Above zero.
     pub expires: Millis,
+    /// Where money goes back to that does not pay it; on chain only.
+    pub refund_to: Option<WalletName>,
 }
 
 /// What a charge asks for; amounts above zero.
@@ -367,6 +414,8 @@ pub enum Payer {
         amount: Option<Sat>,
         /// Instead of the least that gets mined.
         feerate: Option<Feerate>,
+        /// The charge whose unconfirmed payment by the same wallet it replaces (BIP 125).
+        instead_of: Option<PaymentName>,
     },
 }
 

@@ -3,9 +3,9 @@
 //! dispatch of steps and expectations by their verb (`verb`).
 
 use super::choice::{
-    Asset, ChainFault, ClockFault, CrashPoint, DidMethod, DidState, DiskFault, EnrolmentState,
-    FailureReason, GatewayFaultKind, Layer0Fault, LinkFault, Outcome, Pace, PaymentState,
-    PeerFault, ProcessFault, Rail, RejectCode, World,
+    Asset, Bearer, ChainFault, ClockFault, CrashPoint, DidMethod, DidState, DiskFault, Disposal,
+    EnrolmentState, FailureReason, GatewayFaultKind, Layer0Fault, LinkFault, Outcome, Pace,
+    PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
 };
 use super::own_wallets::OwnWallet;
 use super::problem::Problems;
@@ -142,6 +142,34 @@ table!(
         "poll_interval" poll_interval: Optional<Duration>,
         /// Whether Layer 0 is told how payments of parties with a DID end. Default false.
         "reputation" reputation: Optional<bool>,
+        /// What is done with money on chain that is not as asked, and that it is told. Default: it is not told.
+        "stray" stray: Optional<Stray>,
+        /// A charge on chain that is short by no more than this counts as paid. Default none.
+        "tolerance" tolerance: Optional<Amount>,
+        /// Who bears what a party has spent and a reorganisation took back. Default: its account goes below zero.
+        "shortfall" shortfall: Optional<Shortfall>,
+    }
+);
+table!(
+    /// What is done with money on chain that does not pay its charge, by kind; "suspense" for what is left out.
+    Stray {
+        /// Came in time and did not suffice.
+        "partial" partial: Optional<Disposal>,
+        /// What a settled charge got beyond its amount.
+        "over" over: Optional<Disposal>,
+        /// Came after the charge had failed.
+        "late" late: Optional<Disposal>,
+        /// Came after the charge was settled.
+        "double" double: Optional<Disposal>,
+    }
+);
+table!(
+    /// Who bears what a party has spent and a reorganisation took back.
+    Shortfall {
+        /// Who.
+        "by" by: Required<Bearer>,
+        /// With "receivable": the most that a party may owe; the operator bears the rest. Default 0.01 BTC.
+        "limit" limit: Optional<Amount>,
     }
 );
 table!(
@@ -230,6 +258,8 @@ table!(
         "expires" expires: Optional<Duration>,
         /// On chain only: which of the operator's wallets is paid. Default "hot".
         "wallet" wallet: Optional<String>,
+        /// On chain only: the wallet to which money goes back that does not pay the charge.
+        "refund_to" refund_to: Optional<String>,
     }
 );
 table!(
@@ -253,6 +283,8 @@ table!(
         "final_cltv" final_cltv: Optional<BlockCount>,
         /// On chain only: feerate of the paying transaction. Default: the least that gets mined.
         "feerate" feerate: Optional<FeerateText>,
+        /// With `charge`, on chain only: the charge whose unconfirmed payment by the same wallet this one replaces (BIP 125).
+        "instead_of" instead_of: Optional<String>,
     }
 );
 table!(

@@ -4,8 +4,8 @@
 use super::Edit;
 use crate::scenario::About;
 use crate::scenario::{
-    Action, ChainFaultKind, Endpoint, Expectation, Pay, Payee, Payer, PeerFaultKind, Scenario,
-    Step, Trouble,
+    Action, ChainFaultKind, Charge, Endpoint, Expectation, Pay, Payee, Payer, PeerFaultKind,
+    Scenario, Step, Trouble,
 };
 use std::collections::BTreeSet;
 
@@ -131,7 +131,7 @@ pub(super) fn names(step: &Step) -> Named<'_> {
         ..Named::default()
     };
     match &step.action {
-        Action::Charge(charge) => named.party = Some(charge.party.as_str()),
+        Action::Charge(charge) => name_charge(charge, &mut named),
         Action::Pay(pay) => name_pay(pay, &mut named),
         Action::Payout(payout) => {
             named.party = Some(payout.from.as_str());
@@ -176,6 +176,14 @@ fn name_pay<'a>(pay: &'a Pay, named: &mut Named<'a>) {
     }
 }
 
+fn name_charge<'a>(charge: &'a Charge, named: &mut Named<'a>) {
+    named.party = Some(charge.party.as_str());
+    let refund_to = charge.refund_to.as_ref();
+    named
+        .outside
+        .extend(refund_to.map(|wallet| wallet.as_str()));
+}
+
 fn name_trouble<'a>(trouble: &'a Trouble, named: &mut Named<'a>) {
     let node = |endpoint: &'a Endpoint| match endpoint {
         Endpoint::Node(name) => Some(name.as_str()),
@@ -205,9 +213,9 @@ fn name_trouble<'a>(trouble: &'a Trouble, named: &mut Named<'a>) {
 fn name_expectation<'a>(expectation: &'a Expectation, named: &mut Named<'a>) {
     match expectation {
         Expectation::Payment { payment, .. } | Expectation::Confirmations { payment, .. } => {
-            named.payment = Some(payment.as_str());
+            named.payment = Some(payment.made_by_step());
         }
-        Expectation::Executed { payout, .. } => named.payment = Some(payout.as_str()),
+        Expectation::Executed { payout, .. } => named.payment = Some(payout.made_by_step()),
         Expectation::Run { run, .. } => named.run = Some(run.as_str()),
         Expectation::Stated { payment, .. } => named.payment = Some(payment.as_str()),
         Expectation::Party { party, .. }
@@ -257,8 +265,15 @@ pub(super) fn without(plan: &Scenario, goes: impl Fn(&Step) -> bool) -> Option<S
     let mut smaller = plan.clone();
     smaller.steps.retain(|step| !gone.contains(&step.line));
     for step in &mut smaller.steps {
-        if let Action::Reorg(reorg) = &mut step.action {
-            reorg.drop.retain(|name| !payments.contains(name.as_str()));
+        match &mut step.action {
+            Action::Reorg(reorg) => reorg.drop.retain(|name| !payments.contains(name.as_str())),
+            Action::Pay(Pay {
+                payer: Payer::Wallet { instead_of, .. },
+                ..
+            }) => {
+                instead_of.take_if(|first| payments.contains(first.as_str()));
+            }
+            _ => {}
         }
     }
     (!smaller.steps.is_empty()).then_some(smaller)

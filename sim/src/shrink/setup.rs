@@ -65,6 +65,9 @@ pub(super) fn drops(plan: &Scenario) -> Vec<Edit> {
         change(|plan| plan.policy.feerate = None),
         change(|plan| plan.policy.hold_margin = None),
         change(|plan| plan.policy.poll_interval = None),
+        change(|plan| plan.policy.stray = None),
+        change(|plan| plan.policy.tolerance = None),
+        change(|plan| plan.policy.shortfall = None),
         change(|plan| {
             if let Some(Depth { below, .. }) = &mut plan.policy.depth {
                 below.clear();

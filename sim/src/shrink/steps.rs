@@ -39,7 +39,9 @@ fn merged(plan: &Scenario, id: usize) -> Option<Scenario> {
 fn plain(charge: Charge, pay: &Pay) -> Option<Charge> {
     let pays_what_is_asked = match &pay.payer {
         Payer::Node { amount, .. } => amount.is_none(),
-        Payer::Wallet { amount, .. } => amount.is_none(),
+        Payer::Wallet {
+            amount, instead_of, ..
+        } => amount.is_none() && instead_of.is_none() && charge.refund_to.is_none(),
     };
     let is_held = matches!(charge.request, Request::Lightning { hold: true, .. });
     let expires = Millis::parse(&format!("{ONE_HOUR_MS} ms")).ok()?;

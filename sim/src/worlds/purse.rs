@@ -147,25 +147,57 @@ impl Purse {
 
     /// A transaction that spends the same coins of ours back to us, at ten times the fee: it conflicts with `rival`.
     pub fn conflict(&self, book: &ChainBook, rival: &Transaction) -> Option<Transaction> {
-        let coins: Vec<(OutPoint, TxOut)> = rival
-            .input
-            .iter()
-            .map(|input| {
-                Some((
-                    input.previous_output,
-                    book.output(&input.previous_output)?.clone(),
-                ))
-            })
-            .collect::<Option<_>>()?;
-        if coins
-            .iter()
-            .any(|(_, output)| output.script_pubkey != self.script())
-        {
-            return None;
-        }
+        let coins = self.own_coins(book, rival)?;
         let total: u64 = coins.iter().map(|(_, output)| output.value.to_sat()).sum();
         let back = total.checked_sub(book.fee_sat(rival)? * 10)?;
         Some(self.sign(&coins, vec![self.change(back)]))
+    }
+
+    /// A transaction that spends the same coins of ours to `output`, change last; at `feerate_sat_per_kwu`, or else at ten
+    /// times the fee of `rival`, which it replaces. `None`: `rival` is not ours.
+    pub fn pay_instead(
+        &self,
+        book: &ChainBook,
+        rival: &Transaction,
+        output: &TxOut,
+        feerate_sat_per_kwu: Option<u64>,
+    ) -> Option<Result<Transaction, NotEnough>> {
+        let coins = self.own_coins(book, rival)?;
+        let vbytes = FRAME_VBYTES
+            + INPUT_VBYTES * coins.len() as u64
+            + (output.size() + self.change(0).size()) as u64;
+        let fee = match feerate_sat_per_kwu {
+            Some(feerate) => fee_sat(vbytes, feerate),
+            None => book.fee_sat(rival)? * 10,
+        };
+        let available_sat = coins.iter().map(|(_, coin)| coin.value.to_sat()).sum();
+        let needed_sat = output.value.to_sat() + fee;
+        let Some(rest) = u64::checked_sub(available_sat, needed_sat) else {
+            return Some(Err(NotEnough {
+                available_sat,
+                needed_sat,
+            }));
+        };
+        let mut outputs = vec![output.clone()];
+        if rest >= DUST_SAT {
+            outputs.push(self.change(rest));
+        }
+        Some(Ok(self.sign(&coins, outputs)))
+    }
+
+    /// The coins that a transaction spends, if all are ours.
+    fn own_coins(&self, book: &ChainBook, spender: &Transaction) -> Option<Vec<(OutPoint, TxOut)>> {
+        let coins: Vec<(OutPoint, TxOut)> = spender
+            .input
+            .iter()
+            .map(|input| {
+                let coin = book.output(&input.previous_output)?.clone();
+                Some((input.previous_output, coin))
+            })
+            .collect::<Option<_>>()?;
+        let script = self.script();
+        let ours = coins.iter().all(|(_, coin)| coin.script_pubkey == script);
+        ours.then_some(coins)
     }
 
     fn change(&self, sat: u64) -> TxOut {

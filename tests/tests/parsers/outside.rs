@@ -63,6 +63,7 @@ fn charge(name: &str, rail: Rail, amount_msat: u64) -> Command {
         hold: false,
         expires_in: Span::secs(3_600),
         wallet: None,
+        refund_to: None,
     })
 }
 

@@ -167,7 +167,13 @@ impl StepChecker<'_> {
             PaymentState::Issued => payment.payout.then_some("charges"),
             PaymentState::Dispatched => (!payment.payout).then_some("payouts"),
             PaymentState::Held => (!payment.hold).then_some("Lightning charges with `hold = true`"),
-            PaymentState::Seen | PaymentState::Undone => {
+            PaymentState::Seen
+            | PaymentState::Undone
+            | PaymentState::Partial
+            | PaymentState::Over
+            | PaymentState::Late
+            | PaymentState::Double
+            | PaymentState::Replaced => {
                 let wrong =
                     payment.payout || payment.rail.is_some_and(|rail| rail != Rail::Onchain);
                 wrong.then_some("on-chain charges")

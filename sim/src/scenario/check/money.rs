@@ -62,11 +62,13 @@ impl StepChecker<'_> {
             over.and_then(|over| self.request(over.value, &over.span, &typed.amount, hold));
         let request = self.paid_into(request, typed.wallet.as_ref());
         let expires = self.span_or_hour(&typed.expires, "when the charge expires");
+        let refund_to = self.refund_to(typed)?;
         Some(Charge {
             id: id?,
             party: party?,
             request: request?,
             expires: expires?,
+            refund_to,
         })
     }
 
@@ -112,6 +114,27 @@ impl StepChecker<'_> {
             },
             lightning @ Request::Lightning { .. } => lightning,
         })
+    }
+
+    /// `Some(None)` if it is left out, `None` if it is wrong.
+    #[allow(clippy::option_option, reason = "absent and wrong differ")]
+    fn refund_to(&mut self, typed: &text::Charge) -> Option<Option<WalletName>> {
+        let Some(wallet) = &typed.refund_to else {
+            return Some(None);
+        };
+        let over = typed.over.0.as_ref().map(|over| over.value);
+        if over.is_some_and(|over| over != Rail::Onchain) {
+            self.problems.at(
+                &wallet.span,
+                "only on-chain charges have a refund address",
+                "money over other rails comes exactly or not at all",
+                "remove `refund_to`",
+            );
+            return None;
+        }
+        let names = &self.names;
+        let found = names.resolve(Kind::Wallet, WalletName, Some(wallet), self.problems);
+        found.map(Some)
     }
 
     /// The id was checked when the names were collected; a wrong one was reported then.
@@ -284,6 +307,7 @@ impl StepChecker<'_> {
             party: party?,
             request: request?,
             expires,
+            refund_to: None,
         };
         Some(Pay {
             charge: name,
@@ -334,14 +358,37 @@ impl StepChecker<'_> {
                         self.problems,
                     )
                 });
+                let instead_of = self.instead_of(typed, instead)?;
                 Some(Payer::Wallet {
                     wallet: wallet?,
                     amount: amount?,
                     feerate: right_or_absent(feerate)?,
+                    instead_of,
                 })
             }
             Rail::Sepa => None,
         }
+    }
+
+    /// The charge whose payment is replaced, if there is one; the outer `None` is a reported problem.
+    #[allow(clippy::option_option, reason = "absent and wrong differ")]
+    fn instead_of(&mut self, typed: &text::Pay, charged: bool) -> Option<Option<PaymentName>> {
+        let Some(first) = &typed.instead_of else {
+            return Some(None);
+        };
+        let when = When::Before(self.index);
+        let (name, payment) = self.names.payment(Some(first), when, self.problems)?;
+        let onchain = !payment.payout && payment.rail == Some(Rail::Onchain);
+        if !onchain || !charged {
+            self.problems.at(
+                &first.span,
+                "a payment replaces an earlier one of an on-chain charge",
+                "this cannot be replaced here",
+                "pay a `charge` that is there, and name an on-chain charge that was paid before",
+            );
+            return None;
+        }
+        Some(Some(name))
     }
 
     /// The prescribed route, if there is one; the outer `None` is a reported problem.

@@ -3,7 +3,7 @@
 
 use crate::scenario::choice::Rail;
 use crate::scenario::display::OPERATOR;
-use crate::scenario::model::{PartyName, PaymentName, RunName};
+use crate::scenario::model::{PartyName, PaymentName, REFUND, RunName};
 use crate::scenario::own_wallets::HOT;
 use crate::scenario::problem::{Problem, Problems, nearest};
 use crate::scenario::read::{At, Named, Optional};
@@ -82,6 +82,9 @@ pub(super) struct Names {
 
 /// Longest name or id: an end-to-end reference of a SEPA credit transfer (ISO 20022 Max35Text).
 const MAX_CHARS: usize = 35;
+
+/// Refunds of one charge that steps can name; scenarios need no more.
+const NAMED_REFUNDS: u32 = 3;
 
 /// Reports a name that is none. Ids go to the engine, which takes no capitals.
 fn check_text(name: &At<String>, capitals: bool, problems: &mut Problems) {
@@ -195,7 +198,10 @@ impl Names {
                 check_text(&id, false, problems);
                 match self.payments.get(&id.value) {
                     Some(first) => report_duplicate("payment", &id, &first.span, problems),
-                    None => drop(self.payments.insert(id.value, payment)),
+                    None => {
+                        self.collect_refunds(&id.value, &step.value, &payment);
+                        self.payments.insert(id.value, payment);
+                    }
                 }
             }
             if let Verb::Reconcile(reconcile) = &step.value.verb.value
@@ -206,6 +212,23 @@ impl Names {
                     Some((_, first)) => report_duplicate("run", id, first, problems),
                     None => drop(self.runs.insert(id.value.clone(), (index, id.span.clone()))),
                 }
+            }
+        }
+    }
+
+    /// The first refunds of a charge that has a refund address can be named, too.
+    fn collect_refunds(&mut self, charge: &str, step: &Step, payment: &Payment) {
+        let Verb::Charge(typed) = &step.verb.value else {
+            return;
+        };
+        for number in 1..=NAMED_REFUNDS {
+            let name = format!("{charge}{REFUND}{number}");
+            if typed.refund_to.is_some() && name.len() <= MAX_CHARS {
+                let refund = Payment {
+                    payout: true,
+                    ..payment.clone()
+                };
+                self.payments.insert(name, refund);
             }
         }
     }

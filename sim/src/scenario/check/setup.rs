@@ -4,10 +4,10 @@
 use super::names::{Kind, Names};
 use super::own_wallets::own_wallets;
 use super::{count, positive, quantity, right_or_absent};
-use crate::scenario::choice::{DidMethod, Pace, World};
+use crate::scenario::choice::{Bearer, DidMethod, Disposal, Pace, World};
 use crate::scenario::model::{
     Account, AccountName, Channel, ChannelName, Depth, Forwarding, Node, NodeName, Operator,
-    PartyName, PolicyOverrides, Wallet, WalletName,
+    PartyName, PolicyOverrides, Shortfall, Stray, Wallet, WalletName,
 };
 use crate::scenario::own_wallets::{OwnedWallet, ScriptKind};
 use crate::scenario::problem::{Problem, Problems};
@@ -226,6 +226,9 @@ pub(super) fn operator(
     })
 }
 
+/// Default of the most that a party may owe.
+const RECEIVABLE: &str = "0.01 BTC";
+
 pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<PolicyOverrides> {
     let Some(typed) = file.policy.as_ref().map(|typed| &typed.value) else {
         return Some(PolicyOverrides::default());
@@ -276,6 +279,17 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
             problems,
         )
     });
+    let tolerance = typed.tolerance.as_ref().map(|tolerance| {
+        quantity(
+            &tolerance.value.0,
+            &tolerance.span,
+            "the tolerance of a charge",
+            Sat::parse,
+            problems,
+        )
+    });
+    let shortfall = typed.shortfall.as_ref();
+    let shortfall = shortfall.map(|typed| self::shortfall(&typed.value, problems));
     Some(PolicyOverrides {
         rate: right_or_absent(rate)?,
         depth: right_or_absent(depth)?,
@@ -287,6 +301,42 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
             .reputation
             .as_ref()
             .is_some_and(|reputation| reputation.value),
+        stray: typed.stray.as_ref().map(|typed| stray(&typed.value)),
+        tolerance: right_or_absent(tolerance)?,
+        shortfall: right_or_absent(shortfall)?,
+    })
+}
+
+fn stray(typed: &text::Stray) -> Stray {
+    let of =
+        |kind: &Optional<Disposal>| kind.as_ref().map_or(Disposal::Suspense, |kind| kind.value);
+    Stray {
+        partial: of(&typed.partial),
+        over: of(&typed.over),
+        late: of(&typed.late),
+        double: of(&typed.double),
+    }
+}
+
+fn shortfall(typed: &text::Shortfall, problems: &mut Problems) -> Option<Shortfall> {
+    let by = typed.by.0.as_ref()?.value;
+    if let Some(limit) = typed.limit.as_ref().filter(|_| by != Bearer::Receivable) {
+        problems.at(
+            &limit.span,
+            "only a receivable has a limit",
+            format!("this is borne by \"{by}\""),
+            "remove `limit`",
+        );
+        return None;
+    }
+    let (limit, place) = typed.limit.as_ref().map_or((RECEIVABLE, 0..0), |limit| {
+        (limit.value.0.as_str(), limit.span.clone())
+    });
+    let limit = quantity(limit, &place, "what a party may owe", Sat::parse, problems);
+    Some(match by {
+        Bearer::Receivable => Shortfall::Receivable { limit: limit? },
+        Bearer::Operator => Shortfall::Operator,
+        Bearer::Freeze => Shortfall::Freeze,
     })
 }
 

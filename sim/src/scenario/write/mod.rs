@@ -9,7 +9,9 @@ mod trouble;
 #[cfg(test)]
 mod tests;
 
-use super::model::{Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, World};
+use super::model::{
+    Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, Shortfall, Stray, World,
+};
 use super::own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
 use std::collections::BTreeMap;
 
@@ -350,7 +352,36 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
     table.flag("reputation", policy.reputation);
+    if let Some(stray) = &policy.stray {
+        table.put("stray", self::stray(stray));
+    }
+    table.maybe("tolerance", policy.tolerance.map(amounts::sat));
+    if let Some(shortfall) = policy.shortfall {
+        table.put("shortfall", self::shortfall(shortfall));
+    }
     table
+}
+
+fn stray(stray: &Stray) -> String {
+    let mut kinds = Inline::default();
+    kinds.text("partial", stray.partial.as_str());
+    kinds.text("over", stray.over.as_str());
+    kinds.text("late", stray.late.as_str());
+    kinds.text("double", stray.double.as_str());
+    kinds.end()
+}
+
+fn shortfall(shortfall: Shortfall) -> String {
+    let mut table = Inline::default();
+    match shortfall {
+        Shortfall::Receivable { limit } => {
+            table.text("by", "receivable");
+            table.text("limit", amounts::sat(limit));
+        }
+        Shortfall::Operator => table.text("by", "operator"),
+        Shortfall::Freeze => table.text("by", "freeze"),
+    }
+    table.end()
 }
 
 fn depth(rules: &Depth) -> String {

@@ -6,7 +6,7 @@ use crate::scenario::choice::{Asset, RejectCode};
 use crate::scenario::display::OPERATOR;
 use crate::scenario::model::{
     Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, Pay, Payee, Payer,
-    PaymentName, Payout, Reorg, Request, Step,
+    PaymentName, Payout, Reorg, Request, Step, WalletName,
 };
 use crate::scenario::trouble::{About, Layer0Fault};
 
@@ -101,7 +101,9 @@ impl Writer<'_> {
     }
 
     pub(super) fn payment(&self, name: &PaymentName) -> String {
-        self.name(NameSpace::Payment, name.as_str())
+        let made = name.made_by_step();
+        let rest = &name.as_str()[made.len()..];
+        self.name(NameSpace::Payment, made) + rest
     }
 
     fn charge(&self, charge: &Charge) -> String {
@@ -116,6 +118,8 @@ impl Writer<'_> {
         if let Request::Onchain { wallet, .. } = &charge.request {
             table.maybe("wallet", wallet.as_ref().map(ToString::to_string));
         }
+        let wallet = |wallet: &WalletName| self.name(NameSpace::Outside, wallet.as_str());
+        table.maybe("refund_to", charge.refund_to.as_ref().map(wallet));
         table.end()
     }
 
@@ -152,8 +156,14 @@ impl Writer<'_> {
                 table.text("final_cltv", route.final_cltv.to_string());
             }
             Payer::Node { route: None, .. } => {}
-            Payer::Wallet { feerate, .. } => {
+            Payer::Wallet {
+                feerate,
+                instead_of,
+                ..
+            } => {
                 table.maybe("feerate", feerate.map(|rate| rate.to_string()));
+                let first = instead_of.as_ref().map(|first| self.payment(first));
+                table.maybe("instead_of", first);
             }
         }
         table.end()
