@@ -300,6 +300,8 @@ pub enum FailureReason {
     SigningRefused(String),
     /// The network refused the transaction: its reject word.
     BroadcastRefused(String),
+    /// A refund: its transaction has left the chain, and the coins that it spends with it.
+    CoinsLost,
     /// No transaction can be built for it (fee above the reserve, for instance): why.
     NotBuildable(String),
 }

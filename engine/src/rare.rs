@@ -96,6 +96,8 @@ branches! {
     TooSmallToRefund,
     /// A reorganisation took back money that had been refunded.
     RefundLostItsMoney,
+    /// A refund's transaction left the chain together with the coins that it spends.
+    RefundWithoutCoins,
     /// A party had spent what a reorganisation took back: somebody else bears it.
     ShortfallCovered,
     /// What was borne for a party came in again.

@@ -19,13 +19,14 @@ use std::collections::BTreeMap;
 const ZERO_SUM: &str = "invariant `ledger-zero-sum`";
 const GROUND_TRUTH: &str = "invariant `ledger-equals-ground-truth`";
 const BY_DEADLINE: &str = "invariant `terminal-by-deadline`";
+const AT_MOST_ONCE: &str = "invariant `at-most-once`";
 const FOLD: &str = "invariant `fold-equals-live`";
 const MODEL: &str = "invariant `model-agrees`";
 const STATED: &str = "invariant `reputation-exactly-once`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 36] = [
+const TABLE: [(Bug, &str, &str); 40] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -62,6 +63,10 @@ const TABLE: [(Bug, &str, &str); 36] = [
     (Bug::StateNoCorrection, "stated-charge", MODEL),
     (Bug::StateBeforeFinal, "stated-payout", MODEL),
     (Bug::StateNoFailure, "stated-payout", MODEL),
+    (Bug::CreditShortPayment, "short-charge", MODEL),
+    (Bug::SettleTwiceOnDouble, "double-payment", AT_MOST_ONCE),
+    (Bug::RefundAgain, "refund-undone", MODEL),
+    (Bug::ForgetReturnedCoins, "spent", MODEL),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -39,6 +39,10 @@ pub struct OnchainPayout {
     pub due_at: Timestamp,
     /// That time came after the transaction was handed out.
     overdue: bool,
+    /// The charge whose money goes back, if it is a refund.
+    pub refund_of: Option<PaymentId>,
+    /// A refund's transaction is gone, and the coins that it spends are gone, too: nothing is owed that could be sent.
+    moot: bool,
     /// Where it stands.
     pub state: OnchainPayoutState,
 }
@@ -163,6 +167,8 @@ impl OnchainPayout {
             max_fee,
             due_at,
             overdue: false,
+            refund_of: None,
+            moot: false,
             state: State::Reserved,
         };
         payout.try_build(desk);
@@ -301,6 +307,7 @@ impl OnchainPayout {
     }
 
     fn on_seen(&mut self, desk: &mut Desk<'_>, confirmations: u32) {
+        self.take_up(desk);
         let keeper = self.while_away(desk);
         let State::Sent(sent) = &mut self.state else {
             return;
@@ -368,12 +375,75 @@ impl OnchainPayout {
             }
             desk.post(&self.id, "payout left the chain", lines);
         }
+        self.weigh_refund(desk);
+        let State::Sent(sent) = &self.state else {
+            return;
+        };
         let new_tip = desk.onchain.tip().height != sent.broadcast_at_height;
         let may = !desk.has_bug(Bug::NeverRebroadcast);
-        if sent.accepted && new_tip && !sent.in_flight && may {
+        if sent.accepted && new_tip && !sent.in_flight && may && !self.moot {
             sometimes(Rare::Rebroadcast);
             self.broadcast(desk);
         }
+    }
+
+    /// A refund that has left the chain together with the coins that it spends has nothing to send: it has failed, until
+    /// they come again. Its transaction spends them and nothing else can, so it cannot be paid twice.
+    fn weigh_refund(&mut self, desk: &mut Desk<'_>) {
+        let State::Sent(sent) = &self.state else {
+            return;
+        };
+        let mut coins = sent
+            .transaction
+            .input
+            .iter()
+            .map(|input| input.previous_output.txid);
+        let gone = coins.any(|parent| desk.onchain.confirmations(parent).is_none());
+        if !gone {
+            self.take_up(desk);
+        } else if self.refund_of.is_some() && !self.moot && sent.booking == Booking::Returned {
+            sometimes(Rare::RefundWithoutCoins);
+            self.moot = true;
+            self.move_returned(desk, "refund without its coins", 1);
+            desk.emit(Event::PaymentFailed {
+                payment: self.id.clone(),
+                reason: FailureReason::CoinsLost,
+            });
+        }
+    }
+
+    /// What it spends is there again.
+    fn take_up(&mut self, desk: &mut Desk<'_>) {
+        if !std::mem::take(&mut self.moot) {
+            return;
+        }
+        self.move_returned(desk, "refund with its coins again", -1);
+        desk.emit(Event::PayoutDispatched {
+            payment: self.id.clone(),
+        });
+    }
+
+    /// Moves what has come back from the payout to its party, or (-1) from there.
+    fn move_returned(&self, desk: &mut Desk<'_>, memo: &'static str, sign: i128) {
+        let State::Sent(sent) = &self.state else {
+            return;
+        };
+        let all = in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0);
+        let moved = i128::from(all).saturating_mul(sign);
+        let lines = vec![
+            (self.while_away(desk), moved),
+            (party_btc(&self.party), moved.saturating_neg()),
+        ];
+        desk.post(&self.id, memo, lines);
+    }
+
+    /// What of its charge's money a refund does not send any more.
+    pub(super) fn moot(&self) -> Option<(&PaymentId, Sat)> {
+        let whole = Sat(self.amount.0.saturating_add(self.max_fee.0));
+        self.refund_of
+            .as_ref()
+            .filter(|_| self.moot)
+            .map(|charge| (charge, whole))
     }
 
     /// Where its money is booked while its transaction is neither in the chain nor in the mempool.
@@ -465,6 +535,7 @@ impl OnchainPayout {
     pub(super) fn status(&self) -> Status {
         match &self.state {
             State::Reserved | State::Signing { .. } => Status::Reserved,
+            State::Sent(_) if self.moot => Status::Failed,
             State::Sent(sent) if sent.settled => Status::Settled,
             State::Sent(_) if self.overdue => Status::Unknown,
             State::Sent(_) => Status::Dispatched,

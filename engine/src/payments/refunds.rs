@@ -4,11 +4,11 @@
 //! The charge books the money as the payers'; the refund holds it like any payout and pays it less the miner's fee. What
 //! a refund leaves, because it failed or was too small, stays the payers' and is nobody else's.
 
+use super::Payments;
 use super::desk::{Desk, in_msat, party_btc};
 use super::order::{Destination, Payout};
 use super::payout_onchain::OnchainPayout;
 use super::record::Payment;
-use super::Payments;
 use crate::event::{Consequences, Event};
 use crate::id::{MAX_CHARS, PartyId, PaymentId, WalletId};
 use crate::ledger::Account;
@@ -21,6 +21,7 @@ use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::hex::DisplayHex as _;
+use std::collections::BTreeMap;
 
 /// The party that all payers are together to whom money goes back. No caller can open it, charge for it or pay from it.
 const PAYERS: &str = "payers";
@@ -53,6 +54,7 @@ impl Payments {
         if !self.refunds_are_made() {
             return out;
         }
+        self.give_moot_back();
         for due in self.refunds_due() {
             let refund = self.make_refund(now, entropy, &due);
             out.events.extend(refund.events);
@@ -67,6 +69,24 @@ impl Payments {
             return false;
         };
         [stray.partial, stray.over, stray.late, stray.double].contains(&Disposal::Refund)
+    }
+
+    /// What moot refunds do not send is the charges' to dispose of again.
+    fn give_moot_back(&mut self) {
+        let mut moot: BTreeMap<PaymentId, u64> = BTreeMap::new();
+        for payment in self.records.values() {
+            if let Payment::OnchainPayout(payout) = payment
+                && let Some((charge, amount)) = payout.moot()
+            {
+                let all = moot.entry(charge.clone()).or_default();
+                *all = all.saturating_add(amount.0);
+            }
+        }
+        for (id, payment) in &mut self.records {
+            if let Payment::OnchainCharge(charge) = payment {
+                charge.take_back(Sat(moot.get(id).copied().unwrap_or(0)));
+            }
+        }
     }
 
     fn refunds_due(&self) -> Vec<Due> {
@@ -123,7 +143,8 @@ impl Payments {
             refund: payment.clone(),
             amount_sat: due.amount,
         });
-        let refund = OnchainPayout::create_within(&mut desk, &order, payee, fee);
+        let mut refund = OnchainPayout::create_within(&mut desk, &order, payee, fee);
+        refund.refund_of = Some(due.charge.clone());
         let out = desk.out;
         self.records.insert(payment, Payment::OnchainPayout(refund));
         out

@@ -58,7 +58,8 @@ fn by_whom(role: Role, reason: &FailureReason) -> Outcome {
         }
         // The order itself was wrong: its account or its name.
         (FailureReason::GatewayRejected(_), _) => Outcome::FailedBySubject,
-        (FailureReason::Returned(_), _) => Outcome::FailedByCounterparty,
+        // The transfer came back; the coins of a refund were taken back by whoever had sent them, or by a reorganisation.
+        (FailureReason::Returned(_) | FailureReason::CoinsLost, _) => Outcome::FailedByCounterparty,
         (
             FailureReason::InvoiceNotCreated(_)
             | FailureReason::SigningRefused(_)

@@ -53,6 +53,9 @@ pub(super) struct Tracked {
     pub(super) fresh: bool,
     /// Its late or short receipt, or late success, lies in suspense.
     pub(super) suspended: bool,
+    /// The charge, if it is a refund; and whether its coins are gone.
+    pub(super) refund_of: Option<PaymentId>,
+    pub(super) moot: bool,
 }
 
 /// What must be true of the engine.
@@ -78,6 +81,8 @@ pub struct Model {
     pub(super) borne: BTreeMap<PartyId, Borne>,
     /// By the last input: refunds that were told of, with their charge and amount in satoshi.
     pub(super) refunds_told: BTreeMap<PaymentId, (PaymentId, u64)>,
+    /// By the last input: what refunds of a charge send less, or again, in satoshi.
+    pub(super) moot: Vec<(PaymentId, i64)>,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -101,6 +106,7 @@ impl Model {
             layer0: Layer0::default(),
             borne: BTreeMap::new(),
             refunds_told: BTreeMap::new(),
+            moot: Vec::new(),
         }
     }
 
@@ -363,7 +369,12 @@ impl Model {
             Event::PaymentSeen { payment, .. } => self.go(payment, State::Seen),
             Event::PaymentVanished { payment } => self.go(payment, State::Issued),
             Event::PaymentHeld { payment, .. } => self.go(payment, State::Held),
-            Event::PayoutDispatched { payment } => self.go(payment, State::Dispatched),
+            Event::PayoutDispatched { payment } => {
+                if self.payment(payment)?.state == State::Failed {
+                    self.refund_is_back(payment)?;
+                }
+                self.go(payment, State::Dispatched)
+            }
             Event::TransactionBuilt {
                 payment,
                 txid,
@@ -395,6 +406,9 @@ impl Model {
                 let back = was != State::Settled || matches!(reason, FailureReason::Returned(_));
                 self.go(payment, State::Failed)?;
                 self.book(payment, 0)?;
+                if *reason == FailureReason::CoinsLost {
+                    self.refund_is_moot(payment)?;
+                }
                 unless(back, || {
                     format!("settled payment {payment} failed: {reason:?}")
                 })
@@ -572,6 +586,8 @@ pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) ->
         was_settled: false,
         fresh: false,
         suspended: false,
+        refund_of: None,
+        moot: false,
     }
 }
 

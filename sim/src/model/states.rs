@@ -80,6 +80,7 @@ const CHANGES: [(Kind, Changes); 5] = [
         (Reserved,   &[Dispatched, Failed]),
         (Dispatched, &[Settled, Failed]),
         (Settled,    &[Dispatched]),                    // undone by a reorganisation
+        (Failed,     &[Dispatched]),                    // a refund whose coins are there again, see `books`
     ]),
     (Kind::SepaPayout, &[
         (Reserved,   &[Dispatched]),

@@ -237,11 +237,13 @@ impl Model {
         else {
             return Ok(());
         };
+        let charge = self.refunds_told.get(id).map(|(charge, _)| charge.clone());
         let told = self.refunds_told.get(id).map(|(_, sat)| sat * 1_000);
         let fits = told == Some(reserved.units) && quantity.units < reserved.units;
         let fee = reserved.units.saturating_sub(quantity.units);
         let mut refund = tracked(Kind::OnchainPayout, State::Reserved, party, quantity.units);
         (refund.reserve, refund.held) = (reserved.units, reserved.units);
+        refund.refund_of = charge;
         let new = !self.payments.contains_key(id);
         self.insert(id, refund);
         unless(
@@ -254,9 +256,35 @@ impl Model {
         )
     }
 
+    /// The coins of a refund are gone, and its transaction: nothing was sent.
+    pub(super) fn refund_is_moot(&mut self, id: &PaymentId) -> Checked {
+        let refund = self.payment(id)?;
+        let moot = (refund.refund_of.clone(), refund.reserve / 1_000);
+        refund.moot = true;
+        let charge = moot
+            .0
+            .ok_or_else(|| format!("{id} is no refund and lost its coins"))?;
+        self.moot.push((charge, -(moot.1 as i64)));
+        Ok(())
+    }
+
+    /// A refund may be under way again, if it had lost its coins.
+    pub(super) fn refund_is_back(&mut self, id: &PaymentId) -> Checked {
+        let refund = self.payment(id)?;
+        let back = (refund.refund_of.clone(), refund.reserve / 1_000);
+        let charge = back.0.filter(|_| std::mem::take(&mut refund.moot));
+        let charge = charge.ok_or_else(|| format!("{id} is under way again after it failed"))?;
+        self.moot.push((charge, back.1 as i64));
+        Ok(())
+    }
+
     /// Each charge has refunded what is with the payers, and nothing else; too little is not refunded.
     pub(super) fn refunds_are_right(&mut self) -> Checked {
         let told = std::mem::take(&mut self.refunds_told);
+        for (charge, sat) in std::mem::take(&mut self.moot) {
+            let refunded = &mut self.payment(&charge)?.money.refunded;
+            *refunded = refunded.saturating_add_signed(sat);
+        }
         let mut by_charge: BTreeMap<&PaymentId, u64> = BTreeMap::new();
         for (charge, sat) in told.values() {
             if by_charge.insert(charge, *sat).is_some() {
@@ -276,7 +304,7 @@ impl Model {
                 None if due > small => {
                     return Err(format!("{due} sat for {id} are due and not refunded"));
                 }
-                Some(_) | None => money.refunded = money.refundable,
+                Some(_) | None => money.refunded += due,
             }
         }
         by_charge.keys().next().map_or(Ok(()), |id| {

@@ -30,9 +30,9 @@ pub struct Terms {
     /// As deep must a payout's transaction be.
     pub(super) payout_depth: u32,
     /// The most that a payout's transaction may cost.
+    pub(super) miner_fee_sat: u64,
     /// Whether Layer 0 is told how payments end.
     pub(super) reputation: bool,
-    pub(super) miner_fee_sat: u64,
     /// What is done with money on chain that does not pay its charge; `None`: nothing is told of it.
     pub(super) stray: Option<Stray>,
     /// As much may be lacking of a charge on chain.

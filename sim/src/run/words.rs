@@ -60,6 +60,7 @@ pub(crate) fn failure(reason: &FailureReason) -> &'static str {
         FailureReason::Returned(_) => "returned",
         FailureReason::SigningRefused(_) => "signing-refused",
         FailureReason::BroadcastRefused(_) => "broadcast-refused",
+        FailureReason::CoinsLost => "coins-lost",
         FailureReason::NotBuildable(_) => "not-buildable",
     }
 }
@@ -80,6 +81,7 @@ pub(crate) fn expected_failure(reason: Expected) -> &'static str {
         Expected::Returned => "returned",
         Expected::SigningRefused => "signing-refused",
         Expected::BroadcastRefused => "broadcast-refused",
+        Expected::CoinsLost => "coins-lost",
         Expected::NotBuildable => "not-buildable",
     }
 }

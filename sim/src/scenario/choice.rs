@@ -56,7 +56,7 @@ word!(
         "settled" Settled,
         /// Not paid, nothing moved.
         "failed" Failed,
-        /// On-chain charge: settled once, then its confirmations were lost.
+        /// On chain: settled once, then its confirmations were lost.
         "undone" Undone,
         /// On-chain charge: what is deep enough came in time and is less than asked.
         "partial" Partial,
@@ -121,6 +121,8 @@ word!(
         "signing-refused" SigningRefused,
         /// On chain: the network refused the transaction.
         "broadcast-refused" BroadcastRefused,
+        /// On chain, refunds: the transaction has left the chain, and the coins that it spends with it.
+        "coins-lost" CoinsLost,
         /// On chain: no transaction could be built (too few coins, an amount that is dust).
         "not-buildable" NotBuildable,
     }

@@ -59,6 +59,8 @@ pub struct OnchainCharge {
     found: BTreeMap<Finding, Sat>,
     /// What was given to refunds, for good: none of it is refunded or credited again.
     refunded: Sat,
+    /// What of it is not sent because its coins are gone.
+    moot: Sat,
     /// How many refunds were made.
     refunds: u32,
     /// What is booked for it.
@@ -130,6 +132,7 @@ impl OnchainCharge {
             in_time: BTreeSet::new(),
             found: BTreeMap::new(),
             refunded: Sat(0),
+            moot: Sat(0),
             refunds: 0,
             booked: Booked::default(),
             most_credited: Sat(0),
@@ -170,7 +173,7 @@ impl OnchainCharge {
         if !self.may_settle() || desk.has_bug(Bug::NeverSettle) {
             return None;
         }
-        let left = Sat(deep.0.saturating_sub(self.refunded.0));
+        let left = Sat(deep.0.saturating_sub(self.sent_back().0));
         let enough = match desk.planted {
             Some(Bug::CreditShortPayment) => Sat(1),
             Some(_) | None => self.required(desk.policy),

@@ -71,7 +71,7 @@ impl OnchainCharge {
         }
         let placed = sum([target.credited, target.suspense, target.refund].into_iter());
         target.incoming = less(received.at_depth(0), placed);
-        target.keep_refunded(self.refunded.min(received.at_depth(depth)));
+        target.keep_refunded(self.sent_back().min(received.at_depth(depth)));
         target
     }
 
@@ -190,12 +190,23 @@ impl OnchainCharge {
 
     /// What is to be sent back and was not given to refunds yet.
     pub(in crate::payments) fn refund_due(&self) -> Sat {
-        less(self.booked.refund, self.refunded)
+        less(self.booked.refund, self.sent_back())
+    }
+
+    /// What refunds have sent, or are about to.
+    pub(super) fn sent_back(&self) -> Sat {
+        less(self.refunded, self.moot)
+    }
+
+    /// So much of what was given to refunds is not sent, as its coins are gone.
+    pub(in crate::payments) fn take_back(&mut self, moot: Sat) {
+        self.moot = moot;
     }
 
     /// What is due now is given to refunds; the number of that refund, from 1.
     pub(in crate::payments) fn take_refund(&mut self) -> u32 {
-        self.refunded = self.refunded.max(self.booked.refund);
+        let due = self.refund_due();
+        self.refunded = Sat(self.refunded.0.saturating_add(due.0));
         self.refunds = self.refunds.saturating_add(1);
         self.refunds
     }

@@ -167,8 +167,11 @@ impl StepChecker<'_> {
             PaymentState::Issued => payment.payout.then_some("charges"),
             PaymentState::Dispatched => (!payment.payout).then_some("payouts"),
             PaymentState::Held => (!payment.hold).then_some("Lightning charges with `hold = true`"),
+            PaymentState::Undone => {
+                let other = payment.rail.is_some_and(|rail| rail != Rail::Onchain);
+                other.then_some("payments on chain")
+            }
             PaymentState::Seen
-            | PaymentState::Undone
             | PaymentState::Partial
             | PaymentState::Over
             | PaymentState::Late

@@ -8,6 +8,7 @@ use crate::worlds::{Reorg, WorldError};
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::{Address, Block, BlockHash, ScriptBuf, Transaction, Txid};
 use lockstep_engine::rail::BlockId;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -202,8 +203,26 @@ impl Servers {
         Ok(())
     }
 
-    /// Gives blocks up and mines others in their place.
+    /// Gives blocks up and mines others in their place. electrs stands still meanwhile: what bitcoind has in between is
+    /// nothing that a network of nodes ever shows.
     pub(super) fn reorg(
+        &self,
+        reorg: &Reorg,
+        payout: &ScriptBuf,
+        now_secs: u64,
+    ) -> Result<(), WorldError> {
+        let is_there = !self.electrs_is_away();
+        if is_there {
+            self.electrs_process.signal(Signal::SIGSTOP)?;
+        }
+        let replaced = self.replace_blocks(reorg, payout, now_secs);
+        if is_there {
+            self.electrs_process.signal(Signal::SIGCONT)?;
+        }
+        replaced
+    }
+
+    fn replace_blocks(
         &self,
         reorg: &Reorg,
         payout: &ScriptBuf,
