@@ -1,14 +1,70 @@
-//! Owns the steps and expectations about Layer 0: who is to be enrolled, what it says of a DID, what it does wrong, what its
-//! book has of a payment, what score it shows. Does not own Layer 0 (`worlds::layer0`).
+//! Owns Layer 0 in a run: what it begins with, the steps and expectations about it, and at the end the wait for what is on its
+//! way to it. Does not own Layer 0 (`worlds::layer0`).
 
-use super::{Runner, Stop, words};
-use crate::scenario::{About, DidState, Family, Layer0Fault, Layer0FaultKind, Outcome, PartyName};
+use super::{Run, Runner, Stop, words};
+use crate::invariants;
+use crate::scenario::{
+    About, DidMethod, DidState, Family, Layer0Fault, Layer0FaultKind, Outcome, PartyName,
+};
 use crate::worlds::http_system::SharedLayer0;
-use crate::worlds::{World, WorldError, keys};
-use lockstep_engine::api::Command;
+use crate::worlds::layer0::{Identity, Layer0Config};
+use crate::worlds::{Layer0Plan, World, WorldError, keys};
+use lockstep_engine::api::{Command, Engine};
 use lockstep_engine::id::{Did, PartyId};
+use lockstep_engine::policy::ScoreRule;
+use lockstep_engine::time::Span;
+
+/// How long Layer 0 may go on answering badly after the last step: an hour of attempts ten minutes apart.
+const STATEMENT_LIMIT: Span = Span::secs(3_600);
+
+/// How often it is looked whether all is told.
+const STATEMENT_POLL: Span = Span::secs(60);
+
+impl Run {
+    /// Layer 0 with all that have a DID, if anybody has one.
+    pub(super) fn layer0_plan(&self) -> Option<Layer0Plan> {
+        let (seed, dids) = (self.options.seed, &self.scenario.dids);
+        let identity = |(party, method): (&PartyName, &DidMethod)| Identity {
+            did: keys::party_did(seed, party.as_str(), *method).to_string(),
+            keys: vec![keys::party_key(seed, party.as_str())],
+        };
+        let did = keys::operator_did(seed);
+        let operator = Identity {
+            keys: vec![keys::multibase(&did).to_owned()],
+            did: did.to_string(),
+        };
+        let token = keys::layer0_token(seed);
+        (!dids.is_empty()).then(|| Layer0Plan {
+            config: Layer0Config {
+                token: token.clone(),
+                identities: dids.iter().map(identity).chain([operator]).collect(),
+                rule: ScoreRule::regtest_default(),
+            },
+            token,
+        })
+    }
+}
 
 impl<W: World> Runner<W> {
+    /// Liveness: what is stated reaches Layer 0 once nothing keeps it away any more.
+    pub(super) async fn await_statements(&mut self) -> Result<(), Stop> {
+        if self.world.layer0().is_none() {
+            return Ok(());
+        }
+        let limit = self.world.now().plus(STATEMENT_LIMIT);
+        let under_way = |engine: &Engine| invariants::untold(engine);
+        while let Some(violation) = self.world.service().with_engine(under_way)? {
+            if self.world.now() >= limit {
+                self.run.recorder.found(&violation);
+                return Err(Stop::Violation(violation));
+            }
+            let next = self.world.now().plus(STATEMENT_POLL);
+            self.pass_until(next).await?;
+            self.world.settle().await?;
+        }
+        self.check_recorder()
+    }
+
     fn did_of(&self, party: &PartyName) -> Did {
         let method = self.run.scenario.dids[party];
         keys::party_did(self.run.options.seed, party.as_str(), method)

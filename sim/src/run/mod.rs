@@ -19,17 +19,14 @@ use crate::faults::{FaultId, Faults};
 use crate::invariants;
 use crate::model::Terms;
 use crate::prng::RootSeed;
-use crate::scenario::{
-    Action, DidMethod, Expectation, HOT, Pace, PartyName, PolicyOverrides, Scenario, Step,
-};
+use crate::scenario::{Action, Expectation, HOT, Pace, PolicyOverrides, Scenario, Step};
 use crate::trace::{SharedTrace, Trace};
 use crate::worlds::chain_book::ChainBook;
 use crate::worlds::gateway::GatewayConfig;
 use crate::worlds::keys::{self, NETWORK, WalletKeys};
-use crate::worlds::layer0::{Identity, Layer0Config};
 use crate::worlds::purse::Purse;
 use crate::worlds::service::OpenStore;
-use crate::worlds::{Blueprint, Layer0Plan, NodeDisks, World, WorldError, WorldKind};
+use crate::worlds::{Blueprint, NodeDisks, World, WorldError, WorldKind};
 use bitcoin::ScriptBuf;
 use lockstep_engine::api::{Engine, EngineConfig};
 use lockstep_engine::money::Sat;
@@ -43,12 +40,6 @@ use recorder::Recorder;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-
-/// How long Layer 0 may go on answering badly after the last step: an hour of attempts ten minutes apart.
-const STATEMENT_LIMIT: Span = Span::secs(3_600);
-
-/// How often it is looked whether all is told.
-const STATEMENT_POLL: Span = Span::secs(60);
 
 /// What a run is started with.
 #[derive(Clone, Debug)]
@@ -148,29 +139,6 @@ impl Run {
             watch_htlcs: scenario.steps.iter().any(htlcs_matter),
             node_disks,
             planted: self.options.planted,
-        })
-    }
-
-    /// Layer 0 with all that have a DID, if anybody has one.
-    fn layer0_plan(&self) -> Option<Layer0Plan> {
-        let (seed, dids) = (self.options.seed, &self.scenario.dids);
-        let identity = |(party, method): (&PartyName, &DidMethod)| Identity {
-            did: keys::party_did(seed, party.as_str(), *method).to_string(),
-            keys: vec![keys::party_key(seed, party.as_str())],
-        };
-        let did = keys::operator_did(seed);
-        let operator = Identity {
-            keys: vec![keys::multibase(&did).to_owned()],
-            did: did.to_string(),
-        };
-        let token = keys::layer0_token(seed);
-        (!dids.is_empty()).then(|| Layer0Plan {
-            config: Layer0Config {
-                token: token.clone(),
-                identities: dids.iter().map(identity).chain([operator]).collect(),
-                rule: ScoreRule::regtest_default(),
-            },
-            token,
         })
     }
 
@@ -571,25 +539,6 @@ impl<W: World> Runner<W> {
                 Err(Stop::Violation(violation))
             }
         }
-    }
-
-    /// Liveness: what is stated reaches Layer 0 once nothing keeps it away any more.
-    async fn await_statements(&mut self) -> Result<(), Stop> {
-        if self.world.layer0().is_none() {
-            return Ok(());
-        }
-        let limit = self.world.now().plus(STATEMENT_LIMIT);
-        let under_way = |engine: &Engine| invariants::untold(engine);
-        while let Some(violation) = self.world.service().with_engine(under_way)? {
-            if self.world.now() >= limit {
-                self.run.recorder.found(&violation);
-                return Err(Stop::Violation(violation));
-            }
-            let next = self.world.now().plus(STATEMENT_POLL);
-            self.pass_until(next).await?;
-            self.world.settle().await?;
-        }
-        self.check_recorder()
     }
 
     /// From now on the count that the engine's switch keeps is brought up to date before each input.

@@ -23,6 +23,7 @@ mod check;
 mod choice;
 mod display;
 mod model;
+mod outside;
 mod own_wallets;
 mod problem;
 mod read;

@@ -5,6 +5,7 @@ pub use super::choice::{
     Asset, CrashPoint, DidMethod, DidState, Disposal, EnrolmentState, FailureReason, Outcome, Pace,
     PaymentState, Rail, RejectCode, World,
 };
+pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
 use super::own_wallets::{HOT, OwnedWallet};
 pub use super::trouble::{
     About, ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
@@ -191,67 +192,6 @@ pub struct Depth {
     pub below: Vec<(Sat, Blocks)>,
     /// Confirmations for all others; at least 1.
     pub otherwise: Blocks,
-}
-
-/// A Lightning node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Its name.
-    pub name: NodeName,
-    /// Opening on-chain funds; enough for the channels that it opens.
-    pub funds: Sat,
-}
-
-/// An outside wallet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wallet {
-    /// Its name.
-    pub name: WalletName,
-    /// Opening funds.
-    pub funds: Sat,
-}
-
-/// An outside bank account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Its name.
-    pub name: AccountName,
-    /// As typed; whether it is one is for the engine and the gateway to say.
-    pub iban: String,
-    /// Account holder.
-    pub holder: String,
-}
-
-/// A channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Channel {
-    /// Its name.
-    pub name: ChannelName,
-    /// Opens and funds it.
-    pub from: NodeName,
-    /// Never `from`.
-    pub to: NodeName,
-    /// Above zero.
-    pub capacity: Sat,
-    /// Given to `to`; leaves `from` its reserve.
-    pub push: Msat,
-    /// Whether it is gossiped.
-    pub announced: bool,
-    /// For what leaves `from`.
-    pub from_forwarding: Forwarding,
-    /// For what leaves `to`.
-    pub to_forwarding: Forwarding,
-}
-
-/// What one end asks for forwarding (BOLT 7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forwarding {
-    /// Fee for each HTLC; fits 32 bits.
-    pub base: Msat,
-    /// Millionths of the amount.
-    pub proportional_millionths: u32,
-    /// CLTV expiry delta.
-    pub cltv_delta: Blocks,
 }
 
 /// A step. Displays as one canonical line, the heading in traces.

@@ -7,7 +7,7 @@ use super::choice::{
     EnrolmentState, FailureReason, GatewayFaultKind, Layer0Fault, LinkFault, Outcome, Pace,
     PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
 };
-use super::own_wallets::OwnWallet;
+pub(super) use super::own_wallets::OwnWallet;
 use super::problem::Problems;
 use super::read::{At, Named, Node, Optional, Read, Required, table};
 pub(super) use super::verb::{Expect, Step};

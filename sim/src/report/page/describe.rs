@@ -64,6 +64,8 @@ fn engine(event: &Value) -> String {
         "payment_seen" => format!("{plain}: {}", btc(number(event, "amount_sat") * 1_000)),
         "payment_held" => format!("{plain}: {}", btc(number(event, "amount_msat"))),
         "payment_settled" => format!("settled: {}", quantity(&event["quantity"])),
+        "party_enrolled" => format!("enrolled as {}", word(event, "did")),
+        "outcome_stated" => format!("stated: {}", word(event, "outcome")),
         "payment_failed" => format!("failed: {}", reason(&event["reason"])),
         "payment_undone" => "undone".to_owned(),
         "payout_reserved" => {
