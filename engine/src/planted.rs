@@ -130,6 +130,8 @@ bugs! {
     /// When money that was refunded leaves the chain, its refund is forgotten, so that it is refunded again when it comes
     /// back (model-agrees: a refund that nobody owes).
     RefundAgain,
+    /// Payments settle and fail by a tip that is stale (model-agrees: the payment's state).
+    DecideOnStaleTip,
     /// What others bear for a party is not given back when the money that it had spent comes again (model-agrees: the
     /// party's balance).
     ForgetReturnedCoins,

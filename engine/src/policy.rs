@@ -86,6 +86,8 @@ pub struct Policy {
     pub charge_tolerance: Sat,
     /// Who bears what was spent and then taken back; `None`: the party's account goes below zero.
     pub shortfall: Option<Shortfall>,
+    /// A tip older than this is stale: nothing on chain settles, fails or is refunded by it. `None`: none is.
+    pub max_tip_age: Option<Span>,
     /// How deep our own payout transaction must be.
     pub payout_depth: u32,
     /// Routing fees.
@@ -206,6 +208,8 @@ impl Policy {
             charge_tolerance: Sat(0),
             // A party's account shows what the party has, whatever that is.
             shortfall: None,
+            // Whoever makes the blocks of a test network makes them when he likes.
+            max_tip_age: None,
             // Our own transaction is never double-spent by us; one block shows that miners took it.
             payout_depth: 1,
             // 1 %, at least 10 sat: a few hops at ordinary prices (base fees of 1 sat each, BOLT 7).

@@ -56,6 +56,9 @@ pub struct ChainView {
     pub blocks: Vec<BlockId>,
     /// Complete history of the watched scripts, each transaction once.
     pub transactions: Vec<SeenTransaction>,
+    /// Time in the tip's header, seconds since 1970; `None`: the backend does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tip_time_secs: Option<u32>,
 }
 
 /// Why a Lightning payment of ours did not happen. Final: no HTLC of it is pending.

@@ -73,6 +73,10 @@ branches! {
 
     /// A look at the chain was older than what is known: it was refused.
     ViewStale,
+    /// A look at the chain replaced blocks by fewer ones: it was refused.
+    ViewShorter,
+    /// The tip was older than the policy allows: nothing was decided.
+    StaleTip,
     /// A look at the chain did not connect to the known chain: it was refused.
     ViewNotConnected,
     /// A look at the chain lacked what its own blocks hold: it was refused.

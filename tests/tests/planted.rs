@@ -26,7 +26,7 @@ const STATED: &str = "invariant `reputation-exactly-once`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 40] = [
+const TABLE: [(Bug, &str, &str); 41] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -67,6 +67,7 @@ const TABLE: [(Bug, &str, &str); 40] = [
     (Bug::SettleTwiceOnDouble, "double-payment", AT_MOST_ONCE),
     (Bug::RefundAgain, "refund-undone", MODEL),
     (Bug::ForgetReturnedCoins, "spent", MODEL),
+    (Bug::DecideOnStaleTip, "stale-tip", MODEL),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -111,6 +111,7 @@ fn view(blocks: Vec<BlockId>, transactions: Vec<SeenTransaction>) -> ChainView {
     ChainView {
         blocks,
         transactions,
+        tip_time_secs: None,
     }
 }
 

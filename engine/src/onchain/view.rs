@@ -41,6 +41,17 @@ pub enum ViewRefused {
         /// Ours.
         known_tip: u32,
     },
+    /// It replaces blocks by fewer ones. A view has no proof of work to weigh; on one network, between two changes of the
+    /// difficulty, the longer chain has more of it.
+    #[error(
+        "the view replaces blocks and ends at height {height}, below the known tip at {known_tip}"
+    )]
+    Shorter {
+        /// Of the view.
+        height: u32,
+        /// Ours.
+        known_tip: u32,
+    },
     /// Two different blocks at one height of one chain.
     #[error("the view contradicts itself on the block at height {height}")]
     TwoBlocks {
@@ -196,6 +207,13 @@ fn connect(known: &Onchain, view: &[BlockId]) -> Result<BTreeMap<u32, BlockHash>
         }
         if !view.iter().any(|block| block.height == *lowest) {
             return Err(not_connected());
+        }
+        if view_tip.height < known_tip {
+            sometimes(Rare::ViewShorter);
+            return Err(ViewRefused::Shorter {
+                height: view_tip.height,
+                known_tip,
+            });
         }
     }
     for block in view {

@@ -55,6 +55,8 @@ pub enum OpenRefused {
 pub struct Wallets {
     network: Network,
     set: BTreeMap<WalletId, Kept>,
+    /// Of the latest view's tip, seconds since 1970.
+    tip_time_secs: Option<u32>,
     planted: Option<Bug>,
 }
 
@@ -87,6 +89,7 @@ impl Wallets {
         Ok(Wallets {
             network,
             set: BTreeMap::from([(name, kept)]),
+            tip_time_secs: None,
             planted: None,
         })
     }
@@ -199,6 +202,11 @@ impl Wallets {
         self.any().tip()
     }
 
+    /// Time of the best block known, seconds since 1970, if the backend told it.
+    pub const fn tip_time_secs(&self) -> Option<u32> {
+        self.tip_time_secs
+    }
+
     /// The blocks known to be in the best chain, ascending from genesis to the tip, with gaps.
     pub fn blocks(&self) -> Vec<BlockId> {
         self.any().blocks()
@@ -233,6 +241,7 @@ impl Wallets {
         for (kept, part) in self.set.values_mut().zip(&parts) {
             view::apply(&mut kept.onchain, part, &blocks);
         }
+        self.tip_time_secs = view.tip_time_secs;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use crate::onchain::Wallets;
 use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::{Effect, Entropy, Instruction};
+use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use bitcoin::Network;
 use bitcoin::hashes::{Hash as _, HashEngine as _, sha256};
@@ -128,6 +129,20 @@ impl Desk<'_> {
         engine.input(&self.entropy.0);
         engine.input(payment.as_str().as_bytes());
         Entropy(sha256::Hash::from_engine(engine).to_byte_array())
+    }
+
+    /// Whether the backend may be far behind: then nothing is decided by what it shows.
+    pub(super) fn tip_is_stale(&self) -> bool {
+        let (Some(most), Some(tip)) = (self.policy.max_tip_age, self.onchain.tip_time_secs())
+        else {
+            return false;
+        };
+        let tip = Timestamp(u64::from(tip).saturating_mul(1_000));
+        let stale = self.now.since(tip) > most && !self.has_bug(Bug::DecideOnStaleTip);
+        if stale {
+            sometimes(Rare::StaleTip);
+        }
+        stale
     }
 
     pub(super) fn has_bug(&self, bug: Bug) -> bool {

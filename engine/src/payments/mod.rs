@@ -83,6 +83,7 @@ pub struct PaymentsConfig {
 #[derive(Serialize)]
 pub struct Snapshot<'a> {
     ledger: &'a Ledger,
+    tip_time_secs: Option<u32>,
     onchain: Vec<WalletSnapshot<'a>>,
     records: &'a BTreeMap<PaymentId, Payment>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
@@ -167,6 +168,7 @@ impl Payments {
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
             ledger: &self.ledger,
+            tip_time_secs: self.onchain.tip_time_secs(),
             onchain: self.onchain.snapshot(),
             records: &self.records,
             charged_hashes: &self.charged_hashes,
@@ -312,17 +314,18 @@ impl Payments {
         }
         let paying_wallet = self.wallet_of(&order.wallet);
         let mut desk = self.desk(now, entropy);
-        let payment = match destination {
-            CheckedDestination::Invoice(text, invoice) => {
-                Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
-            }
-            CheckedDestination::Script(script, _) => Payment::OnchainPayout(
-                OnchainPayout::create(&mut desk, order, paying_wallet, script),
-            ),
-            CheckedDestination::Account(iban, name, amount) => {
-                Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
-            }
-        };
+        let payment =
+            match destination {
+                CheckedDestination::Invoice(text, invoice) => Payment::LightningPayout(
+                    LightningPayout::create(&mut desk, order, &text, &invoice),
+                ),
+                CheckedDestination::Script(script, _) => Payment::OnchainPayout(
+                    OnchainPayout::create(&mut desk, order, paying_wallet, script),
+                ),
+                CheckedDestination::Account(iban, name, amount) => {
+                    Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
+                }
+            };
         let out = desk.out;
         self.records.insert(order.payment.clone(), payment);
         out

@@ -338,7 +338,9 @@ impl OnchainPayout {
             }
             Booking::Posted => {}
         }
-        let deep = confirmations >= desk.policy.payout_depth && !desk.has_bug(Bug::NeverSettle);
+        let deep = confirmations >= desk.policy.payout_depth
+            && !desk.has_bug(Bug::NeverSettle)
+            && !desk.tip_is_stale();
         let (payment, quantity) = (self.id.clone(), Quantity::btc(in_msat(self.amount)));
         if deep && !sent.settled {
             sent.settled = true;

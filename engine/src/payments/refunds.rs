@@ -55,6 +55,9 @@ impl Payments {
             return out;
         }
         self.give_moot_back();
+        if self.desk(now, entropy).tip_is_stale() {
+            return out;
+        }
         for due in self.refunds_due() {
             let refund = self.make_refund(now, entropy, &due);
             out.events.extend(refund.events);

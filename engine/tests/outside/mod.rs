@@ -365,6 +365,7 @@ pub fn look(blocks: Vec<BlockId>, transactions: Vec<SeenTransaction>) -> Fact {
     Fact::Chain(ChainView {
         blocks,
         transactions,
+        tip_time_secs: None,
     })
 }
 

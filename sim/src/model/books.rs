@@ -77,6 +77,9 @@ pub struct Model {
     /// Our wallets, but for `hot`.
     pub(super) wallets: BTreeMap<WalletId, WalletSpec>,
     pub(super) layer0: Layer0,
+    /// Time of the tip of the latest look, and whether that decides anything now.
+    pub(super) tip_secs: Option<u32>,
+    pub(super) tip_is_stale: bool,
     /// What others bear for a party.
     pub(super) borne: BTreeMap<PartyId, Borne>,
     /// By the last input: refunds that were told of, with their charge and amount in satoshi.
@@ -104,6 +107,8 @@ impl Model {
             lightning_suspense: 0,
             wallets: BTreeMap::new(),
             layer0: Layer0::default(),
+            tip_secs: None,
+            tip_is_stale: false,
             borne: BTreeMap::new(),
             refunds_told: BTreeMap::new(),
             moot: Vec::new(),
@@ -185,6 +190,7 @@ impl Model {
     pub fn on_accepted(&mut self, now: Timestamp, input: &Input, output: &Output) -> Checked {
         self.changed.clear();
         self.refunds_told.clear();
+        self.weigh_tip(now, input);
         if let Input::Command { id, command, .. } = input {
             let told = self.commands.contains_key(id);
             if let prediction @ Prediction::Refused(_) = self.predict(now, id, command) {
@@ -402,7 +408,12 @@ impl Model {
                 _ => self.go(payment, State::Dispatched),
             },
             Event::PaymentFailed { payment, reason } => {
-                let was = self.payment(payment)?.state;
+                let failing = self.payment(payment)?;
+                let was = failing.state;
+                let by_tip = failing.kind == Kind::OnchainCharge;
+                unless(!by_tip || !self.tip_is_stale, || {
+                    format!("{payment} failed by a stale tip")
+                })?;
                 let back = was != State::Settled || matches!(reason, FailureReason::Returned(_));
                 self.go(payment, State::Failed)?;
                 self.book(payment, 0)?;
@@ -531,6 +542,9 @@ impl Model {
             ) => {
                 let borne = payment.reserve.min(asked + fee);
                 (is_its(payment_hash) && same && fee_msat.0 == fee, borne)
+            }
+            (Kind::OnchainCharge | Kind::OnchainPayout, Fact::Chain(_)) if self.tip_is_stale => {
+                return Err(format!("{id} settled by a stale tip"));
             }
             (Kind::OnchainCharge, Fact::Chain(_)) => {
                 let enough = self.terms.enough(asked);

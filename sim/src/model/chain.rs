@@ -82,8 +82,8 @@ impl Model {
         let right = match charge.state {
             State::Settled if fresh => charge.money.paid == credited,
             State::Settled => there(1) >= charge.money.paid,
-            State::Seen => there(0) > 0 && deep < enough,
-            State::Failed => deep < enough || !charge.was_settled,
+            State::Seen => there(0) > 0 && (deep < enough || self.tip_is_stale),
+            State::Failed => deep < enough || !charge.was_settled || self.tip_is_stale,
             _ => there(0) == 0,
         };
         unless(right, || {
@@ -107,7 +107,9 @@ impl Model {
         let depth = transaction.and_then(|(txid, _)| look.depths.get(&txid).copied());
         let right = match state {
             State::Settled => depth.is_some_and(|depth| depth > 0),
-            State::Dispatched => depth.is_none_or(|depth| depth < self.terms.payout_depth),
+            State::Dispatched => {
+                self.tip_is_stale || depth.is_none_or(|depth| depth < self.terms.payout_depth)
+            }
             _ => true,
         };
         if let (State::Settled | State::Dispatched, Some(_), Some((_, fee))) =

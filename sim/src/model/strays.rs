@@ -6,9 +6,11 @@ use super::books::{Checked, Model, tracked, unless};
 use super::states::{Kind, State};
 use crate::scenario::{Disposal, Shortfall, Stray};
 use bitcoin::OutPoint;
-use lockstep_engine::api::{Event, Finding};
+use lockstep_engine::api::{Event, Finding, Input};
 use lockstep_engine::id::{PartyId, PaymentId};
 use lockstep_engine::money::Asset;
+use lockstep_engine::rail::Fact;
+use lockstep_engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The party that all are together to whom money goes back.
@@ -143,6 +145,22 @@ fn disposal(stray: Option<Stray>, finding: Finding, can_go_back: bool) -> Dispos
 }
 
 impl Model {
+    /// Whether what the latest look shows decides anything: its tip may be too old.
+    pub(super) fn weigh_tip(&mut self, now: Timestamp, input: &Input) {
+        if let Input::Fact {
+            fact: Fact::Chain(view),
+            ..
+        } = input
+        {
+            self.tip_secs = view.tip_time_secs;
+        }
+        let age = self
+            .tip_secs
+            .map(|tip| now.0.saturating_sub(u64::from(tip) * 1_000));
+        let most = self.terms.max_tip_age_ms;
+        self.tip_is_stale = matches!((age, most), (Some(age), Some(most)) if age > most);
+    }
+
     /// Works out where the money on the charge's address belongs, and what the party is credited with.
     pub(super) fn dispose(&mut self, id: &PaymentId) -> Checked {
         let (stray, terms) = (self.terms.stray, self.terms.clone());
@@ -300,7 +318,7 @@ impl Model {
                 Some(sat) if sat != due || due == 0 => {
                     return Err(format!("{sat} sat for {id} are refunded, {due} are due"));
                 }
-                None if due == 0 || lost => continue,
+                None if due == 0 || lost || self.tip_is_stale => continue,
                 None if due > small => {
                     return Err(format!("{due} sat for {id} are due and not refunded"));
                 }

@@ -37,6 +37,8 @@ pub struct Terms {
     pub(super) stray: Option<Stray>,
     /// As much may be lacking of a charge on chain.
     pub(super) tolerance_sat: u64,
+    /// A tip older than so many ms decides nothing.
+    pub(super) max_tip_age_ms: Option<u64>,
     /// Who bears what was spent and taken back.
     pub(super) shortfall: Option<Shortfall>,
 }
@@ -52,6 +54,7 @@ impl Default for Terms {
             reputation: false,
             stray: None,
             tolerance_sat: 0,
+            max_tip_age_ms: None,
             shortfall: None,
         }
     }
@@ -81,6 +84,7 @@ impl Terms {
         }
         terms.stray = overrides.stray;
         terms.tolerance_sat = overrides.tolerance.map_or(0, |sat| sat.get());
+        terms.max_tip_age_ms = overrides.max_tip_age.map(|age| age.get());
         terms.shortfall = overrides.shortfall;
         terms
     }

@@ -253,6 +253,7 @@ fn receiving(policy: &mut Policy, overrides: &PolicyOverrides) {
     if let Some(tolerance) = overrides.tolerance {
         policy.charge_tolerance = Sat(tolerance.get());
     }
+    policy.max_tip_age = overrides.max_tip_age.map(|age| Span(age.get()));
     policy.shortfall = overrides.shortfall.map(words::shortfall);
 }
 

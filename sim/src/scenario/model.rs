@@ -154,6 +154,8 @@ pub struct PolicyOverrides {
     pub stray: Option<Stray>,
     /// A charge on chain that is short by no more than this counts as paid.
     pub tolerance: Option<Sat>,
+    /// A tip older than this is stale, above zero.
+    pub max_tip_age: Option<Millis>,
     /// Who bears what was spent and then taken back.
     pub shortfall: Option<Shortfall>,
 }

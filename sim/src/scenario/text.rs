@@ -146,6 +146,8 @@ table!(
         "stray" stray: Optional<Stray>,
         /// A charge on chain that is short by no more than this counts as paid. Default none.
         "tolerance" tolerance: Optional<Amount>,
+        /// A tip older than this is stale: nothing settles, fails or is refunded by it. Default: none is.
+        "max_tip_age" max_tip_age: Optional<Duration>,
         /// Who bears what a party has spent and a reorganisation took back. Default: its account goes below zero.
         "shortfall" shortfall: Optional<Shortfall>,
     }

@@ -68,6 +68,7 @@ pub(super) fn drops(plan: &Scenario) -> Vec<Edit> {
         change(|plan| plan.policy.stray = None),
         change(|plan| plan.policy.tolerance = None),
         change(|plan| plan.policy.shortfall = None),
+        change(|plan| plan.policy.max_tip_age = None),
         change(|plan| {
             if let Some(Depth { below, .. }) = &mut plan.policy.depth {
                 below.clear();

@@ -113,6 +113,7 @@ fn funding(engine: &Engine, script: ScriptBuf) -> Fact {
             transaction,
             position,
         }],
+        tip_time_secs: None,
     })
 }
 

@@ -191,10 +191,10 @@ fn view(
     scripts: &[ScriptBuf],
     known: &[BlockId],
 ) -> Result<Option<ChainView>, ElectrumError> {
-    let tip = tip(client)?;
+    let (tip, tip_time_secs) = tip(client)?;
     let mut blocks = recent_blocks(client, tip, known)?;
     let update = histories(client, scripts)?;
-    if tip != self::tip(client)? || blocks.get(&tip.height) != Some(&tip.hash) {
+    if tip != self::tip(client)?.0 || blocks.get(&tip.height) != Some(&tip.hash) {
         return Ok(None);
     }
     Ok(place(&update, &mut blocks, tip).map(|transactions| {
@@ -205,20 +205,23 @@ fn view(
         ChainView {
             blocks,
             transactions,
+            tip_time_secs: Some(tip_time_secs),
         }
     }))
 }
 
-fn tip(client: &BdkElectrumClient<Client>) -> Result<BlockId, ElectrumError> {
+/// The tip and the time in its header.
+fn tip(client: &BdkElectrumClient<Client>) -> Result<(BlockId, u32), ElectrumError> {
     // Drop what was notified meanwhile: the queue would grow for ever.
     while client.inner.block_headers_pop()?.is_some() {}
     let tip = client.inner.block_headers_subscribe()?;
     let height = u32::try_from(tip.height)
         .map_err(|_| ElectrumError::Message("absurd height".to_owned()))?;
-    Ok(BlockId {
+    let block = BlockId {
         height,
         hash: tip.header.block_hash(),
-    })
+    };
+    Ok((block, tip.header.time))
 }
 
 /// The chain from a known block to the tip.

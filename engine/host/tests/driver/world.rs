@@ -284,6 +284,7 @@ impl ChainSource for World {
         ready(Ok(ChainView {
             blocks: outside.chain.blocks.clone(),
             transactions,
+            tip_time_secs: None,
         }))
         .boxed()
     }

@@ -170,7 +170,7 @@ impl OnchainCharge {
 
     /// What is credited if so much that is deep settles the charge now. What went to refunds is not there any more.
     fn pays(&self, desk: &Desk<'_>, deep: Sat) -> Option<Sat> {
-        if !self.may_settle() || desk.has_bug(Bug::NeverSettle) {
+        if !self.may_settle() || desk.has_bug(Bug::NeverSettle) || desk.tip_is_stale() {
             return None;
         }
         let left = Sat(deep.0.saturating_sub(self.sent_back().0));
@@ -317,7 +317,8 @@ impl OnchainCharge {
 
     /// Whether it fails when its time is over.
     fn unpaid(&self, desk: &Desk<'_>) -> bool {
-        self.state == State::Open && self.seen < self.required(desk.policy)
+        let lacks = self.state == State::Open && self.seen < self.required(desk.policy);
+        lacks && !desk.tip_is_stale()
     }
 
     /// A charge that was settled, undone and then expired settles again if its money comes back: that is the same credit,

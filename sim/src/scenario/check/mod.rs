@@ -8,6 +8,7 @@ mod layer0;
 mod money;
 mod names;
 mod own_wallets;
+mod policy;
 mod setup;
 mod steps;
 mod trouble;
@@ -30,7 +31,7 @@ pub(super) fn check(
     names.collect_steps(&typed.value, problems);
     let head = setup::head(typed, problems);
     let operator = setup::operator(&typed.value, &names, problems);
-    let policy = setup::policy(&typed.value, problems);
+    let policy = policy::policy(&typed.value, problems);
     let nodes = setup::nodes(&typed.value, problems);
     let wallets = setup::wallets(&typed.value, problems);
     let accounts = setup::accounts(&typed.value, problems);

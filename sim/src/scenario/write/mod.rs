@@ -356,6 +356,7 @@ fn policy(policy: &PolicyOverrides) -> Inline {
         table.put("stray", self::stray(stray));
     }
     table.maybe("tolerance", policy.tolerance.map(amounts::sat));
+    table.maybe("max_tip_age", policy.max_tip_age.map(amounts::span));
     if let Some(shortfall) = policy.shortfall {
         table.put("shortfall", self::shortfall(shortfall));
     }

@@ -433,6 +433,7 @@ impl Backend {
             let view = ChainView {
                 blocks: blocks(chain, known, lens.tip_height),
                 transactions,
+                tip_time_secs: chain.block_at(lens.tip_height).map(|tip| tip.header.time),
             };
             (view, lens, chain.height(), denied)
         };
