@@ -67,10 +67,16 @@ impl Coverage {
             Event::PaymentFailed { payment, .. } => self.end(payment.as_str(), "failed"),
             Event::WebhookIgnored { .. } => self.mark_rare("webhook-ignored"),
             Event::BreakFound { .. } => self.mark_rare("break-found"),
+            Event::WalletNotBound { .. } => self.mark_rare("wallet-not-bound"),
+            Event::BindingEndedTooLate { .. } => self.mark_rare("binding-ended-too-late"),
+            Event::PayerNotBound { .. } => self.mark_rare("payer-not-bound"),
             Event::EnrolmentRefused { .. } => self.mark_rare("enrolment-refused"),
             Event::PartyOpened { .. }
             | Event::PartyEnrolled { .. }
             | Event::WalletOpened { .. }
+            | Event::WalletRegistered { .. }
+            | Event::WalletBound { .. }
+            | Event::BindingEnded { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

@@ -21,10 +21,11 @@ const GROUND_TRUTH: &str = "invariant `ledger-equals-ground-truth`";
 const BY_DEADLINE: &str = "invariant `terminal-by-deadline`";
 const FOLD: &str = "invariant `fold-equals-live`";
 const MODEL: &str = "invariant `model-agrees`";
+const NO_UNBOUND: &str = "invariant `no-unbound-payment`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 32] = [
+const TABLE: [(Bug, &str, &str); 36] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -57,6 +58,10 @@ const TABLE: [(Bug, &str, &str); 32] = [
     (Bug::SettleOneBlockEarly, "depth", MODEL),
     (Bug::FeeToOperator, "onchain-payout", MODEL),
     (Bug::HoldWrongUnit, "sepa-payout", MODEL),
+    (Bug::SkipDidSignature, "binding", MODEL),
+    (Bug::AcceptOtherChallenge, "binding", MODEL),
+    (Bug::ForgetRevocationOnRestart, "binding", FOLD),
+    (Bug::PayAfterRevocation, "unbound", NO_UNBOUND),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -161,6 +166,7 @@ fn engine_config() -> EngineConfig {
         descriptors: keys::engine_keys(RootSeed(1)).public,
         policy: Policy::regtest_default(),
         webhook_secrets: vec!["secret".to_owned()],
+        layer0_secrets: Vec::new(),
         planted: None,
     }
 }

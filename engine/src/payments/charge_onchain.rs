@@ -10,15 +10,18 @@ use super::order::Charge;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
 use crate::id::{PartyId, PaymentId, WalletId};
+use crate::identity::Purpose;
 use crate::ledger::Account;
 use crate::money::{Msat, Quantity, Rail, Sat};
 use crate::onchain::Received;
 use crate::planted::Bug;
+use crate::policy::BindingAsked;
 use crate::rail::Effect;
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use bitcoin::{OutPoint, ScriptBuf};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A charge on chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +44,9 @@ pub struct OnchainCharge {
     expired: bool,
     /// Settled at some time: if a reorganisation undid that, its money may still come back.
     was_settled: bool,
+    /// Where the policy asks for it: whether each output that was ever seen came from wallets bound to the party, judged
+    /// when it was first seen.
+    bound: BTreeMap<OutPoint, bool>,
     /// All that lay on the address at the last look.
     pub seen: Sat,
     /// What is booked for it.
@@ -112,6 +118,7 @@ impl OnchainCharge {
             expires_at,
             expired: false,
             was_settled: false,
+            bound: BTreeMap::new(),
             seen: Sat(0),
             booked: Booked::default(),
             state: State::Open,
@@ -121,13 +128,15 @@ impl OnchainCharge {
     /// The chain was looked at: events first tell what happened to the charge, then its money is booked accordingly.
     pub(super) fn on_view(&mut self, desk: &mut Desk<'_>) {
         let received = desk.onchain.received_on(&self.wallet, &self.script);
-        self.undo_if_lost(desk, &received);
-        self.note_seen(desk, received.at_depth(0));
+        self.judge_payers(desk, &received);
+        let counts = self.that_counts(&received);
+        self.undo_if_lost(desk, &counts);
+        self.note_seen(desk, counts.at_depth(0));
         let depth = self.depth(desk);
-        let deep = received.at_depth(depth);
+        let deep = counts.at_depth(depth);
         let settles = self.may_settle() && deep >= self.amount && !desk.has_bug(Bug::NeverSettle);
         if settles {
-            let credited = received
+            let credited = counts
                 .outputs
                 .iter()
                 .filter(|o| o.confirmations >= depth)
@@ -152,6 +161,47 @@ impl OnchainCharge {
                 quantity,
                 fee_msat: Msat(0),
             });
+        }
+    }
+
+    /// Judges outputs that were not seen before, where the policy asks for bound payers: every input must have spent from a
+    /// script in a wallet that is bound to the party for charges. The verdict stays: a binding that ends later takes no
+    /// credit back, and one that comes later gives none.
+    fn judge_payers(&mut self, desk: &mut Desk<'_>, received: &Received) {
+        if desk.policy.binding.asked != BindingAsked::Both {
+            return;
+        }
+        for output in &received.outputs {
+            if self.bound.contains_key(&output.outpoint) {
+                continue;
+            }
+            let scripts = desk.onchain.payer_scripts(output.outpoint.txid);
+            let owned = |script: &ScriptBuf| {
+                let found = desk.bindings.owner(&self.party, script, Purpose::Charges);
+                found.is_some()
+            };
+            let bound = scripts.is_some_and(|scripts| scripts.iter().all(owned));
+            self.bound.insert(output.outpoint, bound);
+            if !bound {
+                sometimes(Rare::PayerNotBound);
+                desk.emit(Event::PayerNotBound {
+                    payment: self.id.clone(),
+                    amount_sat: output.value_sat,
+                });
+            }
+        }
+    }
+
+    fn is_unbound(&self, outpoint: &OutPoint) -> bool {
+        self.bound.get(outpoint) == Some(&false)
+    }
+
+    /// What may be credited: all but money from wallets that are not bound.
+    fn that_counts(&self, received: &Received) -> Received {
+        let outputs = received.outputs.iter();
+        let counts = outputs.filter(|output| !self.is_unbound(&output.outpoint));
+        Received {
+            outputs: counts.copied().collect(),
         }
     }
 
@@ -243,6 +293,11 @@ impl OnchainCharge {
         for output in &received.outputs {
             let deep = output.confirmations >= depth;
             let place = match &self.state {
+                State::Open | State::Settled { .. } | State::Failed { .. }
+                    if self.is_unbound(&output.outpoint) && deep =>
+                {
+                    &mut target.suspense
+                }
                 State::Settled { credited, .. } if credited.contains(&output.outpoint) => {
                     &mut target.credited
                 }

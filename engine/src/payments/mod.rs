@@ -6,6 +6,7 @@
 //! asked for, amounts that came late, twice or short. `ChainWallet` equals its wallet's total after every look.
 
 mod admission;
+mod bindings;
 mod charge_lightning;
 mod charge_onchain;
 mod desk;
@@ -28,6 +29,7 @@ pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, P
 
 use crate::event::{Consequences, Event, FailureReason};
 use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
+use crate::identity::Bindings;
 use crate::ledger::{Account, Ledger, PartyExists, Posting};
 use crate::money::{Quantity, Rail};
 use crate::onchain::{
@@ -50,6 +52,8 @@ pub struct Payments {
     network: Network,
     policy: Policy,
     webhook_secrets: Vec<String>,
+    layer0_secrets: Vec<String>,
+    bindings: Bindings,
     ledger: Ledger,
     onchain: Wallets,
     records: BTreeMap<PaymentId, Payment>,
@@ -75,12 +79,15 @@ pub struct PaymentsConfig {
     pub policy: Policy,
     /// Current first; several while they are rotated.
     pub webhook_secrets: Vec<String>,
+    /// As above, of Layer 0.
+    pub layer0_secrets: Vec<String>,
 }
 
 /// The state in a canonical order, for the engine's digest.
 #[derive(Serialize)]
 pub struct Snapshot<'a> {
     ledger: &'a Ledger,
+    bindings: &'a Bindings,
     onchain: Vec<WalletSnapshot<'a>>,
     records: &'a BTreeMap<PaymentId, Payment>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
@@ -107,6 +114,8 @@ impl Payments {
             network: config.network,
             policy: config.policy,
             webhook_secrets: config.webhook_secrets,
+            layer0_secrets: config.layer0_secrets,
+            bindings: Bindings::new(config.network),
             ledger: Ledger::new(),
             records: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
@@ -122,6 +131,7 @@ impl Payments {
     pub fn plant(&mut self, bug: Bug) {
         self.planted = Some(bug);
         self.ledger.plant(bug);
+        self.bindings.plant(bug);
         self.onchain.plant(bug);
     }
 
@@ -156,6 +166,11 @@ impl Payments {
         &self.onchain
     }
 
+    /// Wallets that are bound to DIDs, or shall be.
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
     /// The parameters.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -165,6 +180,7 @@ impl Payments {
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
             ledger: &self.ledger,
+            bindings: &self.bindings,
             onchain: self.onchain.snapshot(),
             records: &self.records,
             charged_hashes: &self.charged_hashes,
@@ -314,8 +330,8 @@ impl Payments {
             CheckedDestination::Invoice(text, invoice) => {
                 Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
             }
-            CheckedDestination::Script(script, amount) => {
-                let payee = (script, amount);
+            CheckedDestination::Script(script, amount, binding) => {
+                let payee = (script, amount, binding);
                 Payment::OnchainPayout(OnchainPayout::create(
                     &mut desk,
                     order,
@@ -399,6 +415,7 @@ impl Payments {
             entropy,
             network: self.network,
             policy: &self.policy,
+            bindings: &self.bindings,
             ledger: &mut self.ledger,
             onchain: &mut self.onchain,
             planted: self.planted,

@@ -7,6 +7,7 @@ mod channel_conservation;
 mod ground_truth;
 mod model_agrees;
 mod no_stale_hold;
+mod no_unbound_payment;
 mod outcome_equals_truth;
 mod terminal_by_deadline;
 mod zero_sum;
@@ -137,6 +138,7 @@ pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
         Box::new(at_most_once::AtMostOnce::default()),
         Box::new(channel_conservation::ChannelConservation),
         Box::new(no_stale_hold::NoStaleHold),
+        Box::new(no_unbound_payment::NoUnboundPayment::new(&terms)),
         Box::new(ModelAgrees::new(terms)),
     ]
 }

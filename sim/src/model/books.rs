@@ -2,11 +2,12 @@
 //! (docs/SPEC.md, "Holds", "What is posted", "Payments", "Idempotency"). It is told each accepted input with what came of
 //! it, and says what of that must not be. What a look at the chain means is in `chain`.
 
+use super::bindings::BindingBook;
 use super::layer0::Enrolment;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
 use super::terms::Terms;
-use bitcoin::{Network, ScriptBuf, Txid};
+use bitcoin::{Network, OutPoint, ScriptBuf, Txid};
 use lockstep_engine::api::{
     Charge, Command, Destination, Event, FailureReason, Input, Output, Payout,
 };
@@ -69,6 +70,9 @@ pub struct Model {
     pub(super) runs: BTreeMap<ReconciliationId, bool>,
     pub(super) lightning_suspense: i128,
     pub(super) enrolments: BTreeMap<PartyId, Enrolment>,
+    pub(super) bindings: BindingBook,
+    /// Whether an output on a charge's address came from bound wallets, where that is asked.
+    pub(super) payers: BTreeMap<OutPoint, bool>,
     /// Our wallets, but for `hot`.
     pub(super) wallets: BTreeMap<WalletId, WalletSpec>,
 }
@@ -91,6 +95,8 @@ impl Model {
             runs: BTreeMap::new(),
             lightning_suspense: 0,
             enrolments: BTreeMap::new(),
+            bindings: BindingBook::default(),
+            payers: BTreeMap::new(),
             wallets: BTreeMap::new(),
         }
     }
@@ -178,6 +184,7 @@ impl Model {
             }
             self.on_command(id, command, output)?;
         }
+        self.bindings.on_accepted(now, input, &output.events)?;
         let before = self.before(input);
         for event in &output.events {
             self.on_event(event, input)?;
@@ -229,7 +236,11 @@ impl Model {
                 let asked = Enrolment::Asked(did.clone());
                 self.enrolments.insert(party.clone(), asked);
             }
-            Command::RecordOpening { .. } => {}
+            Command::RegisterWallet(_)
+            | Command::ProveWallet(_)
+            | Command::RotateDid(_)
+            | Command::RevokeWallet { .. }
+            | Command::RecordOpening { .. } => {}
         }
         Ok(())
     }
@@ -385,6 +396,12 @@ impl Model {
             }
             Event::PartyOpened { .. }
             | Event::WalletOpened { .. }
+            | Event::WalletRegistered { .. }
+            | Event::WalletBound { .. }
+            | Event::WalletNotBound { .. }
+            | Event::BindingEnded { .. }
+            | Event::BindingEndedTooLate { .. }
+            | Event::PayerNotBound { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
             | Event::TransferAccepted { .. }

@@ -3,14 +3,17 @@
 
 use super::books::{Model, unless};
 use super::states::{Kind, State};
-use bitcoin::{ScriptBuf, Txid};
+use bitcoin::{CompressedPublicKey, OutPoint, ScriptBuf, Transaction, TxIn, Txid};
 use lockstep_engine::id::PaymentId;
+use lockstep_engine::identity::Purpose;
 use lockstep_engine::rail::{ChainPosition, ChainView};
 use std::collections::BTreeMap;
 
 /// What a look shows: every output by script and every transaction by id, each with its depth (0: unconfirmed).
 struct Look {
-    outputs: BTreeMap<ScriptBuf, Vec<(u64, u32)>>,
+    outputs: BTreeMap<ScriptBuf, Vec<(OutPoint, u64, u32)>>,
+    /// From which P2WPKH scripts a transaction spends; `None` if an input is of another kind.
+    payers: BTreeMap<Txid, Option<Vec<ScriptBuf>>>,
     depths: BTreeMap<Txid, u32>,
 }
 
@@ -18,26 +21,40 @@ impl Look {
     fn at(view: &ChainView) -> Look {
         let tip = view.blocks.last().map_or(0, |block| block.height);
         let (mut outputs, mut depths) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::new());
+        let mut payers = BTreeMap::new();
         for seen in &view.transactions {
             let depth = match seen.position {
                 ChainPosition::Mempool => 0,
                 ChainPosition::Confirmed { block, .. } => (tip + 1).saturating_sub(block.height),
             };
-            depths.insert(seen.transaction.compute_txid(), depth);
-            for output in &seen.transaction.output {
+            let txid = seen.transaction.compute_txid();
+            depths.insert(txid, depth);
+            payers.insert(txid, payers_of(&seen.transaction));
+            for (vout, output) in (0..).zip(&seen.transaction.output) {
                 let of_script = outputs.entry(output.script_pubkey.clone()).or_default();
-                of_script.push((output.value.to_sat(), depth));
+                of_script.push((OutPoint { txid, vout }, output.value.to_sat(), depth));
             }
         }
-        Look { outputs, depths }
+        Look {
+            outputs,
+            payers,
+            depths,
+        }
     }
 
-    /// What lies on an address at least so deep, in msat.
-    fn msat(&self, script: Option<&ScriptBuf>, depth: u32) -> u64 {
+    fn on(&self, script: Option<&ScriptBuf>) -> &[(OutPoint, u64, u32)] {
         let outputs = script.and_then(|script| self.outputs.get(script));
-        let deep = outputs.into_iter().flatten().filter(|(_, at)| *at >= depth);
-        deep.map(|(sat, _)| sat * 1_000).sum()
+        outputs.map_or(&[], Vec::as_slice)
     }
+}
+
+fn payers_of(transaction: &Transaction) -> Option<Vec<ScriptBuf>> {
+    let of_input = |input: &TxIn| {
+        let is_wpkh = input.witness.len() == 2 && input.script_sig.is_empty();
+        let key = CompressedPublicKey::from_slice(input.witness.last()?).ok()?;
+        is_wpkh.then(|| ScriptBuf::new_p2wpkh(&key.wpubkey_hash()))
+    };
+    transaction.input.iter().map(of_input).collect()
 }
 
 impl Model {
@@ -53,6 +70,7 @@ impl Model {
             return Ok(());
         }
         let look = Look::at(view);
+        self.judge_payers(&look);
         for id in &ids {
             match self.payments[id].kind {
                 Kind::OnchainCharge => self.charge_fits(id, &look)?,
@@ -62,13 +80,42 @@ impl Model {
         Ok(())
     }
 
+    /// Outputs that were not seen before are judged by the bindings of now.
+    fn judge_payers(&mut self, look: &Look) {
+        if !self.terms.asks_bound_payers() {
+            return;
+        }
+        for charge in self.payments.values() {
+            for (outpoint, ..) in look.on(charge.script.as_ref()) {
+                let payers = look.payers.get(&outpoint.txid).and_then(Option::as_ref);
+                let bound = payers.is_some_and(|scripts| {
+                    scripts.iter().all(|script| {
+                        let bound = self
+                            .bindings
+                            .is_bound(&charge.party, script, Purpose::Charges);
+                        bound != Some(false)
+                    })
+                });
+                self.payers.entry(*outpoint).or_insert(bound);
+            }
+        }
+    }
+
+    /// What lies on an address at least so deep and counts, in msat.
+    fn counted_msat(&self, look: &Look, script: Option<&ScriptBuf>, depth: u32) -> u64 {
+        let counts = |outpoint: &OutPoint| self.payers.get(outpoint) != Some(&false);
+        let outputs = look.on(script).iter();
+        let deep = outputs.filter(|(outpoint, _, at)| *at >= depth && counts(outpoint));
+        deep.map(|(_, sat, _)| sat * 1_000).sum()
+    }
+
     fn charge_fits(&mut self, id: &PaymentId, look: &Look) -> Result<(), String> {
         let fresh = self
             .payments
             .get_mut(id)
             .map(|charge| std::mem::take(&mut charge.fresh));
         let charge = &self.payments[id];
-        let there = |depth| look.msat(charge.script.as_ref(), depth);
+        let there = |depth| self.counted_msat(look, charge.script.as_ref(), depth);
         let deep = there(self.terms.depth(charge.amount / 1_000));
         let right = match charge.state {
             State::Settled if fresh == Some(true) => charge.moved == deep,

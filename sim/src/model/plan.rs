@@ -5,8 +5,8 @@
 use super::orders::{self, Prediction, Read, Why};
 use super::terms::{MOST_OPEN_RUNS, Terms};
 use crate::scenario::{
-    self, Action, Asset as PaidIn, CrashPoint, Endpoint, Expectation, Family, GatewayFaultKind,
-    Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Trouble,
+    self, Action, Asset as PaidIn, BindingStep, CrashPoint, Endpoint, Expectation, Family,
+    GatewayFaultKind, Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Trouble,
 };
 use lockstep_engine::api::{self, Destination};
 use lockstep_engine::id::{PartyId, PaymentId};
@@ -80,6 +80,16 @@ impl<'a> Plan<'a> {
             Action::Payout(payout) => Some(self.payout(payout)),
             // A party may be enrolled twice, and Layer 0 may not have answered the first time.
             Action::Enrol { .. } => Some(Prediction::Either("what Layer 0 has said by then")),
+            // What of it is right is judged when it is given (I9).
+            Action::Binding(step) => match step {
+                BindingStep::Decide { .. } | BindingStep::Replace { .. } => None,
+                BindingStep::Register { .. }
+                | BindingStep::Prove { .. }
+                | BindingStep::Rotate { .. }
+                | BindingStep::Revoke { .. } => {
+                    Some(Prediction::Either("how the binding stands by then"))
+                }
+            },
             Action::Release { charge } | Action::Refuse { charge } => Some(self.decision(charge)),
             Action::Reconcile { .. } => {
                 self.runs += 1;
@@ -208,7 +218,7 @@ impl<'a> Plan<'a> {
         }
         let prediction = if self.may_get_lost(&payout.id) {
             Prediction::Either(LOST)
-        } else if low >= hold && sure {
+        } else if low >= hold && sure && !self.needs_binding(payout) {
             Prediction::Accepted
         } else {
             Prediction::Either("what the party can spend by then")
@@ -228,6 +238,11 @@ impl<'a> Plan<'a> {
         };
         self.moves.insert(&payout.id, made);
         prediction
+    }
+
+    /// Whether the wallet that is paid must be bound, which is judged when the command is given.
+    fn needs_binding(&self, payout: &scenario::Payout) -> bool {
+        self.terms.asks_bound_payouts() && matches!(payout.payee, Payee::Wallet { .. })
     }
 
     fn order(&self, payout: &scenario::Payout) -> api::Payout {
@@ -271,6 +286,7 @@ impl<'a> Plan<'a> {
             destination,
             quantity,
             funded_by,
+            payee: None,
             deadline: Span(payout.deadline.get()),
             wallet: None,
         }

@@ -1,7 +1,7 @@
 //! Owns the numbers of docs/SPEC.md, "Limits, retries and deadlines", "Holds" and "Money": limits, prices, reserves, depths.
 //! They are written down here again, not read from the engine's policy: a changed default must be meant.
 
-use crate::scenario::PolicyOverrides;
+use crate::scenario::{BindingAsked, PolicyOverrides};
 use lockstep_engine::api::{Destination, Payout};
 use lockstep_engine::money::Asset;
 
@@ -31,6 +31,8 @@ pub struct Terms {
     pub(super) payout_depth: u32,
     /// The most that a payout's transaction may cost.
     miner_fee_sat: u64,
+    /// Which on-chain payments need a bound wallet.
+    binding: BindingAsked,
 }
 
 impl Default for Terms {
@@ -41,6 +43,7 @@ impl Default for Terms {
             depth_above: 6,
             payout_depth: 1,
             miner_fee_sat: 5_000,
+            binding: BindingAsked::Off,
         }
     }
 }
@@ -66,7 +69,20 @@ impl Terms {
             // The heaviest transaction is 10,000 weight units; the feerate is satoshi per 1,000 of them.
             terms.miner_fee_sat = feerate.get().saturating_mul(10);
         }
+        if let Some(asked) = overrides.binding {
+            terms.binding = asked;
+        }
         terms
+    }
+
+    /// Whether on-chain payouts go to bound wallets only.
+    pub fn asks_bound_payouts(&self) -> bool {
+        self.binding != BindingAsked::Off
+    }
+
+    /// Whether only money from bound wallets is credited on chain.
+    pub(super) fn asks_bound_payers(&self) -> bool {
+        self.binding == BindingAsked::Both
     }
 
     /// Confirmations that a charge of this amount needs.

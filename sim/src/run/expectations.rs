@@ -20,6 +20,10 @@ impl<W: World> Runner<W> {
             Expectation::Payment {
                 within: Some(within),
                 ..
+            }
+            | Expectation::Binding {
+                within: Some(within),
+                ..
             } => Some(self.world.now().plus(Span(within.get()))),
             _ => None,
         };
@@ -65,6 +69,7 @@ impl<W: World> Runner<W> {
                 let expected = (words::state(*state), reason.map(words::expected_failure));
                 Ok(self.payment_is(payment.as_str(), expected))
             }
+            Expectation::Binding { binding, state, .. } => Ok(self.binding_is(binding, *state)),
             Expectation::Party { party, btc, eur } => self.party_holds(party.as_str(), *btc, *eur),
             Expectation::Channel {
                 channel,

@@ -2,6 +2,8 @@
 //! worlds. Does not own processes, files or terminals (`cli`).
 
 mod answers;
+mod bindings;
+mod bindings_told;
 mod expectations;
 mod fates;
 mod observe;
@@ -152,6 +154,7 @@ impl Run {
         (!dids.is_empty()).then(|| Layer0Plan {
             config: Layer0Config {
                 token: token.clone(),
+                webhook_secret: keys::layer0_secret(seed),
                 identities: dids.iter().map(identity).collect(),
             },
             token,
@@ -165,6 +168,7 @@ impl Run {
             descriptors: keys::wallet_keys(seed, HOT, self.scenario.operator.hot().script).public,
             policy: policy(&self.scenario),
             webhook_secrets: vec![keys::webhook_secret(seed)],
+            layer0_secrets: vec![keys::layer0_secret(seed)],
             planted: self.options.planted,
         }
     }
@@ -217,6 +221,9 @@ fn policy(scenario: &Scenario) -> Policy {
     let overrides = &scenario.policy;
     if let Some(feerate) = overrides.feerate {
         policy.onchain_feerate_sat_per_kwu = feerate.get();
+    }
+    if let Some(asked) = overrides.binding {
+        policy.binding.asked = words::binding_asked(asked);
     }
     if let Some(depth) = overrides.payout_depth {
         policy.payout_depth = depth.get() as u32;

@@ -2,10 +2,12 @@
 //! events told it, and has every invariant checked after every step. The first violation is kept. Does not own the
 //! driver (`lockstep-host`) nor the invariants.
 
+use super::bindings_told::{ToldBinding, ToldBindings};
 use super::outcome::Checked;
 use crate::coverage::Coverage;
 use crate::faults::Faults;
 use crate::invariants::{Invariant, Kind, Looks, Settled, Stepped, Violation};
+use crate::scenario::PartyName;
 use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::TruthSource;
@@ -37,6 +39,7 @@ struct State {
     violation: Option<Violation>,
     checks: BTreeMap<String, Checked>,
     payments: BTreeMap<String, Told>,
+    bindings: ToldBindings,
     breaks: BTreeMap<String, u32>,
     refused: BTreeMap<String, String>,
     epoch: Option<Epoch>,
@@ -69,6 +72,7 @@ impl Recorder {
             violation: None,
             checks: BTreeMap::new(),
             payments: BTreeMap::new(),
+            bindings: ToldBindings::default(),
             breaks: BTreeMap::new(),
             refused: BTreeMap::new(),
             epoch: None,
@@ -145,6 +149,16 @@ impl Recorder {
     /// What events told about a payment.
     pub fn told(&self, payment: &str) -> Option<Told> {
         self.state().payments.get(payment).cloned()
+    }
+
+    /// What events told about a binding.
+    pub fn binding(&self, binding: &str) -> Option<ToldBinding> {
+        self.state().bindings.get(binding)
+    }
+
+    /// A binding is about to be passed on to this party's DID.
+    pub fn expect_passing(&self, binding: &str, did: &str, party: &PartyName) {
+        self.state().bindings.expect_passing(binding, did, party);
     }
 
     /// How many breaks a reconciliation found, once it is done.
@@ -233,6 +247,9 @@ impl Recorder {
             Event::TransactionBuilt { payment, txid, .. } => {
                 trace.names.give(txid.to_string(), format!("tx:{payment}"))
             }
+            Event::WalletRegistered {
+                binding, challenge, ..
+            } => trace.names.give(challenge, format!("challenge:{binding}")),
             _ => {}
         }
         trace.record_canonical(subsystem, &subject, value);
@@ -241,7 +258,7 @@ impl Recorder {
 
 /// Whom an event is about: the first of these fields that it has.
 fn subject(event: &Value) -> String {
-    ["payment", "party", "run"]
+    ["payment", "binding", "party", "run"]
         .iter()
         .find_map(|field| event.get(field)?.as_str())
         .unwrap_or("engine")
@@ -294,6 +311,12 @@ fn learn(state: &mut State, event: &Event) {
         | Event::PartyEnrolled { .. }
         | Event::EnrolmentRefused { .. }
         | Event::WalletOpened { .. }
+        | Event::WalletRegistered { .. }
+        | Event::WalletBound { .. }
+        | Event::WalletNotBound { .. }
+        | Event::BindingEnded { .. }
+        | Event::BindingEndedTooLate { .. }
+        | Event::PayerNotBound { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)
@@ -328,6 +351,7 @@ impl Observer for Recorder {
         for event in &output.events {
             self.record(event);
             learn(&mut state, event);
+            state.bindings.learn(event);
             state.coverage.learn(event);
         }
         let truth = state.truth.as_ref().map(|source| source.truth());

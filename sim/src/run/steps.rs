@@ -95,6 +95,7 @@ impl<W: World> Runner<W> {
             Action::Pay(pay) => self.pay(pay).await,
             Action::Payout(payout) => self.payout(payout).await,
             Action::Enrol { party } => self.enrol(party).await,
+            Action::Binding(step) => self.binding(step).await,
             Action::Release { charge } => {
                 self.command(Command::ReleaseHeld {
                     payment: payment(charge.as_str()),
@@ -404,6 +405,7 @@ impl<W: World> Runner<W> {
             destination,
             quantity,
             funded_by,
+            payee: payout.bound_to.as_ref().map(|name| party(name.as_str())),
             deadline: Span(payout.deadline.get()),
             wallet,
         };

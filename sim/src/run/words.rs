@@ -1,9 +1,14 @@
 //! Owns the translation between the scenario's words and the engine's, the gateway's and the driver's.
 //! Does not own either vocabulary.
 
-use crate::scenario::{CrashPoint, FailureReason as Expected, GatewayFaultKind, PaymentState};
+use crate::scenario::{
+    BindingAsked as Asked, BindingPurpose, CrashPoint, FailureReason as Expected, GatewayFaultKind,
+    PaymentState,
+};
 use crate::worlds::gateway::GatewayFault;
 use lockstep_engine::api::FailureReason;
+use lockstep_engine::identity::{Ended, Purpose};
+use lockstep_engine::policy::BindingAsked;
 use lockstep_engine::rail::LightningFailure;
 use lockstep_host::ports::Point;
 
@@ -12,6 +17,7 @@ pub(crate) fn failure(reason: &FailureReason) -> &'static str {
     match reason {
         FailureReason::Expired => "expired",
         FailureReason::Refused => "refused",
+        FailureReason::BindingEnded => "binding-ended",
         FailureReason::Lightning(LightningFailure::RouteNotFound) => "route-not-found",
         FailureReason::Lightning(LightningFailure::RecipientRejected) => "recipient-rejected",
         FailureReason::Lightning(LightningFailure::RetriesExhausted) => "retries-exhausted",
@@ -32,6 +38,7 @@ pub(crate) fn expected_failure(reason: Expected) -> &'static str {
     match reason {
         Expected::Expired => "expired",
         Expected::Refused => "refused",
+        Expected::BindingEnded => "binding-ended",
         Expected::RouteNotFound => "route-not-found",
         Expected::RecipientRejected => "recipient-rejected",
         Expected::RetriesExhausted => "retries-exhausted",
@@ -44,6 +51,34 @@ pub(crate) fn expected_failure(reason: Expected) -> &'static str {
         Expected::SigningRefused => "signing-refused",
         Expected::BroadcastRefused => "broadcast-refused",
         Expected::NotBuildable => "not-buildable",
+    }
+}
+
+/// The engine's word for what needs a binding.
+pub(crate) fn binding_asked(asked: Asked) -> BindingAsked {
+    match asked {
+        Asked::Off => BindingAsked::Off,
+        Asked::Payouts => BindingAsked::Payouts,
+        Asked::Both => BindingAsked::Both,
+    }
+}
+
+/// The engine's word for what a wallet is bound for.
+pub(crate) fn binding_purpose(purpose: BindingPurpose) -> Purpose {
+    match purpose {
+        BindingPurpose::Payouts => Purpose::Payouts,
+        BindingPurpose::Charges => Purpose::Charges,
+        BindingPurpose::Both => Purpose::Both,
+    }
+}
+
+/// The scenario's word for how a binding ended.
+pub(crate) fn ended(why: &Ended) -> &'static str {
+    match why {
+        Ended::Expired => "expired",
+        Ended::Revoked(_) => "revoked",
+        Ended::Rotated { .. } => "rotated",
+        Ended::PassedOn { .. } => "checking",
     }
 }
 

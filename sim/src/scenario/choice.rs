@@ -63,6 +63,8 @@ word!(
 word!(
     /// Why a payment failed.
     pub FailureReason {
+        /// The binding of the wallet that was to be paid has ended.
+        "binding-ended" BindingEnded,
         /// Nobody paid in time.
         "expired" Expired,
         /// Refused by a `refuse` step.

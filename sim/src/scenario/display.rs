@@ -30,6 +30,7 @@ impl Display for Action {
             Self::Pay(pay) => write!(f, "pay {pay}"),
             Self::Payout(payout) => write!(f, "payout {payout}"),
             Self::Enrol { party } => write!(f, "enrol {party}"),
+            Self::Binding(step) => write!(f, "{step}"),
             Self::Release { charge } => write!(f, "release {charge}"),
             Self::Refuse { charge } => write!(f, "refuse {charge}"),
             Self::Mine { blocks } => write!(f, "mine {blocks}"),
@@ -120,7 +121,8 @@ impl Display for Payout {
             f,
             "{}: {} -> {} within {}",
             self.id, self.from, self.payee, self.deadline
-        )
+        )?;
+        optional(f, "bound to", &self.bound_to)
     }
 }
 
@@ -210,6 +212,14 @@ impl Display for Expectation {
                 )
             }
             Self::Run { run, breaks } => write!(f, "run {run} breaks {breaks}"),
+            Self::Binding {
+                binding,
+                state,
+                within,
+            } => {
+                write!(f, "binding {binding} {state}")?;
+                optional(f, "within", within)
+            }
             Self::Executed { payout, times } => write!(f, "executed {payout} times {times}"),
             Self::Confirmations { payment, at_least } => {
                 write!(f, "confirmations {payment} at least {at_least}")

@@ -1,6 +1,7 @@
 //! Owns the checked scenario: every name stands for something that the file defines, every amount is exact and in the unit
 //! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`).
 
+use super::bindings::{BindingAsked, BindingName, BindingState, BindingStep};
 pub use super::choice::{
     Asset, CrashPoint, DidMethod, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
 };
@@ -133,6 +134,8 @@ pub struct PolicyOverrides {
     pub hold_margin: Option<Blocks>,
     /// Between two questions about an accepted transfer, above zero.
     pub poll_interval: Option<Millis>,
+    /// Which payments need a bound wallet.
+    pub binding: Option<BindingAsked>,
 }
 
 /// Confirmation depth by value.
@@ -232,6 +235,8 @@ pub enum Action {
         /// Has a DID.
         party: PartyName,
     },
+    /// Something about a binding.
+    Binding(BindingStep),
     /// Command to the engine: claim a held charge.
     Release {
         /// Made with `hold` by an earlier step, not decided yet.
@@ -375,6 +380,8 @@ pub struct Payout {
     pub from: PartyName,
     /// To whom, how much, how.
     pub payee: Payee,
+    /// On chain only: whose bound wallet it is; `None`: that of `from`.
+    pub bound_to: Option<PartyName>,
     /// Above zero.
     pub deadline: Millis,
 }
@@ -498,6 +505,15 @@ pub enum Expectation {
         /// How many breaks.
         breaks: u32,
     },
+    /// Where a binding stands.
+    Binding {
+        /// Registered by an earlier step.
+        binding: BindingName,
+        /// Where it stands.
+        state: BindingState,
+        /// It may take this long; `None`: now.
+        within: Option<Millis>,
+    },
     /// How often the outside carried a payout out.
     Executed {
         /// Made by an earlier step.
@@ -549,6 +565,7 @@ impl Action {
             | Self::Pay(_)
             | Self::Payout(_)
             | Self::Enrol { .. }
+            | Self::Binding(_)
             | Self::Release { .. }
             | Self::Refuse { .. }
             | Self::Mine { .. } => None,

@@ -2,6 +2,7 @@
 //! From here come both what the reader knows and the JSON schema. Does not own what is consistent (`check`) nor the
 //! dispatch of steps and expectations by their verb (`verb`).
 
+use super::bindings::BindingAsked;
 use super::choice::{
     Asset, ChainFault, ClockFault, CrashPoint, DidMethod, DiskFault, FailureReason,
     GatewayFaultKind, LinkFault, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode,
@@ -140,6 +141,8 @@ table!(
         "hold_margin" hold_margin: Optional<BlockCount>,
         /// Between two questions about a transfer that the gateway has accepted.
         "poll_interval" poll_interval: Optional<Duration>,
+        /// Which on-chain payments need an outside wallet that is bound to a DID. Default "off".
+        "binding" binding: Optional<BindingAsked>,
     }
 );
 table!(
@@ -270,6 +273,8 @@ table!(
         "over" over: Optional<Rail>,
         /// It must be final by then. Default "1 h".
         "deadline" deadline: Optional<Duration>,
+        /// On chain only, with `policy.binding`: the party whose bound wallet it is. Default `from`.
+        "payee" payee: Optional<String>,
         /// On chain only: which of the operator's wallets pays. Default "hot".
         "wallet" wallet: Optional<String>,
     }

@@ -3,8 +3,8 @@
 
 use super::Edit;
 use crate::scenario::{
-    Action, ChainFaultKind, Endpoint, Expectation, Pay, Payee, Payer, PeerFaultKind, Scenario,
-    Step, Trouble,
+    Action, BindingStep, ChainFaultKind, Endpoint, Expectation, Pay, Payee, Payer, PeerFaultKind,
+    Scenario, Step, Trouble,
 };
 use std::collections::BTreeSet;
 
@@ -107,6 +107,13 @@ fn run_made(step: &Step) -> Option<&str> {
     }
 }
 
+fn binding_made(step: &Step) -> Option<&str> {
+    match &step.action {
+        Action::Binding(BindingStep::Register { id, .. }) => Some(id.as_str()),
+        _ => None,
+    }
+}
+
 /// What a step names.
 #[derive(Default)]
 pub(super) struct Named<'a> {
@@ -118,6 +125,8 @@ pub(super) struct Named<'a> {
     pub(super) party: Option<&'a str>,
     /// Nodes, wallets, accounts.
     pub(super) outside: Vec<&'a str>,
+    /// A binding that another step may have registered.
+    pub(super) binding: Option<&'a str>,
     /// A channel.
     pub(super) channel: Option<&'a str>,
 }
@@ -138,6 +147,13 @@ pub(super) fn names(step: &Step) -> Named<'_> {
                 Payee::Wallet { wallet, .. } => wallet.as_str(),
                 Payee::Account { account, .. } => account.as_str(),
             });
+        }
+        Action::Binding(step) => {
+            named.party = step.party().map(|party| party.as_str());
+            named.binding = step.binding().map(|binding| binding.as_str());
+            if let BindingStep::Register { wallet, .. } = step {
+                named.outside.push(wallet.as_str());
+            }
         }
         Action::Enrol { party } => named.party = Some(party.as_str()),
         Action::Release { charge } | Action::Refuse { charge } => {
@@ -200,6 +216,7 @@ fn name_expectation<'a>(expectation: &'a Expectation, named: &mut Named<'a>) {
         Expectation::Payment { payment, .. } | Expectation::Confirmations { payment, .. } => {
             named.payment = Some(payment.as_str());
         }
+        Expectation::Binding { binding, .. } => named.binding = Some(binding.as_str()),
         Expectation::Executed { payout, .. } => named.payment = Some(payout.as_str()),
         Expectation::Run { run, .. } => named.run = Some(run.as_str()),
         Expectation::Party { party, .. } => named.party = Some(party.as_str()),
@@ -269,12 +286,19 @@ fn spread(plan: &Scenario, gone: &mut BTreeSet<usize>) {
         .filter(lost)
         .filter_map(run_made)
         .collect();
+    let bindings: BTreeSet<&str> = plan
+        .steps
+        .iter()
+        .filter(lost)
+        .filter_map(binding_made)
+        .collect();
     let mut also = BTreeSet::new();
     let mut up: BTreeSet<&str> = BTreeSet::new();
     for step in &plan.steps {
         let named = names(step);
         let is_orphan = named.payment.is_some_and(|name| payments.contains(name))
-            || named.run.is_some_and(|name| runs.contains(name));
+            || named.run.is_some_and(|name| runs.contains(name))
+            || named.binding.is_some_and(|name| bindings.contains(name));
         if is_orphan {
             also.insert(step.line);
         }
@@ -324,6 +348,7 @@ pub(super) fn leading_to(plan: &Scenario, line: Option<usize>) -> BTreeSet<usize
         | Action::Pay(_)
         | Action::Payout(_)
         | Action::Enrol { .. }
+        | Action::Binding(_)
         | Action::Release { .. }
         | Action::Refuse { .. } => party.is_none() || concerns(step) == party,
         Action::Reconcile { run } => names(failing).run == Some(run.as_str()),

@@ -47,6 +47,7 @@ fn part(action: &Action) -> Option<String> {
             let how = if bought { " from bitcoin" } else { "" };
             format!("a payout {}{how}", over(payout.payee.rail()))
         }
+        Action::Binding(_) => "a binding".to_owned(),
         Action::Enrol { .. } => "an enrolment".to_owned(),
         Action::Release { .. } => "a release".to_owned(),
         Action::Refuse { .. } => "a refusal".to_owned(),

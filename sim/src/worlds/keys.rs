@@ -6,7 +6,8 @@ use crate::scenario::{DidMethod, HOT, ScriptKind};
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
 use bitcoin::base58;
 use bitcoin::bip32::Xpriv;
-use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use bitcoin::hashes::{Hash as _, sha256};
+use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::{Network, ScriptBuf};
 use lockstep_engine::id::Did;
 use lockstep_engine::onchain::Descriptors;
@@ -93,6 +94,19 @@ pub fn gateway_token(seed: RootSeed) -> String {
 /// The token that Layer 0 asks for.
 pub fn layer0_token(seed: RootSeed) -> String {
     hex(&seed.bytes("layer 0 token"))
+}
+
+/// The secret that signs Layer 0's webhooks.
+pub fn layer0_secret(seed: RootSeed) -> String {
+    hex(&seed.bytes("layer 0 webhook secret"))
+}
+
+/// A party's signature over a text: ECDSA over its SHA-256, 64 bytes in hexadecimal.
+pub fn sign_as_party(seed: RootSeed, party: &str, text: &str) -> String {
+    let digest = sha256::Hash::hash(text.as_bytes()).to_byte_array();
+    let key = secret_key(seed, &format!("did of {party}"));
+    let signature = Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &key);
+    hex(&signature.serialize_compact())
 }
 
 /// A party's DID.

@@ -3,6 +3,7 @@
 //! Does not own reading (`read`, `check`) nor which names are good ones (`shrink`).
 
 mod amounts;
+mod bindings;
 mod steps;
 mod trouble;
 
@@ -349,6 +350,7 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     table.maybe("feerate", policy.feerate.map(|rate| rate.to_string()));
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
+    table.maybe("binding", policy.binding.map(|asked| asked.to_string()));
     table
 }
 

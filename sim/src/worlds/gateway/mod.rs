@@ -17,6 +17,7 @@ pub use books::{EntryKind, LedgerEntry, Transfer, TransferStatus};
 pub use calls::{Exchange, Fate, Request, Response};
 pub use checks::utc_day;
 pub use faults::{ArmedFault, GatewayBug, GatewayFault};
+pub(in crate::worlds) use webhooks::sign;
 pub use webhooks::{SIGNATURE_HEADER, WebhookDelivery};
 
 use crate::faults::FaultId;

@@ -8,6 +8,7 @@ const DID: &str = "did:web:shop.example%3A3000";
 fn layer0() -> Layer0 {
     Layer0::new(Layer0Config {
         token: "token".to_owned(),
+        webhook_secret: "secret".to_owned(),
         identities: vec![Identity {
             did: DID.to_owned(),
             keys: vec!["zQ3sKey".to_owned()],

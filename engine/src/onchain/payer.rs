@@ -1,0 +1,63 @@
+//! Owns from which scripts a transaction spends, as far as it tells: what the witness of a confirmed or relayed input reveals.
+//! Does not own whose scripts they are (`identity`).
+//!
+//! Told are P2WPKH and P2WSH, also inside P2SH, and P2PKH. A P2TR input reveals no script: its previous output must be known.
+//! Whatever is not told counts as nobody's.
+
+use bitcoin::{OutPoint, PublicKey, Script, ScriptBuf, Transaction, TxIn};
+
+/// The scripts that each input may have spent from, best guess first; `None` if one of the inputs does not tell.
+/// `known` gives the script of a previous output that was seen.
+pub(super) fn payer_scripts(
+    transaction: &Transaction,
+    known: impl Fn(&OutPoint) -> Option<ScriptBuf>,
+) -> Option<Vec<ScriptBuf>> {
+    let inputs = transaction.input.iter();
+    inputs
+        .map(|input| known(&input.previous_output).or_else(|| revealed(input)))
+        .collect()
+}
+
+/// The script that an input's signature data commits to.
+fn revealed(input: &TxIn) -> Option<ScriptBuf> {
+    let last = input.witness.last();
+    let Some(last) = last else {
+        return revealed_by_script_sig(&input.script_sig);
+    };
+    let program = match (input.witness.len(), PublicKey::from_slice(last)) {
+        // A signature and a compressed key. (That a P2WSH script has the bytes of somebody's key and can be satisfied is
+        // not to be feared: its owner would have to find such a key first.)
+        (2, Ok(key)) if last.len() == 33 => ScriptBuf::new_p2wpkh(&key.wpubkey_hash().ok()?),
+        // A key path spend has one item; a control block ends a script path spend.
+        (1, _) if matches!(last.len(), 64 | 65) => return None,
+        _ if is_control_block(last) => return None,
+        _ => ScriptBuf::new_p2wsh(&Script::from_bytes(last).wscript_hash()),
+    };
+    if input.script_sig.is_empty() {
+        return Some(program);
+    }
+    let wrapped = input.script_sig.instructions_minimal().next()?.ok()?;
+    let redeem = Script::from_bytes(wrapped.push_bytes()?.as_bytes());
+    (redeem == program.as_script()).then(|| ScriptBuf::new_p2sh(&redeem.script_hash()))
+}
+
+/// `scriptSig` of P2PKH: a signature and a key.
+fn revealed_by_script_sig(script_sig: &Script) -> Option<ScriptBuf> {
+    let pushes: Option<Vec<_>> = script_sig
+        .instructions_minimal()
+        .map(|item| Some(item.ok()?.push_bytes()?.as_bytes().to_vec()))
+        .collect();
+    match pushes?.as_slice() {
+        [_, key] => {
+            let key = PublicKey::from_slice(key).ok()?;
+            Some(ScriptBuf::new_p2pkh(&key.pubkey_hash()))
+        }
+        _ => None,
+    }
+}
+
+/// BIP 341: 33 bytes and 32 for each step, leaf version 0xc0 with the parity bit.
+fn is_control_block(item: &[u8]) -> bool {
+    let steps = item.len().checked_sub(33);
+    steps.is_some_and(|rest| rest.is_multiple_of(32)) && matches!(item.first(), Some(0xc0 | 0xc1))
+}
