@@ -61,3 +61,106 @@ fn is_control_block(item: &[u8]) -> bool {
     let steps = item.len().checked_sub(33);
     steps.is_some_and(|rest| rest.is_multiple_of(32)) && matches!(item.first(), Some(0xc0 | 0xc1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitcoin::hashes::Hash as _;
+    use bitcoin::secp256k1::{Secp256k1, SecretKey};
+    use bitcoin::{Amount, PubkeyHash, Sequence, TxOut, Txid, Witness, absolute, transaction};
+
+    fn key() -> PublicKey {
+        let secret = SecretKey::from_slice(&[3; 32]).expect("a key");
+        PublicKey::new(secret.public_key(&Secp256k1::new()))
+    }
+
+    fn input(script_sig: ScriptBuf, items: &[&[u8]]) -> TxIn {
+        TxIn {
+            previous_output: OutPoint {
+                txid: Txid::all_zeros(),
+                vout: 0,
+            },
+            script_sig,
+            sequence: Sequence::MAX,
+            witness: Witness::from_slice(items),
+        }
+    }
+
+    fn told(inputs: Vec<TxIn>) -> Option<Vec<ScriptBuf>> {
+        let transaction = Transaction {
+            version: transaction::Version::TWO,
+            lock_time: absolute::LockTime::ZERO,
+            input: inputs,
+            output: vec![TxOut {
+                value: Amount::ZERO,
+                script_pubkey: ScriptBuf::new(),
+            }],
+        };
+        payer_scripts(&transaction, |_| None)
+    }
+
+    fn push(bytes: &[u8]) -> bitcoin::script::PushBytesBuf {
+        bytes.to_vec().try_into().expect("short")
+    }
+
+    #[test]
+    fn witnesses_tell_what_they_spend() {
+        let key = key();
+        let bytes = key.to_bytes();
+        let wpkh = ScriptBuf::new_p2wpkh(&key.wpubkey_hash().expect("compressed"));
+        let plain = input(ScriptBuf::new(), &[&[1; 71], &bytes]);
+        assert_eq!(told(vec![plain.clone()]), Some(vec![wpkh.clone()]));
+
+        let wrapping = ScriptBuf::builder()
+            .push_slice(push(wpkh.as_bytes()))
+            .into_script();
+        let nested = input(wrapping, &[&[1; 71], &bytes]);
+        let p2sh = ScriptBuf::new_p2sh(&wpkh.script_hash());
+        assert_eq!(told(vec![nested]), Some(vec![p2sh]));
+
+        let script = ScriptBuf::builder()
+            .push_key(&key)
+            .push_int(7)
+            .into_script();
+        let spent = input(ScriptBuf::new(), &[&[], &[1; 71], script.as_bytes()]);
+        let wsh = ScriptBuf::new_p2wsh(&script.wscript_hash());
+        assert_eq!(told(vec![plain, spent]), Some(vec![wpkh, wsh]));
+
+        let legacy = ScriptBuf::builder()
+            .push_slice(push(&[1; 71]))
+            .push_slice(push(&bytes))
+            .into_script();
+        let pkh = ScriptBuf::new_p2pkh(&PubkeyHash::hash(&bytes));
+        assert_eq!(told(vec![input(legacy, &[])]), Some(vec![pkh]));
+    }
+
+    #[test]
+    fn taproot_and_what_does_not_fit_tell_nothing() {
+        let key_path = input(ScriptBuf::new(), &[&[1; 64]]);
+        assert_eq!(told(vec![key_path]), None);
+        let mut control = [2; 65];
+        control[0] = 0xc1;
+        let script_path = input(ScriptBuf::new(), &[&[1; 64], &[0x51], &control]);
+        assert_eq!(told(vec![script_path]), None);
+        // The redeem script is another one.
+        let other = ScriptBuf::builder()
+            .push_slice(push(&[0; 22]))
+            .into_script();
+        let nested = input(other, &[&[1; 71], &key().to_bytes()]);
+        assert_eq!(told(vec![nested]), None);
+        assert_eq!(told(vec![input(ScriptBuf::new(), &[])]), None);
+    }
+
+    #[test]
+    fn a_known_output_needs_no_witness() {
+        let script = ScriptBuf::new_p2pkh(&PubkeyHash::all_zeros());
+        let transaction = Transaction {
+            version: transaction::Version::TWO,
+            lock_time: absolute::LockTime::ZERO,
+            input: vec![input(ScriptBuf::new(), &[&[1; 64]])],
+            output: Vec::new(),
+        };
+        let known = payer_scripts(&transaction, |_| Some(script.clone()));
+        assert_eq!(known, Some(vec![script]));
+    }
+}

@@ -142,7 +142,8 @@ impl<'a> Plan<'a> {
             } => {
                 if let Some((own, holder)) = self.registered.get(binding) {
                     let other_wallet = wallet.as_ref().is_some_and(|wallet| wallet != *own);
-                    let is_key = self.scenario.dids.get(*holder) == Some(&DidMethod::Key);
+                    let method = self.scenario.dids.get(*holder);
+                    let is_key = method.is_some_and(|method| *method != DidMethod::Web);
                     let other_did = did.as_ref().is_some_and(|did| did != *holder);
                     if other_wallet || (other_did && is_key) {
                         return Some(Prediction::Refused(Why::Proof));

@@ -73,6 +73,12 @@ impl<W: World> Runner<W> {
         keys::party_did(self.run.options.seed, party.as_str(), method)
     }
 
+    /// A party's signature by its DID's key.
+    fn sign(&self, party: &PartyName, text: &str) -> String {
+        let method = self.run.scenario.dids[party];
+        keys::sign_as_party(self.run.options.seed, party.as_str(), method, text)
+    }
+
     /// The step that registered a binding.
     fn registration(&self, name: &BindingName) -> Option<&BindingStep> {
         let steps = self.run.scenario.steps.iter();
@@ -111,8 +117,7 @@ impl<W: World> Runner<W> {
         let signed = challenge.as_ref().map(|other| self.challenge(other));
         let signer = wallet.as_ref().unwrap_or(own).as_str();
         let wallet_proof = self.purses[signer].prove(signed.as_ref().unwrap_or(&text));
-        let holder = did.as_ref().unwrap_or(holder).as_str();
-        let did_signature = keys::sign_as_party(self.run.options.seed, holder, &text);
+        let did_signature = self.sign(did.as_ref().unwrap_or(holder), &text);
         let order = ProveWallet {
             binding: id(binding),
             wallet_proof,
@@ -148,13 +153,10 @@ impl<W: World> Runner<W> {
         let new = self.did_of(to);
         let rotations = u32::try_from(told.passed_to.len()).unwrap_or(u32::MAX);
         let text = rotation_text(&id(binding), &challenge, &new, rotations);
-        let sign = |party: &PartyName, text: &str| {
-            keys::sign_as_party(self.run.options.seed, party.as_str(), text)
-        };
         let order = RotateDid {
             binding: id(binding),
-            old_signature: old_signs.then(|| sign(&holder, &text)),
-            new_signature: sign(to, if *new_signs { &text } else { "nothing" }),
+            old_signature: old_signs.then(|| self.sign(&holder, &text)),
+            new_signature: self.sign(to, if *new_signs { &text } else { "nothing" }),
             to: new.clone(),
         };
         self.run

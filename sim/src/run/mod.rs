@@ -148,7 +148,7 @@ impl Run {
         let (seed, dids) = (self.options.seed, &self.scenario.dids);
         let identity = |(party, method): (&PartyName, &DidMethod)| Identity {
             did: keys::party_did(seed, party.as_str(), *method).to_string(),
-            keys: vec![keys::party_key(seed, party.as_str())],
+            keys: vec![keys::party_key(seed, party.as_str(), *method)],
         };
         let token = keys::layer0_token(seed);
         (!dids.is_empty()).then(|| Layer0Plan {

@@ -113,6 +113,8 @@ word!(
     pub DidMethod {
         /// `did:key` with a secp256k1 key.
         "key" Key,
+        /// `did:key` with an Ed25519 key.
+        "key-ed25519" KeyEd25519,
         /// `did:web`, whose key only Layer 0 knows.
         "web" Web,
     }

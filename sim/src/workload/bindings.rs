@@ -30,7 +30,8 @@ pub(super) fn draw(setup: &mut Setup, seed: RootSeed) -> Option<&'static str> {
         }
     }
     for party in &parties {
-        let method = if draws.percent(70) { "key" } else { "web" };
+        let methods = ["key", "key", "key-ed25519", "web"];
+        let method = draws.pick(&methods).copied().unwrap_or("key");
         setup.dids.push((party, method));
     }
     Some(if draws.percent(60) { "payouts" } else { "both" })

@@ -9,7 +9,9 @@ use bitcoin::bip32::Xpriv;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::{Network, ScriptBuf};
+use ed25519_dalek::{Signer as _, SigningKey};
 use lockstep_engine::id::Did;
+use lockstep_engine::identity::DidKey;
 use lockstep_engine::onchain::Descriptors;
 
 /// The network of both worlds.
@@ -102,7 +104,12 @@ pub fn layer0_secret(seed: RootSeed) -> String {
 }
 
 /// A party's signature over a text: ECDSA over its SHA-256, 64 bytes in hexadecimal.
-pub fn sign_as_party(seed: RootSeed, party: &str, text: &str) -> String {
+///
+/// With an Ed25519 key, over the text itself.
+pub fn sign_as_party(seed: RootSeed, party: &str, method: DidMethod, text: &str) -> String {
+    if method == DidMethod::KeyEd25519 {
+        return hex(&ed25519_key(seed, party).sign(text.as_bytes()).to_bytes());
+    }
     let digest = sha256::Hash::hash(text.as_bytes()).to_byte_array();
     let key = secret_key(seed, &format!("did of {party}"));
     let signature = Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &key);
@@ -112,14 +119,23 @@ pub fn sign_as_party(seed: RootSeed, party: &str, text: &str) -> String {
 /// A party's DID.
 pub fn party_did(seed: RootSeed, party: &str, method: DidMethod) -> Did {
     let text = match method {
-        DidMethod::Key => format!("did:key:{}", party_key(seed, party)),
+        DidMethod::Key | DidMethod::KeyEd25519 => {
+            format!("did:key:{}", party_key(seed, party, method))
+        }
         DidMethod::Web => format!("did:web:{party}.example"),
     };
     Did::new(text).expect("a multibase key and a party's name are legal in a DID")
 }
 
+fn ed25519_key(seed: RootSeed, party: &str) -> SigningKey {
+    SigningKey::from_bytes(&seed.bytes(&format!("did of {party}")))
+}
+
 /// A party's public key in multibase.
-pub fn party_key(seed: RootSeed, party: &str) -> String {
+pub fn party_key(seed: RootSeed, party: &str, method: DidMethod) -> String {
+    if method == DidMethod::KeyEd25519 {
+        return DidKey::Ed25519(ed25519_key(seed, party).verifying_key()).to_multibase();
+    }
     multibase(&secret_key(seed, &format!("did of {party}")))
 }
 
