@@ -109,6 +109,7 @@ fn engine() -> Engine {
         },
         policy: Policy::regtest_default(),
         webhook_secrets: vec!["a secret".to_owned()],
+        layer0_secrets: Vec::new(),
         planted: None,
     };
     let mut engine = Engine::new(config).expect("a usable configuration");

@@ -1,7 +1,8 @@
 //! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
 //! Does not own when any of it happens.
 
-use crate::id::{Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId};
+use crate::id::{BindingId, Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId};
+use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
@@ -226,6 +227,54 @@ pub enum Event {
     Posted(Transaction),
     /// A hold changed.
     Hold(HoldEvent),
+    /// A wallet shall be bound: this text is to be signed by its key and by the DID's.
+    WalletRegistered {
+        /// Which.
+        binding: BindingId,
+        /// Whose.
+        party: PartyId,
+        /// To which DID.
+        did: Did,
+        /// What is to be signed.
+        challenge: String,
+    },
+    /// Both have signed, and Layer 0 has called the DID active: the wallet counts as the party's.
+    WalletBound {
+        /// Which.
+        binding: BindingId,
+        /// Whose.
+        party: PartyId,
+        /// To which DID.
+        did: Did,
+    },
+    /// A wallet did not come to be bound.
+    WalletNotBound {
+        /// Which.
+        binding: BindingId,
+        /// Why.
+        reason: NotBound,
+    },
+    /// A wallet that was bound, or might have become so, does not count any more.
+    BindingEnded {
+        /// Which.
+        binding: BindingId,
+        /// Why.
+        why: Ended,
+    },
+    /// The binding of a payout's destination ended after its transaction had left: it completes all the same.
+    BindingEndedTooLate {
+        /// The payout.
+        payment: PaymentId,
+        /// Which.
+        binding: BindingId,
+    },
+    /// Money for a charge came from a wallet that is not bound to the party: it is not credited.
+    PayerNotBound {
+        /// Which charge.
+        payment: PaymentId,
+        /// How much.
+        amount_sat: Sat,
+    },
     /// A webhook was valid but changed nothing (seen before, older than what is known, or about nothing of ours).
     WebhookIgnored {
         /// Why.
@@ -288,6 +337,8 @@ pub enum FailureReason {
     Expired,
     /// A held payment was refused by command.
     Refused,
+    /// The binding of the destination's wallet ended.
+    BindingEnded,
     /// The Lightning node's reason.
     Lightning(LightningFailure),
     /// The node could not make the invoice.

@@ -153,6 +153,10 @@ bugs! {
     SkipDidSignature,
     /// A wallet's proof over the challenge of another binding counts too (model-agrees: the proof should be refused).
     AcceptOtherChallenge,
+    /// Replaying the journal does not bring back that the binding of a wallet was revoked (fold-equals-live).
+    ForgetRevocationOnRestart,
+    /// A payout that has not left goes on when the binding of its destination ends (no-unbound-payment).
+    PayAfterRevocation,
 }
 
 impl Bug {

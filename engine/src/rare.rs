@@ -69,6 +69,13 @@ branches! {
     /// What was stated of a payment was corrected.
     StatementCorrected,
 
+    /// The binding of a payout's destination ended before the transaction was handed out: the payout failed.
+    UnboundBeforeSigning,
+    /// The binding of a payout's destination ended after the transaction had left: the payout completed.
+    UnboundAfterBroadcast,
+    /// Money for a charge came from a wallet that is not bound: it was not credited.
+    PayerNotBound,
+
     // Looks at the chain.
 
     /// A look at the chain was older than what is known: it was refused.

@@ -72,12 +72,18 @@ impl Coverage {
             Event::WebhookIgnored { .. } => self.mark_rare("webhook-ignored"),
             Event::BreakFound { .. } => self.mark_rare("break-found"),
             Event::StatementRefused { .. } => self.mark_rare("statement-refused"),
+            Event::WalletNotBound { .. } => self.mark_rare("wallet-not-bound"),
+            Event::BindingEndedTooLate { .. } => self.mark_rare("binding-ended-too-late"),
+            Event::PayerNotBound { .. } => self.mark_rare("payer-not-bound"),
             Event::EnrolmentRefused { .. } => self.mark_rare("enrolment-refused"),
             Event::PartyOpened { .. }
             | Event::PartyEnrolled { .. }
             | Event::WalletOpened { .. }
             | Event::OutcomeStated { .. }
             | Event::StatementAccepted { .. }
+            | Event::WalletRegistered { .. }
+            | Event::WalletBound { .. }
+            | Event::BindingEnded { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

@@ -17,6 +17,8 @@ mod fiat;
 mod harness;
 #[path = "parsers/http.rs"]
 mod http;
+#[path = "parsers/identity.rs"]
+mod identity;
 #[path = "parsers/inputs.rs"]
 mod inputs;
 #[path = "parsers/nodes.rs"]
@@ -76,6 +78,21 @@ fn address() {
 #[test]
 fn signed_psbt() {
     attack_with("signed-psbt", 300, rails::psbts(), rails::signed_psbt);
+}
+
+#[test]
+fn did_key() {
+    attack("did-key", 1_000, identity::did_key);
+}
+
+#[test]
+fn wallet_proof() {
+    attack("wallet-proof", 500, identity::wallet_proof);
+}
+
+#[test]
+fn did_news() {
+    attack("did-news", 500, identity::did_news);
 }
 
 #[test]

@@ -23,10 +23,11 @@ const AT_MOST_ONCE: &str = "invariant `at-most-once`";
 const FOLD: &str = "invariant `fold-equals-live`";
 const MODEL: &str = "invariant `model-agrees`";
 const STATED: &str = "invariant `reputation-exactly-once`";
+const NO_UNBOUND: &str = "invariant `no-unbound-payment`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 41] = [
+const TABLE: [(Bug, &str, &str); 45] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -68,6 +69,10 @@ const TABLE: [(Bug, &str, &str); 41] = [
     (Bug::RefundAgain, "refund-undone", MODEL),
     (Bug::ForgetReturnedCoins, "spent", MODEL),
     (Bug::DecideOnStaleTip, "stale-tip", MODEL),
+    (Bug::SkipDidSignature, "binding", MODEL),
+    (Bug::AcceptOtherChallenge, "binding", MODEL),
+    (Bug::ForgetRevocationOnRestart, "binding", FOLD),
+    (Bug::PayAfterRevocation, "unbound", NO_UNBOUND),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -172,6 +177,7 @@ fn engine_config() -> EngineConfig {
         descriptors: keys::engine_keys(RootSeed(1)).public,
         policy: Policy::regtest_default(),
         webhook_secrets: vec!["secret".to_owned()],
+        layer0_secrets: Vec::new(),
         planted: None,
     }
 }

@@ -375,6 +375,7 @@ impl Trial {
             2 => sepa(name, units / 100),
             3 => Payout {
                 funded_by: Asset::Eur,
+                payee: None,
                 ..sepa(name, units / 100)
             },
             4 => Payout {

@@ -179,6 +179,7 @@ fn blueprint(
             descriptors: keys.public.clone(),
             policy: Policy::regtest_default(),
             webhook_secrets: vec![secret],
+            layer0_secrets: Vec::new(),
             planted: None,
         },
         wallets: BTreeMap::from([("hot".to_owned(), keys.public)]),

@@ -40,6 +40,8 @@ pub struct EngineConfig {
     pub policy: Policy,
     /// Secrets of the gateway's webhooks: current first; several while they are rotated.
     pub webhook_secrets: Vec<String>,
+    /// Secrets of Layer 0's webhooks, as above; without any, none is believed.
+    pub layer0_secrets: Vec<String>,
     /// Makes the engine wrong on purpose; see [`Bug`]. Only tests set it.
     #[doc(hidden)]
     pub planted: Option<Bug>,
@@ -104,6 +106,7 @@ impl Engine {
             descriptors: config.descriptors,
             policy: config.policy,
             webhook_secrets: config.webhook_secrets,
+            layer0_secrets: config.layer0_secrets,
         })?;
         let mut engine = Engine {
             payments,
@@ -168,6 +171,12 @@ impl Engine {
     /// the signature and age of webhooks: the journal vouches for them, and their secrets may have been replaced since.
     pub fn step_recorded(&mut self, at: Timestamp, input: &Input) -> Result<Output, Refusal> {
         self.admit_recorded(at, input)?;
+        if let (Input::Command { command, .. }, Some(Bug::ForgetRevocationOnRestart)) =
+            (input, self.planted)
+            && matches!(command, Command::RevokeWallet { .. })
+        {
+            return Ok(Output::default());
+        }
         let output = self.take(at, input);
         if let (Input::Command { id, .. }, Some(Bug::ForgetCommandsOnRestart)) =
             (input, self.planted)
@@ -280,6 +289,10 @@ impl Engine {
             Command::OpenParty { party } => self.payments.check_party(party)?,
             Command::EnrolParty { party, .. } => self.check_enrolment(party)?,
             Command::OpenWallet(spec) => self.payments.check_wallet(spec)?,
+            Command::RegisterWallet(order) => self.payments.check_register(order)?,
+            Command::ProveWallet(order) => self.payments.check_prove(now, order)?,
+            Command::RotateDid(order) => self.payments.check_rotate(order)?,
+            Command::RevokeWallet { binding } => self.payments.check_revoke(binding)?,
             Command::RecordOpening { rail, quantity } => Payments::check_opening(*rail, *quantity)?,
             Command::CreateCharge(order) => self.payments.check_charge(order)?,
             Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
@@ -315,6 +328,10 @@ impl Engine {
             Command::OpenParty { party } => self.payments.open_party(party),
             Command::EnrolParty { party, did } => self.reputation.enrol(party, did),
             Command::OpenWallet(spec) => self.payments.open_wallet(spec),
+            Command::RegisterWallet(order) => self.payments.register_wallet(now, entropy, order),
+            Command::ProveWallet(order) => self.payments.prove_wallet(order),
+            Command::RotateDid(order) => self.payments.rotate_did(now, entropy, order),
+            Command::RevokeWallet { binding } => self.payments.revoke_wallet(now, entropy, binding),
             Command::RecordOpening { rail, quantity } => {
                 self.payments.record_opening(now, *rail, *quantity)
             }

@@ -1,7 +1,8 @@
 //! Owns what comes in through the engine's one door: commands from callers, facts from rails.
 //! Does not own what is made of them.
 
-use crate::id::{CommandId, Did, PartyId, PaymentId, ReconciliationId};
+use crate::id::{BindingId, CommandId, Did, PartyId, PaymentId, ReconciliationId};
+use crate::identity::{ProveWallet, RegisterWallet, RotateDid};
 use crate::money::Quantity;
 use crate::onchain::WalletSpec;
 use crate::payments::{Charge, Payout};
@@ -48,6 +49,17 @@ pub enum Command {
     },
     /// Open one more of our on-chain wallets.
     OpenWallet(WalletSpec),
+    /// Begin to bind a party's own wallet to a DID; answered by a challenge.
+    RegisterWallet(RegisterWallet),
+    /// Answer the challenge. Layer 0 is asked about the DID.
+    ProveWallet(ProveWallet),
+    /// Pass a binding on to another DID. Layer 0 is asked about it.
+    RotateDid(RotateDid),
+    /// End a binding.
+    RevokeWallet {
+        /// Which.
+        binding: BindingId,
+    },
     /// Book what a rail's outside account held before the engine began (against the operator's equity).
     RecordOpening {
         /// Which outside account.

@@ -4,6 +4,7 @@
 //! enums, but not always: a view's and a webhook's reasons are grouped by what they are about.
 
 use crate::id::{CommandId, IdempotencyKey};
+use crate::identity::{ProveRefused, RegisterRefused, RevokeRefused, RotateRefused};
 use crate::ledger::PartyExists;
 use crate::onchain::OpenRefused;
 use crate::payments::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
@@ -39,6 +40,34 @@ pub enum Refusal {
         /// Why.
         #[from]
         cause: OpenRefused,
+    },
+    /// `RegisterWallet`.
+    #[error("the registration is refused: {cause}")]
+    Register {
+        /// Why.
+        #[from]
+        cause: RegisterRefused,
+    },
+    /// `ProveWallet`.
+    #[error("the proof is refused: {cause}")]
+    Prove {
+        /// Why.
+        #[from]
+        cause: ProveRefused,
+    },
+    /// `RotateDid`.
+    #[error("the rotation is refused: {cause}")]
+    Rotate {
+        /// Why.
+        #[from]
+        cause: RotateRefused,
+    },
+    /// `RevokeWallet`.
+    #[error("the revocation is refused: {cause}")]
+    Revoke {
+        /// Why.
+        #[from]
+        cause: RevokeRefused,
     },
     /// `RecordOpening`.
     #[error("the opening is refused: {cause}")]

@@ -13,10 +13,10 @@
 //! `Expired`, `Revoked` and `Refused` are final. Only `Bound` counts; while a new DID is checked the wallet is not bound.
 
 use super::challenge::Challenge;
-use super::did::Did;
-use super::status::{DidState, DidStatus};
+use super::did::{DidKey, own_key};
 use super::wallet::{OwnWallet, Purpose, Scripts};
-use crate::id::{BindingId, PartyId};
+use crate::id::{BindingId, Did, PartyId};
+use crate::layer0::{DidRecord, DidState};
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,8 @@ pub struct Binding {
     pub until: Option<Timestamp>,
     /// How often it was passed on to another DID.
     pub rotations: u32,
+    /// How often Layer 0 was asked about the present DID.
+    pub attempts: u32,
     /// The keys that spoke for the DID when it was last confirmed, in multibase.
     pub(super) keys: Vec<String>,
     #[serde(skip)]
@@ -107,10 +109,26 @@ pub enum NotBound {
     DidNotActive(DidState),
     /// None of the keys that Layer 0 names made the signature.
     WrongSignature,
-    /// Layer 0's answer cannot be believed: why.
-    AnswerRefused(String),
-    /// Layer 0 could not be asked, however often it was tried.
-    Layer0Silent,
+}
+
+/// Why a wallet that was bound is so no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Its time is over.
+    Expired,
+    /// Somebody has ended it.
+    Revoked(RevokedBy),
+    /// Layer 0 has named another DID, which must sign first.
+    Rotated {
+        /// Which.
+        to: Did,
+    },
+    /// It is being passed on to another DID, about which Layer 0 is asked first.
+    PassedOn {
+        /// Which.
+        to: Did,
+    },
 }
 
 /// What came of Layer 0's answer.
@@ -161,6 +179,7 @@ impl Binding {
     pub(super) fn on_answered(&mut self, claim: Claim) {
         if self.state == State::Proposed {
             self.state = State::Checking(claim);
+            self.attempts = 0;
         }
     }
 
@@ -170,6 +189,7 @@ impl Binding {
             State::Bound | State::Rotated { .. } => {
                 self.did = to;
                 self.keys.clear();
+                self.attempts = 0;
                 self.rotations = self.rotations.saturating_add(1);
                 self.state = State::Checking(claim);
             }
@@ -181,11 +201,11 @@ impl Binding {
         }
     }
 
-    /// Layer 0 has answered, or cannot be asked. `None` if nothing was asked.
+    /// Layer 0 has answered. `None` if nothing was asked.
     pub(super) fn on_status(
         &mut self,
         now: Timestamp,
-        status: Result<&DidStatus, NotBound>,
+        status: Result<&DidRecord, NotBound>,
     ) -> Option<Confirmed> {
         let State::Checking(claim) = &self.state else {
             return None;
@@ -255,18 +275,17 @@ impl Binding {
 }
 
 /// The keys that spoke for the DID: its own, or one that Layer 0 names and that made the claim's signature.
-fn keys_that_count(did: &Did, status: &DidStatus, claim: &Claim) -> Result<Vec<String>, NotBound> {
+fn keys_that_count(did: &Did, status: &DidRecord, claim: &Claim) -> Result<Vec<String>, NotBound> {
     if status.state != DidState::Active {
         return Err(NotBound::DidNotActive(status.state));
     }
-    if let Some(key) = did.key() {
+    if let Ok(Some(key)) = own_key(did) {
         return Ok(vec![key.to_multibase()]);
     }
-    let keys = status
-        .checked_keys()
-        .map_err(|refused| NotBound::AnswerRefused(refused.to_string()))?;
-    let signed = |key: &super::did::DidKey| key.verify(&claim.text, &claim.signature_hex).is_ok();
-    match keys.into_iter().find(signed) {
+    let signed = |key: &DidKey| key.verify(&claim.text, &claim.signature_hex).is_ok();
+    let known = status.keys.iter();
+    let mut keys = known.filter_map(|key| DidKey::from_multibase(key).ok());
+    match keys.find(signed) {
         Some(key) => Ok(vec![key.to_multibase()]),
         None => Err(NotBound::WrongSignature),
     }

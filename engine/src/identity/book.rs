@@ -3,11 +3,11 @@
 
 use super::binding::{Binding, BindingState, Claim, Confirmed, NotBound, RevokedBy};
 use super::challenge::{Challenge, Subject, rotation_text};
-use super::did::{Did, DidKey, DidRefused, SignatureRefused};
+use super::did::{DidKey, KeyRefused, SignatureRefused, own_key};
 use super::proof::{ProofRefused, verify_proof};
-use super::status::DidStatus;
 use super::wallet::{OwnWallet, Purpose, WalletRefused, scripts_of};
-use crate::id::{BindingId, PartyId};
+use crate::id::{BindingId, Did, PartyId};
+use crate::layer0::DidRecord;
 use crate::planted::Bug;
 use crate::policy::BindingPolicy;
 use crate::rail::Entropy;
@@ -24,7 +24,7 @@ pub struct RegisterWallet {
     /// Whose wallet.
     pub party: PartyId,
     /// The DID that shall speak for it.
-    pub did: String,
+    pub did: Did,
     /// Which wallet.
     pub wallet: OwnWallet,
     /// What for.
@@ -50,7 +50,7 @@ pub struct RotateDid {
     /// Which binding.
     pub binding: BindingId,
     /// The DID that shall speak for the wallet from now on.
-    pub to: String,
+    pub to: Did,
     /// Of the DID until now, over [`rotation_text`]; not needed once Layer 0 has named the new one.
     pub old_signature: Option<String>,
     /// Of the new DID, over the same text.
@@ -72,12 +72,12 @@ pub enum RegisterRefused {
         /// Which.
         binding: BindingId,
     },
-    /// Not a DID that can sign.
-    #[error("{cause}")]
+    /// A `did:key` whose key cannot be used.
+    #[error("the DID cannot sign: {cause}")]
     Did {
         /// Why.
         #[from]
-        cause: DidRefused,
+        cause: KeyRefused,
     },
     /// Not a wallet that can be bound.
     #[error("{cause}")]
@@ -166,12 +166,12 @@ pub enum RotateRefused {
         /// Where it stands.
         state: &'static str,
     },
-    /// Not a DID that can sign.
-    #[error("{cause}")]
+    /// A `did:key` whose key cannot be used.
+    #[error("the DID cannot sign: {cause}")]
     Did {
         /// Why.
         #[from]
-        cause: DidRefused,
+        cause: KeyRefused,
     },
     /// It is that DID's already.
     #[error("the binding belongs to that DID already")]
@@ -278,7 +278,7 @@ impl Bindings {
                 binding: order.binding.clone(),
             });
         }
-        Did::new(order.did.clone())?;
+        own_key(&order.did)?;
         let (valid_for, most) = (order.valid_for, policy.longest);
         if valid_for == Span(0) || valid_for > most {
             return Err(RegisterRefused::SpanOutOfRange { valid_for, most });
@@ -309,13 +309,12 @@ impl Bindings {
         policy: &BindingPolicy,
         order: &RegisterWallet,
     ) -> Challenge {
-        let did = Did::new(order.did.clone()).expect("the DID was checked on admission");
         let scripts =
             scripts_of(&order.wallet, self.network).expect("the wallet was checked on admission");
         let subject = Subject {
             binding: &order.binding,
             party: &order.party,
-            did: &did,
+            did: &order.did,
             wallet: &order.wallet,
             purpose: order.purpose,
             valid_for: order.valid_for,
@@ -325,7 +324,7 @@ impl Bindings {
         let binding = Binding {
             id: order.binding.clone(),
             party: order.party.clone(),
-            did,
+            did: order.did.clone(),
             wallet: order.wallet.clone(),
             purpose: order.purpose,
             valid_for: order.valid_for,
@@ -333,6 +332,7 @@ impl Bindings {
             state: BindingState::Proposed,
             until: None,
             rotations: 0,
+            attempts: 0,
             keys: Vec::new(),
             scripts,
         };
@@ -363,11 +363,11 @@ impl Bindings {
             });
         }
         self.check_wallet_proof(binding, &order.wallet_proof)?;
-        match binding.did.key() {
-            Some(key) if self.planted != Some(Bug::SkipDidSignature) => {
+        match own_key(&binding.did) {
+            Ok(Some(key)) if self.planted != Some(Bug::SkipDidSignature) => {
                 Ok(key.verify(&binding.challenge.text, &order.did_signature)?)
             }
-            Some(_) | None => Ok(()),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -402,14 +402,15 @@ impl Bindings {
             binding: order.binding.clone(),
         };
         let binding = self.by_id.get(&order.binding).ok_or_else(unknown)?;
-        let to = Did::new(order.to.clone())?;
-        if to == binding.did {
+        let to = &order.to;
+        let key = own_key(to)?;
+        if *to == binding.did {
             return Err(RotateRefused::SameDid);
         }
-        let text = rotation_text(&binding.id, &binding.challenge, &to, binding.rotations);
+        let text = rotation_text(&binding.id, &binding.challenge, to, binding.rotations);
         match &binding.state {
             BindingState::Bound => check_old_signature(binding, &text, order)?,
-            BindingState::Rotated { to: named } if *named == to => {}
+            BindingState::Rotated { to: named } if named == to => {}
             BindingState::Rotated { to } => {
                 return Err(RotateRefused::OtherDid { to: to.clone() });
             }
@@ -424,7 +425,7 @@ impl Bindings {
                 });
             }
         }
-        match to.key() {
+        match key {
             Some(key) => key
                 .verify(&text, &order.new_signature)
                 .map_err(|cause| RotateRefused::NewSignature { cause }),
@@ -433,18 +434,15 @@ impl Bindings {
     }
 
     /// Passes the binding on: Layer 0 must be asked about the new DID next.
-    ///
-    /// # Panics
-    /// If the order was not checked.
     pub fn rotate(&mut self, order: &RotateDid) {
         if let Some(binding) = self.by_id.get_mut(&order.binding) {
-            let to = Did::new(order.to.clone()).expect("the DID was checked on admission");
-            let text = rotation_text(&binding.id, &binding.challenge, &to, binding.rotations);
+            let to = &order.to;
+            let text = rotation_text(&binding.id, &binding.challenge, to, binding.rotations);
             let claim = Claim {
                 text,
                 signature_hex: order.new_signature.clone(),
             };
-            binding.on_passed_on(to, claim);
+            binding.on_passed_on(to.clone(), claim);
         }
     }
 
@@ -471,12 +469,29 @@ impl Bindings {
         found.is_some_and(|binding| binding.on_revoked(by))
     }
 
-    /// Layer 0 has answered about the binding's DID, or could not be asked.
+    /// Counts one more question to Layer 0 about the binding's DID; gives the DID. `None` if nothing is to be asked.
+    pub fn ask(&mut self, binding: &BindingId) -> Option<Did> {
+        let binding = self.by_id.get_mut(binding)?;
+        match binding.state {
+            BindingState::Checking(_) => {
+                binding.attempts = binding.attempts.saturating_add(1);
+                Some(binding.did.clone())
+            }
+            BindingState::Proposed
+            | BindingState::Bound
+            | BindingState::Rotated { .. }
+            | BindingState::Expired
+            | BindingState::Revoked { .. }
+            | BindingState::Refused { .. } => None,
+        }
+    }
+
+    /// Layer 0 has answered about the binding's DID.
     pub fn on_status(
         &mut self,
         now: Timestamp,
         binding: &BindingId,
-        status: Result<&DidStatus, NotBound>,
+        status: Result<&DidRecord, NotBound>,
     ) -> Option<Confirmed> {
         self.by_id.get_mut(binding)?.on_status(now, status)
     }

@@ -1,9 +1,8 @@
 //! Owns the texts that are signed: the challenge of a binding and the order of a rotation. Does not own the signatures
 //! (`did`, `proof`).
 
-use super::did::Did;
 use super::wallet::{OwnWallet, Purpose};
-use crate::id::{BindingId, PartyId};
+use crate::id::{BindingId, Did, PartyId};
 use crate::rail::Entropy;
 use crate::time::{Span, Timestamp};
 use bitcoin::Network;

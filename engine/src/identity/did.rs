@@ -1,52 +1,21 @@
-//! Owns decentralised identifiers (W3C DID Core 1.0), the keys that they name, and the check of a signature by such a key.
-//! Does not own which identifiers are active (Layer 0 says so), nor what is signed (`challenge`).
+//! Owns the keys that speak for decentralised identifiers, and the check of a signature by such a key. Does not own the
+//! identifiers (`id`), which of them are active (Layer 0 says so), nor what is signed (`challenge`).
 //!
 //! A `did:key` (W3C CCG, did:key method 0.9) holds its key itself: multibase base58btc (`z`) over a multicodec and the key.
 //! Two kinds are known: Ed25519 (`0xed`) and secp256k1 (`0xe7`, compressed). Keys of other methods come from a resolver, in
 //! the same multibase form.
 
+use crate::id::Did;
 use bitcoin::base58;
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::hex::FromHex as _;
 use bitcoin::secp256k1::{Message, PublicKey, Secp256k1, ecdsa};
 use ed25519_dalek::{Signature as EdSignature, VerifyingKey};
-use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// The longest identifier that is taken: `did:key` has 56, and methods with a domain name stay below 256.
-pub const MAX_DID_CHARS: usize = 256;
 
 /// Multicodec 0xed (Ed25519 public key) as an unsigned varint.
 const ED25519: [u8; 2] = [0xed, 0x01];
 /// Multicodec 0xe7 (secp256k1 public key, compressed) as an unsigned varint.
 const SECP256K1: [u8; 2] = [0xe7, 0x01];
-
-/// Why a text is not an identifier.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DidRefused {
-    /// Longer than any that is in use.
-    #[error("a DID of {chars} characters is longer than {MAX_DID_CHARS}")]
-    TooLong {
-        /// How long.
-        chars: usize,
-    },
-    /// Not `did:method:identifier`.
-    #[error(
-        "`{text}` is not a DID: `did:`, a method of a-z and 0-9, `:`, and an identifier of a-z, A-Z, 0-9, `.`, `-`, `_` and `:`"
-    )]
-    Malformed {
-        /// As given.
-        text: String,
-    },
-    /// A `did:key` whose key cannot be read.
-    #[error("`{text}` holds no key that can be used: {cause}")]
-    Key {
-        /// As given.
-        text: String,
-        /// Why.
-        cause: KeyRefused,
-    },
-}
 
 /// Why a multibase text is not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,74 +42,16 @@ pub enum SignatureRefused {
     Wrong,
 }
 
-/// A decentralised identifier, well-formed; a `did:key` holds a key that can be used.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Did(String);
+/// The longest multibase text that is read as a key; those of the two kinds have 48 and 49 characters.
+const MAX_KEY_CHARS: usize = 64;
 
-impl Did {
-    /// Checks the text.
-    ///
-    /// # Errors
-    /// When it is not an identifier, or a `did:key` without a usable key.
-    pub fn new(text: impl Into<String>) -> Result<Did, DidRefused> {
-        let text = text.into();
-        if text.len() > MAX_DID_CHARS {
-            return Err(DidRefused::TooLong { chars: text.len() });
-        }
-        if !well_formed(&text) {
-            return Err(DidRefused::Malformed { text });
-        }
-        match text.strip_prefix("did:key:").map(DidKey::from_multibase) {
-            Some(Err(cause)) => Err(DidRefused::Key { text, cause }),
-            Some(Ok(_)) | None => Ok(Did(text)),
-        }
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The key that the identifier itself holds; `None` for every method but `did:key`.
-    pub fn key(&self) -> Option<DidKey> {
-        let text = self.0.strip_prefix("did:key:")?;
-        DidKey::from_multibase(text).ok()
-    }
-}
-
-/// `did:` method `:` identifier. Percent-encoded characters are not taken: the text goes into a path as it is.
-fn well_formed(text: &str) -> bool {
-    let mut parts = text.splitn(3, ':');
-    let (Some("did"), Some(method), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
-        return false;
-    };
-    let of_method = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let of_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    !method.is_empty()
-        && method.chars().all(of_method)
-        && !id.is_empty()
-        && !id.ends_with(':')
-        && id.chars().all(of_id)
-}
-
-impl TryFrom<String> for Did {
-    type Error = DidRefused;
-    fn try_from(text: String) -> Result<Self, DidRefused> {
-        Did::new(text)
-    }
-}
-
-impl From<Did> for String {
-    fn from(did: Did) -> String {
-        did.0
-    }
-}
-
-impl fmt::Display for Did {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// The key that the identifier itself holds; `None` for every method but `did:key`.
+///
+/// # Errors
+/// When it is a `did:key` whose key cannot be used.
+pub fn own_key(did: &Did) -> Result<Option<DidKey>, KeyRefused> {
+    let text = did.as_str().strip_prefix("did:key:");
+    text.map(DidKey::from_multibase).transpose()
 }
 
 /// A public key that speaks for a DID.
@@ -159,7 +70,7 @@ impl DidKey {
     /// When it is not base58btc, of another kind, or not a point of its curve.
     pub fn from_multibase(text: &str) -> Result<DidKey, KeyRefused> {
         let encoded = text.strip_prefix('z').ok_or(KeyRefused::NotMultibase)?;
-        if encoded.len() > MAX_DID_CHARS {
+        if encoded.len() > MAX_KEY_CHARS {
             return Err(KeyRefused::NotMultibase);
         }
         let bytes = base58::decode(encoded).map_err(|_| KeyRefused::NotMultibase)?;

@@ -1,4 +1,4 @@
-//! Owns who a party's own wallet belongs to: identifiers and their keys, the challenge that is signed, the two proofs over
+//! Owns who a party's own wallet belongs to: the keys of identifiers, the challenge that is signed, the two proofs over
 //! it, and the states of a binding. Pure. Does not own the calls to Layer 0 (`payments` issues them), nor which payments need
 //! a binding (`policy` says so, `payments` asks here).
 //!
@@ -9,19 +9,19 @@ mod binding;
 mod book;
 mod challenge;
 mod did;
+mod news;
 mod proof;
-mod status;
 mod wallet;
 
-pub use binding::{Binding, BindingState, Confirmed, NotBound, RevokedBy};
+pub use binding::{Binding, BindingState, Confirmed, Ended, NotBound, RevokedBy};
 pub use book::{
     Bindings, ProveRefused, ProveWallet, RegisterRefused, RegisterWallet, RevokeRefused, RotateDid,
     RotateRefused,
 };
 pub use challenge::{Challenge, rotation_text};
-pub use did::{Did, DidKey, DidRefused, KeyRefused, MAX_DID_CHARS, SignatureRefused};
+pub use did::{DidKey, KeyRefused, SignatureRefused, own_key};
+pub use news::DidNews;
 pub use proof::{MAX_PROOF_CHARS, ProofRefused, verify_proof};
-pub use status::{DidState, DidStatus, StatusRefused};
 pub use wallet::{DESCRIPTOR_SCRIPTS, OwnWallet, Purpose, WalletRefused};
 
 #[cfg(test)]

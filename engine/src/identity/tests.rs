@@ -5,7 +5,8 @@ mod happenings;
 mod keys;
 
 use super::*;
-use crate::id::{BindingId, PartyId};
+use crate::id::{BindingId, Did, PartyId};
+use crate::layer0::{DidRecord, DidState};
 use crate::planted::Bug;
 use crate::policy::{BindingPolicy, Policy};
 use crate::rail::Entropy;
@@ -84,16 +85,16 @@ fn order(name: &str, seed: u8, did: &Did) -> RegisterWallet {
     RegisterWallet {
         binding: id(name),
         party: PartyId::new("merchant").expect("an id"),
-        did: did.to_string(),
+        did: did.clone(),
         wallet: OwnWallet::Address(address(seed).to_string()),
         purpose: Purpose::Both,
         valid_for: DAY,
     }
 }
 
-fn active(did: &Did) -> DidStatus {
-    DidStatus {
-        did: did.to_string(),
+fn active(did: &Did) -> DidRecord {
+    DidRecord {
+        did: did.clone(),
         state: DidState::Active,
         keys: Vec::new(),
     }
@@ -222,7 +223,7 @@ fn planted_bugs_take_wrong_proofs() {
 fn an_inactive_or_unknown_did_is_refused() {
     let holder = Holder::ed(5);
     let did = holder.did();
-    let with = |state| DidStatus {
+    let with = |state| DidRecord {
         state,
         ..active(&did)
     };
@@ -236,7 +237,6 @@ fn an_inactive_or_unknown_did_is_refused() {
             NotBound::DidNotActive(DidState::Revoked),
         ),
         (Err(NotBound::DidUnknown), NotBound::DidUnknown),
-        (Err(NotBound::Layer0Silent), NotBound::Layer0Silent),
     ];
     for (status, reason) in answers {
         let (mut book, challenge) = registered(&holder);
@@ -260,7 +260,7 @@ fn keys_of_other_methods_come_from_layer_0() {
         let answer = answer(signer, 1, &challenge);
         book.check_prove(Timestamp(2_000), &answer).expect("waits");
         book.prove(&answer);
-        let status = DidStatus {
+        let status = DidRecord {
             keys,
             ..active(&did)
         };
@@ -275,16 +275,6 @@ fn keys_of_other_methods_come_from_layer_0() {
     assert_eq!(run(&Holder::ed(4), keys), "refused");
     assert_eq!(run(&holder, Vec::new()), "refused");
     assert_eq!(run(&holder, vec!["zzz".to_owned()]), "refused");
-}
-
-#[test]
-fn answers_about_other_dids_are_not_believed() {
-    let body = r#"{"did":"did:web:b","state":"active"}"#;
-    let refused = DidStatus::parse("did:web:a", body);
-    assert!(matches!(refused, Err(StatusRefused::OtherDid { .. })));
-    assert!(DidStatus::parse("did:web:b", body).is_ok());
-    let refused = DidStatus::parse("did:web:a", r#"{"did":"did:web:a","state":"fine"}"#);
-    assert!(matches!(refused, Err(StatusRefused::Malformed { .. })));
 }
 
 #[test]
@@ -327,7 +317,7 @@ fn a_binding_is_passed_on_by_both_keys_or_after_layer_0_said_so() {
     let text = rotation_text(&id("w"), &challenge, &new.did(), 0);
     let good = RotateDid {
         binding: id("w"),
-        to: new.did().to_string(),
+        to: new.did(),
         old_signature: Some(old.sign(&text)),
         new_signature: new.sign(&text),
     };
@@ -345,7 +335,7 @@ fn a_binding_is_passed_on_by_both_keys_or_after_layer_0_said_so() {
             ..good.clone()
         },
         RotateDid {
-            to: old.did().to_string(),
+            to: old.did(),
             ..good.clone()
         },
     ];
@@ -377,7 +367,7 @@ fn a_binding_is_passed_on_by_both_keys_or_after_layer_0_said_so() {
     let third = Holder::ed(7);
     let text = rotation_text(&id("w"), &challenge, &third.did(), 0);
     let other = RotateDid {
-        to: third.did().to_string(),
+        to: third.did(),
         new_signature: third.sign(&text),
         ..alone
     };
@@ -401,7 +391,10 @@ fn orders_that_cannot_be_taken_are_refused() {
         refused(&|o| o.binding = id("w")),
         R::IdUsed { .. }
     ));
-    assert!(matches!(refused(&|o| o.did = "x".into()), R::Did { .. }));
+    assert!(matches!(
+        refused(&|o| o.did = Did::new("did:key:x").expect("a DID")),
+        R::Did { .. }
+    ));
     assert!(matches!(
         refused(&|o| o.valid_for = Span(0)),
         R::SpanOutOfRange { .. }

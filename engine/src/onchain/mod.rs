@@ -8,6 +8,7 @@
 
 mod build;
 mod draws;
+mod payer;
 mod spec;
 mod view;
 mod wallets;
@@ -23,10 +24,11 @@ use crate::rail::{BlockId, ChainView};
 use bdk_wallet::descriptor::DescriptorError;
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
 use bdk_wallet::{ChangeSet, KeychainKind, Wallet};
-use bitcoin::{Address, Network, OutPoint, Script, ScriptBuf, Txid};
+use bitcoin::{Address, Network, OutPoint, Script, ScriptBuf, Transaction, Txid};
 use build::BuiltTransaction;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use view::Look;
 
 /// Scripts beyond the last revealed one that are watched too, per keychain. Change scripts are revealed one at a time
@@ -192,6 +194,11 @@ impl Onchain {
         Some(height.map_or(0, |height| {
             self.tip().height.saturating_sub(height).saturating_add(1)
         }))
+    }
+
+    /// A transaction of the latest view that touches the wallet.
+    pub(super) fn transaction(&self, txid: Txid) -> Option<Arc<Transaction>> {
+        self.wallet.get_tx(txid).map(|seen| seen.tx_node.tx)
     }
 
     /// The best block known.

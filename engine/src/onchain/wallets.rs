@@ -3,6 +3,7 @@
 //!
 //! A transaction may concern several of them: it is then part of the history of each.
 
+use super::payer::payer_scripts;
 use super::view::{self, Look};
 use super::{
     AbandonRefused, BuildOrder, BuildRefused, Built, DescriptorsRefused, FinaliseRefused, Onchain,
@@ -13,7 +14,7 @@ use crate::money::Sat;
 use crate::planted::Bug;
 use crate::rail::{BlockId, ChainView};
 use bdk_wallet::KeychainKind;
-use bitcoin::{Network, Script, ScriptBuf, Transaction, Txid};
+use bitcoin::{Network, OutPoint, Script, ScriptBuf, Transaction, Txid};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -189,6 +190,22 @@ impl Wallets {
         let set = self.set.iter();
         set.map(|(name, kept)| (name.clone(), kept.onchain.total()))
             .collect()
+    }
+
+    /// The scripts that a transaction which touches any wallet spends from; `None` if it is not known or does not tell.
+    pub fn payer_scripts(&self, txid: Txid) -> Option<Vec<ScriptBuf>> {
+        let seen = |txid: Txid| {
+            let mut set = self.set.values();
+            set.find_map(|kept| kept.onchain.transaction(txid))
+        };
+        let known = |outpoint: &OutPoint| {
+            let previous = seen(outpoint.txid)?;
+            let index = usize::try_from(outpoint.vout).ok()?;
+            let output = previous.output.get(index)?;
+            Some(output.script_pubkey.clone())
+        };
+        let transaction = seen(txid)?;
+        payer_scripts(&transaction, known)
     }
 
     /// Confirmations of a transaction that touches any wallet: `None` if the latest view lacks it, 0 in the mempool.

@@ -8,11 +8,13 @@ use super::{
     Payments, charge_lightning::LightningChargeState, payout_lightning, payout_onchain, payout_sepa,
 };
 use crate::fiat::{self, Iban};
-use crate::id::{PartyId, PaymentId, WalletId};
+use crate::id::{BindingId, PartyId, PaymentId, WalletId};
+use crate::identity::Purpose;
 use crate::ledger::Account;
 use crate::lightning::{self, CheckedInvoice};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
+use crate::policy::BindingAsked;
 use crate::rare::{Rare, sometimes};
 use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
@@ -20,7 +22,8 @@ use bitcoin::ScriptBuf;
 /// A destination that can be paid.
 pub(super) enum CheckedDestination {
     Invoice(String, CheckedInvoice),
-    Script(ScriptBuf, Msat),
+    /// With the binding that the policy asks for.
+    Script(ScriptBuf, Msat, Option<BindingId>),
     Account(Iban, String, Minor<Eur>),
 }
 
@@ -111,7 +114,7 @@ impl Payments {
             CheckedDestination::Invoice(_, invoice) => {
                 payout_lightning::hold(&self.policy, order, invoice)
             }
-            CheckedDestination::Script(_, amount) => {
+            CheckedDestination::Script(_, amount, _) => {
                 payout_onchain::hold(&self.policy, order, *amount, now.plus(order.deadline))
             }
             CheckedDestination::Account(_, _, amount) => {
@@ -201,7 +204,8 @@ impl Payments {
                     let least = least.to_msat().unwrap_or(Msat(u64::MAX));
                     return Err(PayoutRefused::Dust { amount, least });
                 }
-                Ok(CheckedDestination::Script(script, amount))
+                let binding = self.check_bound(order, &script, text)?;
+                Ok(CheckedDestination::Script(script, amount, binding))
             }
             Destination::Iban { iban, name } => {
                 let iban = Iban::parse(iban)?;
@@ -212,6 +216,28 @@ impl Payments {
                     Minor::new(order.quantity.units),
                 ))
             }
+        }
+    }
+
+    /// The binding of the wallet that is paid, if the policy asks for one.
+    fn check_bound(
+        &self,
+        order: &Payout,
+        script: &ScriptBuf,
+        address: &str,
+    ) -> Result<Option<BindingId>, PayoutRefused> {
+        match self.policy.binding.asked {
+            BindingAsked::Off => return Ok(None),
+            BindingAsked::Payouts | BindingAsked::Both => {}
+        }
+        let payee = order.payee.as_ref().unwrap_or(&order.party);
+        let found = self.bindings.owner(payee, script, Purpose::Payouts);
+        match found {
+            Some(binding) => Ok(Some(binding.id.clone())),
+            None => Err(PayoutRefused::NotBound {
+                address: address.to_owned(),
+                payee: payee.clone(),
+            }),
         }
     }
 

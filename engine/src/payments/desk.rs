@@ -3,6 +3,7 @@
 
 use crate::event::{Consequences, Event};
 use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
+use crate::identity::Bindings;
 use crate::ledger::{Account, HoldOrder, Ledger, Posting};
 use crate::money::{Asset, Msat, Sat};
 use crate::onchain::Wallets;
@@ -20,6 +21,7 @@ pub(super) struct Desk<'a> {
     pub(super) entropy: Entropy,
     pub(super) network: Network,
     pub(super) policy: &'a Policy,
+    pub(super) bindings: &'a Bindings,
     pub(super) ledger: &'a mut Ledger,
     pub(super) onchain: &'a mut Wallets,
     pub(super) planted: Option<Bug>,

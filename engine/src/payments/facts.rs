@@ -1,5 +1,6 @@
 //! Owns the way of a fact to the payment that it concerns. Does not own what the payment makes of it.
 
+use super::bindings;
 use super::desk::{Desk, in_msat, msat, wallet_account};
 use super::payout_sepa::Via;
 use super::record::{Payment, Status};
@@ -8,6 +9,7 @@ use super::{Payments, hex};
 use crate::event::{Consequences, Event};
 use crate::fiat::{self, WebhookEvent, WebhookRefused};
 use crate::id::PaymentId;
+use crate::identity::DidNews;
 use crate::ledger::{Account, Posting};
 use crate::lightning;
 use crate::money::{Msat, Rail, Sat};
@@ -23,7 +25,12 @@ impl Payments {
         if let Fact::Webhook { signature, body } = fact
             && self.planted != Some(Bug::SkipSignatureCheck)
         {
-            let (secrets, tolerance) = (&self.webhook_secrets, self.policy.webhook_tolerance);
+            let secrets = if DidNews::claims(body) {
+                &self.layer0_secrets
+            } else {
+                &self.webhook_secrets
+            };
+            let tolerance = self.policy.webhook_tolerance;
             fiat::verify_webhook_sender(secrets, tolerance, now, signature, body).map_err(
                 |cause| {
                     sometimes(Rare::WebhookRefused);
@@ -174,6 +181,15 @@ impl Payments {
                 payment_hash,
                 reason,
             } => self.on_failed(now, entropy, payment_hash, *reason),
+            Fact::HttpResponded { key, status, body } if bindings::owns(&key.0) => {
+                self.on_binding_answer(now, &key.0, Some((*status, body)))
+            }
+            Fact::HttpFailed { key, .. } if bindings::owns(&key.0) => {
+                self.on_binding_answer(now, &key.0, None)
+            }
+            Fact::TimerFired { key } if bindings::owns(&key.0) => {
+                self.on_binding_timer(now, entropy, &key.0)
+            }
             Fact::HttpResponded { key, status, body } => {
                 self.by_key(now, entropy, &key.0, |payment, desk, what| {
                     if let Payment::SepaPayout(payout) = payment {
@@ -399,6 +415,10 @@ impl Payments {
                 ..Consequences::default()
             }
         };
+        if let Some(news) = DidNews::read(body) {
+            let out = self.on_did_news(now, entropy, &news);
+            return out.unwrap_or_else(|| ignored("about no binding of ours"));
+        }
         let checked = read_webhook(body).expect("the webhook was checked on admission");
         let Some(event) = checked else {
             return ignored("of a kind that is not known");

@@ -6,6 +6,7 @@
 //! asked for, amounts that came late, twice or short. `ChainWallet` equals its wallet's total after every look.
 
 mod admission;
+mod bindings;
 mod charge_lightning;
 mod charge_onchain;
 mod desk;
@@ -30,6 +31,7 @@ pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, P
 
 use crate::event::{Consequences, Event, FailureReason};
 use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
+use crate::identity::Bindings;
 use crate::ledger::{Account, Ledger, PartyExists, Posting};
 use crate::money::{Quantity, Rail};
 use crate::onchain::{
@@ -52,6 +54,8 @@ pub struct Payments {
     network: Network,
     policy: Policy,
     webhook_secrets: Vec<String>,
+    layer0_secrets: Vec<String>,
+    bindings: Bindings,
     ledger: Ledger,
     onchain: Wallets,
     records: BTreeMap<PaymentId, Payment>,
@@ -77,6 +81,8 @@ pub struct PaymentsConfig {
     pub policy: Policy,
     /// Current first; several while they are rotated.
     pub webhook_secrets: Vec<String>,
+    /// As above, of Layer 0.
+    pub layer0_secrets: Vec<String>,
 }
 
 /// The state in a canonical order, for the engine's digest.
@@ -84,6 +90,7 @@ pub struct PaymentsConfig {
 pub struct Snapshot<'a> {
     ledger: &'a Ledger,
     tip_time_secs: Option<u32>,
+    bindings: &'a Bindings,
     onchain: Vec<WalletSnapshot<'a>>,
     records: &'a BTreeMap<PaymentId, Payment>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
@@ -110,6 +117,8 @@ impl Payments {
             network: config.network,
             policy: config.policy,
             webhook_secrets: config.webhook_secrets,
+            layer0_secrets: config.layer0_secrets,
+            bindings: Bindings::new(config.network),
             ledger: Ledger::new(),
             records: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
@@ -125,6 +134,7 @@ impl Payments {
     pub fn plant(&mut self, bug: Bug) {
         self.planted = Some(bug);
         self.ledger.plant(bug);
+        self.bindings.plant(bug);
         self.onchain.plant(bug);
     }
 
@@ -159,6 +169,11 @@ impl Payments {
         &self.onchain
     }
 
+    /// Wallets that are bound to DIDs, or shall be.
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
     /// The parameters.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -169,6 +184,7 @@ impl Payments {
         Snapshot {
             ledger: &self.ledger,
             tip_time_secs: self.onchain.tip_time_secs(),
+            bindings: &self.bindings,
             onchain: self.onchain.snapshot(),
             records: &self.records,
             charged_hashes: &self.charged_hashes,
@@ -314,18 +330,17 @@ impl Payments {
         }
         let paying_wallet = self.wallet_of(&order.wallet);
         let mut desk = self.desk(now, entropy);
-        let payment =
-            match destination {
-                CheckedDestination::Invoice(text, invoice) => Payment::LightningPayout(
-                    LightningPayout::create(&mut desk, order, &text, &invoice),
-                ),
-                CheckedDestination::Script(script, _) => Payment::OnchainPayout(
-                    OnchainPayout::create(&mut desk, order, paying_wallet, script),
-                ),
-                CheckedDestination::Account(iban, name, amount) => {
-                    Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
-                }
-            };
+        let payment = match destination {
+            CheckedDestination::Invoice(text, invoice) => {
+                Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
+            }
+            CheckedDestination::Script(script, _, binding) => Payment::OnchainPayout(
+                OnchainPayout::create(&mut desk, order, paying_wallet, (script, binding)),
+            ),
+            CheckedDestination::Account(iban, name, amount) => {
+                Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
+            }
+        };
         let out = desk.out;
         self.records.insert(order.payment.clone(), payment);
         out
@@ -398,6 +413,7 @@ impl Payments {
             entropy,
             network: self.network,
             policy: &self.policy,
+            bindings: &self.bindings,
             ledger: &mut self.ledger,
             onchain: &mut self.onchain,
             planted: self.planted,

@@ -45,6 +45,9 @@ pub struct Payout {
     pub funded_by: Asset,
     /// It must be final by then.
     pub deadline: Span,
+    /// On chain only, where the policy asks for a binding: whose bound wallet is paid. Default `party`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payee: Option<PartyId>,
     /// On chain only: the wallet whose coins pay. Default `hot`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wallet: Option<WalletId>,

@@ -8,7 +8,7 @@ use super::desk::{Desk, in_msat, party_btc, wallet_account};
 use super::order::Payout;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
-use crate::id::{PartyId, PaymentId, WalletId};
+use crate::id::{BindingId, PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, Hold, HoldOrder};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
 use crate::onchain::{BuildOrder, BuildRefused};
@@ -31,6 +31,8 @@ pub struct OnchainPayout {
     pub wallet: WalletId,
     /// The payee's.
     pub script: ScriptBuf,
+    /// The binding by which it is the payee's, where the policy asks for one.
+    pub binding: Option<BindingId>,
     /// What the payee gets.
     pub amount: Sat,
     /// The most for the miner; reserved with the amount.
@@ -129,17 +131,17 @@ impl OnchainPayout {
         desk: &mut Desk<'_>,
         order: &Payout,
         wallet: WalletId,
-        script: ScriptBuf,
+        (script, binding): (ScriptBuf, Option<BindingId>),
     ) -> OnchainPayout {
         let max_fee = desk.policy.onchain_fee_bound();
-        OnchainPayout::create_within(desk, order, (wallet, script), max_fee)
+        OnchainPayout::create_within(desk, order, (wallet, script, binding), max_fee)
     }
 
     /// As `create`, with a fee of at most `max_fee`, which is held beside the amount.
     pub(super) fn create_within(
         desk: &mut Desk<'_>,
         order: &Payout,
-        (wallet, script): (WalletId, ScriptBuf),
+        (wallet, script, binding): (WalletId, ScriptBuf, Option<BindingId>),
         max_fee: Sat,
     ) -> OnchainPayout {
         let amount = Msat(order.quantity.units);
@@ -163,6 +165,7 @@ impl OnchainPayout {
             party: order.party.clone(),
             wallet,
             script,
+            binding,
             amount: amount.to_sat_floor(),
             max_fee,
             due_at,
@@ -507,6 +510,36 @@ impl OnchainPayout {
                 }
             }
             State::Failed { .. } => {}
+        }
+    }
+
+    /// The binding of the wallet that is paid has ended. What has not left fails, and its money is free again; what has
+    /// left completes, and that is told (F69).
+    pub(super) fn on_binding_ended(&mut self, desk: &mut Desk<'_>, ended: &BindingId) {
+        if self.binding.as_ref() != Some(ended) || desk.has_bug(Bug::PayAfterRevocation) {
+            return;
+        }
+        match &self.state {
+            State::Reserved => {
+                sometimes(Rare::UnboundBeforeSigning);
+                desk.answered(&self.id, "deadline");
+                desk.void_hold(&self.id);
+                self.fail(desk, FailureReason::BindingEnded);
+            }
+            State::Signing { txid, .. } => {
+                sometimes(Rare::UnboundBeforeSigning);
+                let txid = *txid;
+                desk.answered(&self.id, "sign");
+                self.give_up(desk, txid, FailureReason::BindingEnded);
+            }
+            State::Sent(sent) if !sent.settled => {
+                sometimes(Rare::UnboundAfterBroadcast);
+                desk.emit(Event::BindingEndedTooLate {
+                    payment: self.id.clone(),
+                    binding: ended.clone(),
+                });
+            }
+            State::Sent(_) | State::Failed { .. } => {}
         }
     }
 

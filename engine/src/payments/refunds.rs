@@ -138,9 +138,10 @@ impl Payments {
             quantity: Quantity::btc(amount),
             funded_by: Asset::Btc,
             deadline: DEADLINE,
+            payee: None,
             wallet: Some(due.wallet.clone()),
         };
-        let payee = (due.wallet.clone(), due.script.clone());
+        let payee = (due.wallet.clone(), due.script.clone(), None);
         desk.emit(Event::RefundOrdered {
             payment: due.charge.clone(),
             refund: payment.clone(),

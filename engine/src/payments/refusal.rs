@@ -152,6 +152,14 @@ pub enum PayoutRefused {
         /// Which.
         wallet: WalletId,
     },
+    /// The policy asks for a binding, and the address is in no wallet that is bound to the payee for payouts.
+    #[error("`{address}` is in no wallet that is bound to party `{payee}` for payouts")]
+    NotBound {
+        /// Where to.
+        address: String,
+        /// Whose it would have to be.
+        payee: PartyId,
+    },
     /// Too many payments are not final.
     #[error("{open} payments are open, no more are taken")]
     TooManyOpen {

@@ -50,8 +50,8 @@ fn by_whom(role: Role, reason: &FailureReason) -> Outcome {
         // A charge was not paid; a payout was not sent in time.
         (FailureReason::Expired, Role::Payee) => Outcome::FailedByCounterparty,
         (FailureReason::Expired, Role::Payer) => Outcome::FailedByOperator,
-        // A charge that its own party sent back.
-        (FailureReason::Refused, _) => Outcome::FailedBySubject,
+        // A charge that its own party sent back; a payout to a wallet whose binding the party let end.
+        (FailureReason::Refused | FailureReason::BindingEnded, _) => Outcome::FailedBySubject,
         (FailureReason::Lightning(failure), _) => lightning(*failure),
         (FailureReason::GatewayRejected(code), _) if code == OPERATOR_IS_SHORT => {
             Outcome::FailedByOperator

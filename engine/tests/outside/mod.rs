@@ -62,6 +62,7 @@ pub fn config() -> EngineConfig {
         },
         policy: Policy::regtest_default(),
         webhook_secrets: vec![SECRET.to_owned()],
+        layer0_secrets: Vec::new(),
         planted: None,
     }
 }
@@ -115,6 +116,7 @@ pub fn payout(name: &str, destination: Destination, quantity: Quantity) -> Payou
         destination,
         quantity,
         funded_by: Asset::Btc,
+        payee: None,
         deadline: Span::secs(3_600),
         wallet: None,
     }

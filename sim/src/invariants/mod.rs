@@ -7,6 +7,7 @@ mod channel_conservation;
 mod ground_truth;
 mod model_agrees;
 mod no_stale_hold;
+mod no_unbound_payment;
 mod outcome_equals_truth;
 mod reputation_exactly_once;
 mod terminal_by_deadline;
@@ -145,6 +146,7 @@ pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
         Box::new(channel_conservation::ChannelConservation),
         Box::new(no_stale_hold::NoStaleHold),
         Box::new(reputation_exactly_once::ReputationExactlyOnce::default()),
+        Box::new(no_unbound_payment::NoUnboundPayment::new(&terms)),
         Box::new(ModelAgrees::new(terms)),
     ]
 }

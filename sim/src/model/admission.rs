@@ -6,8 +6,10 @@ use super::orders::{self, Prediction, Read, Why};
 use super::states::{Kind, State};
 use super::strays::PAYERS;
 use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
-use lockstep_engine::api::{Command, Payout};
+use bitcoin::Address;
+use lockstep_engine::api::{Command, Destination, Payout};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
+use lockstep_engine::identity::Purpose;
 use lockstep_engine::money::Asset;
 use lockstep_engine::onchain::{Owner, WalletSpec};
 use lockstep_engine::time::Timestamp;
@@ -21,6 +23,12 @@ impl Model {
             } else {
                 Prediction::Refused(Why::CommandIdUsed)
             };
+        }
+        let about_a_binding = self
+            .bindings
+            .predict(now, command, |party| self.has_party(party));
+        if let Some(prediction) = about_a_binding {
+            return prediction;
         }
         let refused = match command {
             Command::OpenWallet(spec) => return self.predict_wallet(spec),
@@ -37,6 +45,11 @@ impl Model {
                 .and(orders::charge(order))
                 .and(self.known_wallet(&order.wallet)),
             Command::CreatePayout(order) => return self.predict_payout(now, order),
+            // Told above.
+            Command::RegisterWallet(_)
+            | Command::ProveWallet(_)
+            | Command::RotateDid(_)
+            | Command::RevokeWallet { .. } => Ok(()),
             Command::EnrolParty { party, .. } => self.forbids_enrolment(party),
             Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
                 match self.state(payment) {
@@ -104,13 +117,31 @@ impl Model {
             return Prediction::Refused(Why::Amount);
         };
         let owned = self.owned(&order.party, asset);
+        let bound = self.pays_bound(order);
+        if bound == Some(false) {
+            return Prediction::Refused(Why::Unbound);
+        }
         if owned.total - i128::from(owned.held) < i128::from(units) {
             Prediction::Refused(Why::Funds)
-        } else if matches!(read, Read::Doubtful) {
+        } else if matches!(read, Read::Doubtful) || bound.is_none() {
             Prediction::Either("a form that the model does not know")
         } else {
             Prediction::Accepted
         }
+    }
+
+    /// Whether a payout goes where the policy lets it; `None`: the model cannot tell.
+    fn pays_bound(&self, order: &Payout) -> Option<bool> {
+        let Destination::Address(text) = &order.destination else {
+            return Some(true);
+        };
+        if !self.terms.asks_bound_payouts() {
+            return Some(true);
+        }
+        let address: Address<_> = text.trim().parse().ok()?;
+        let script = address.assume_checked().script_pubkey();
+        let payee = order.payee.as_ref().unwrap_or(&order.party);
+        self.bindings.is_bound(payee, &script, Purpose::Payouts)
     }
 
     fn new_payment(&self, party: &PartyId, payment: &PaymentId) -> Result<(), Why> {

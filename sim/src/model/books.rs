@@ -2,12 +2,13 @@
 //! (docs/SPEC.md, "Holds", "What is posted", "Payments", "Idempotency"). It is told each accepted input with what came of
 //! it, and says what of that must not be. What a look at the chain means is in `chain`.
 
+use super::bindings::BindingBook;
 use super::layer0::Layer0;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
 use super::strays::{Borne, Money, PAYERS};
 use super::terms::Terms;
-use bitcoin::{Network, ScriptBuf, Txid};
+use bitcoin::{Network, OutPoint, ScriptBuf, Txid};
 use lockstep_engine::api::{
     Charge, Command, Destination, Event, FailureReason, Input, Output, Payout,
 };
@@ -74,6 +75,9 @@ pub struct Model {
     pub(super) strays: BTreeSet<[u8; 32]>,
     pub(super) runs: BTreeMap<ReconciliationId, bool>,
     pub(super) lightning_suspense: i128,
+    pub(super) bindings: BindingBook,
+    /// Whether an output on a charge's address came from bound wallets, where that is asked.
+    pub(super) payers: BTreeMap<OutPoint, bool>,
     /// Our wallets, but for `hot`.
     pub(super) wallets: BTreeMap<WalletId, WalletSpec>,
     pub(super) layer0: Layer0,
@@ -105,6 +109,8 @@ impl Model {
             strays: BTreeSet::new(),
             runs: BTreeMap::new(),
             lightning_suspense: 0,
+            bindings: BindingBook::default(),
+            payers: BTreeMap::new(),
             wallets: BTreeMap::new(),
             layer0: Layer0::default(),
             tip_secs: None,
@@ -205,6 +211,7 @@ impl Model {
             self.on_command(id, command, output)?;
             self.note_deadline(now, command);
         }
+        self.bindings.on_accepted(now, input, &output.events)?;
         let before = self.before(input);
         for event in &output.events {
             self.on_event(event, input)?;
@@ -255,7 +262,7 @@ impl Model {
                 }
             }
             Command::CreateCharge(order) => {
-                self.insert(&order.payment, tracked_charge(order));
+                self.insert(&order.payment, tracked_charge(&self.terms, order));
                 let created = Event::ChargeCreated {
                     payment: order.payment.clone(),
                     party: order.party.clone(),
@@ -275,7 +282,11 @@ impl Model {
             Command::EnrolParty { party, did } => {
                 self.on_enrolling(party, did);
             }
-            Command::RecordOpening { .. } => {}
+            Command::RegisterWallet(_)
+            | Command::ProveWallet(_)
+            | Command::RotateDid(_)
+            | Command::RevokeWallet { .. }
+            | Command::RecordOpening { .. } => {}
         }
         Ok(())
     }
@@ -477,6 +488,12 @@ impl Model {
             }
             Event::PartyOpened { .. }
             | Event::WalletOpened { .. }
+            | Event::WalletRegistered { .. }
+            | Event::WalletBound { .. }
+            | Event::WalletNotBound { .. }
+            | Event::BindingEnded { .. }
+            | Event::BindingEndedTooLate { .. }
+            | Event::PayerNotBound { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
             | Event::ShortfallCovered { .. }
@@ -573,14 +590,15 @@ impl Model {
     }
 }
 
-fn tracked_charge(order: &Charge) -> Tracked {
+fn tracked_charge(terms: &Terms, order: &Charge) -> Tracked {
     let kind = if order.rail == Rail::Onchain {
         Kind::OnchainCharge
     } else {
         Kind::LightningCharge
     };
     let mut charge = tracked(kind, State::Created, &order.party, order.amount_msat.0);
-    charge.money.can_go_back = order.refund_to.is_some();
+    // Nothing leaves for a wallet that nobody has bound, where that is asked.
+    charge.money.can_go_back = order.refund_to.is_some() && !terms.asks_bound_payouts();
     charge
 }
 

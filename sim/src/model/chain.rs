@@ -4,14 +4,17 @@
 use super::books::{Model, unless};
 use super::states::{Kind, State};
 use super::strays::Outputs;
-use bitcoin::{OutPoint, ScriptBuf, Txid};
+use bitcoin::{CompressedPublicKey, OutPoint, ScriptBuf, Transaction, TxIn, Txid};
 use lockstep_engine::id::PaymentId;
+use lockstep_engine::identity::Purpose;
 use lockstep_engine::rail::{ChainPosition, ChainView};
 use std::collections::BTreeMap;
 
 /// What a look shows: every output by script and every transaction by id, each with its depth (0: unconfirmed).
 struct Look {
     outputs: BTreeMap<ScriptBuf, Outputs>,
+    /// From which P2WPKH scripts a transaction spends; `None` if an input is of another kind.
+    payers: BTreeMap<Txid, Option<Vec<ScriptBuf>>>,
     depths: BTreeMap<Txid, u32>,
 }
 
@@ -19,6 +22,7 @@ impl Look {
     fn at(view: &ChainView) -> Look {
         let tip = view.blocks.last().map_or(0, |block| block.height);
         let (mut outputs, mut depths) = (BTreeMap::<_, Outputs>::new(), BTreeMap::new());
+        let mut payers = BTreeMap::new();
         for seen in &view.transactions {
             let depth = match seen.position {
                 ChainPosition::Mempool => 0,
@@ -26,12 +30,17 @@ impl Look {
             };
             let txid = seen.transaction.compute_txid();
             depths.insert(txid, depth);
+            payers.insert(txid, payers_of(&seen.transaction));
             for (vout, output) in (0..).zip(&seen.transaction.output) {
                 let of_script = outputs.entry(output.script_pubkey.clone()).or_default();
                 of_script.insert(OutPoint { txid, vout }, (output.value.to_sat(), depth));
             }
         }
-        Look { outputs, depths }
+        Look {
+            outputs,
+            payers,
+            depths,
+        }
     }
 
     /// What lies on an address.
@@ -40,6 +49,15 @@ impl Look {
             .and_then(|script| self.outputs.get(script).cloned())
             .unwrap_or_default()
     }
+}
+
+fn payers_of(transaction: &Transaction) -> Option<Vec<ScriptBuf>> {
+    let of_input = |input: &TxIn| {
+        let is_wpkh = input.witness.len() == 2 && input.script_sig.is_empty();
+        let key = CompressedPublicKey::from_slice(input.witness.last()?).ok()?;
+        is_wpkh.then(|| ScriptBuf::new_p2wpkh(&key.wpubkey_hash()))
+    };
+    transaction.input.iter().map(of_input).collect()
 }
 
 impl Model {
@@ -55,6 +73,7 @@ impl Model {
             return Ok(());
         }
         let look = Look::at(view);
+        self.judge_payers(&look);
         for id in &ids {
             match self.payments[id].kind {
                 Kind::OnchainCharge => self.charge_fits(id, &look)?,
@@ -64,10 +83,32 @@ impl Model {
         Ok(())
     }
 
+    /// Outputs that were not seen before are judged by the bindings of now.
+    fn judge_payers(&mut self, look: &Look) {
+        if !self.terms.asks_bound_payers() {
+            return;
+        }
+        for charge in self.payments.values() {
+            for outpoint in look.on(charge.script.as_ref()).keys() {
+                let payers = look.payers.get(&outpoint.txid).and_then(Option::as_ref);
+                let bound = payers.is_some_and(|scripts| {
+                    scripts.iter().all(|script| {
+                        let bound = self
+                            .bindings
+                            .is_bound(&charge.party, script, Purpose::Charges);
+                        bound != Some(false)
+                    })
+                });
+                self.payers.entry(*outpoint).or_insert(bound);
+            }
+        }
+    }
+
     fn charge_fits(&mut self, id: &PaymentId, look: &Look) -> Result<(), String> {
+        let mut outputs = look.on(self.payment(id)?.script.as_ref());
+        outputs.retain(|outpoint, _| self.payers.get(outpoint) != Some(&false));
         let charge = self.payment(id)?;
         let fresh = std::mem::take(&mut charge.fresh);
-        let outputs = look.on(charge.script.as_ref());
         let gone = charge.money.look_at(outputs);
         let charge = &self.payments[id];
         let there = |depth| charge.money.at_depth(depth) * 1_000;

@@ -187,7 +187,7 @@ fn by_whom(kind: Kind, reason: &FailureReason) -> Outcome {
     let is_charge = matches!(kind, Kind::LightningCharge | Kind::OnchainCharge);
     match reason {
         FailureReason::Expired if is_charge => Outcome::FailedByCounterparty,
-        FailureReason::Refused => Outcome::FailedBySubject,
+        FailureReason::Refused | FailureReason::BindingEnded => Outcome::FailedBySubject,
         FailureReason::Returned(_)
         | FailureReason::Lightning(LightningFailure::RecipientRejected) => {
             Outcome::FailedByCounterparty

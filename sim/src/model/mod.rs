@@ -7,6 +7,7 @@
 //! rails tell it), `plan` what a scenario's commands must be answered before it is run.
 
 mod admission;
+mod bindings;
 mod books;
 mod chain;
 mod layer0;
@@ -17,6 +18,7 @@ mod states;
 mod strays;
 mod terms;
 
+pub use bindings::BindingBook;
 pub use books::{Model, Owned};
 pub use orders::{Prediction, Why};
 pub use plan::foretell;

@@ -59,6 +59,12 @@ pub enum Why {
     Funds,
     /// Nothing of the payment waits for a decision.
     NotHeld,
+    /// There is no such binding, or it does not stand where it must, or the wallet is bound already.
+    BindingState,
+    /// A proof or signature is wrong.
+    Proof,
+    /// The wallet that is paid is not bound.
+    Unbound,
     /// The party is enrolled, or Layer 0 is being asked about it.
     Enrolled,
     /// The party owes what was taken back after it was spent.

@@ -5,8 +5,9 @@
 use super::orders::{self, Prediction, Read, Why};
 use super::terms::{MOST_OPEN_RUNS, Terms};
 use crate::scenario::{
-    self, Action, Asset as PaidIn, CrashPoint, Endpoint, Expectation, Family, GatewayFaultKind,
-    Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Shortfall, Trouble,
+    self, Action, Asset as PaidIn, BindingName, BindingStep, CrashPoint, DidMethod, Endpoint,
+    Expectation, Family, GatewayFaultKind, PartyName, Pay, Payee, Payer, PaymentName, PaymentState,
+    Request, Scenario, Shortfall, Trouble, WalletName,
 };
 use lockstep_engine::api::{self, Destination};
 use lockstep_engine::id::{PartyId, PaymentId};
@@ -29,6 +30,7 @@ pub fn foretell(scenario: &Scenario, world: scenario::World) -> Vec<Option<Predi
         moves: BTreeMap::new(),
         runs: 0,
         ordered_cents: 0,
+        registered: BTreeMap::new(),
         chain_is_steady: true,
     };
     let mut told = Vec::new();
@@ -64,6 +66,8 @@ struct Plan<'a> {
     moves: BTreeMap<&'a PaymentName, Move<'a>>,
     runs: usize,
     ordered_cents: u64,
+    /// Bindings that steps have asked for: the wallet, and whose DID.
+    registered: BTreeMap<&'a BindingName, (&'a WalletName, &'a PartyName)>,
     /// Until trouble begins with it, the chain does only what steps say.
     chain_is_steady: bool,
 }
@@ -80,6 +84,8 @@ impl<'a> Plan<'a> {
             Action::Payout(payout) => Some(self.payout(payout)),
             // A party may be enrolled twice, and Layer 0 may not have answered the first time.
             Action::Enrol { .. } => Some(Prediction::Either("what Layer 0 has said by then")),
+            // What of it is right is judged when it is given (I9).
+            Action::Binding(step) => self.binding(step),
             Action::Release { charge } | Action::Refuse { charge } => Some(self.decision(charge)),
             Action::Reconcile { .. } => {
                 self.runs += 1;
@@ -110,11 +116,65 @@ impl<'a> Plan<'a> {
             | Action::CrashEngine { .. }
             | Action::Gateway(_)
             | Action::Layer0(_)
-            | Action::DidState { .. }
             | Action::Fee { .. }
             | Action::Wait { .. }
             | Action::Expect(_) => None,
         }
+    }
+
+    /// The first registration of a wallet is taken; a proof by another wallet or by another `did:key` is not.
+    fn binding(&mut self, step: &'a BindingStep) -> Option<Prediction> {
+        match step {
+            BindingStep::Decide { .. } | BindingStep::Replace { .. } => return None,
+            BindingStep::Register {
+                id, wallet, did, ..
+            } => {
+                let seen = self.registered.values().any(|(known, _)| *known == wallet);
+                self.registered.insert(id, (wallet, did));
+                if !seen && !self.engine_may_die() {
+                    return Some(Prediction::Accepted);
+                }
+            }
+            BindingStep::Prove {
+                binding,
+                wallet,
+                did,
+                ..
+            } => {
+                if let Some((own, holder)) = self.registered.get(binding) {
+                    let other_wallet = wallet.as_ref().is_some_and(|wallet| wallet != *own);
+                    let method = self.scenario.dids.get(*holder);
+                    let is_key = method.is_some_and(|method| *method != DidMethod::Web);
+                    let other_did = did.as_ref().is_some_and(|did| did != *holder);
+                    if other_wallet || (other_did && is_key) {
+                        return Some(Prediction::Refused(Why::Proof));
+                    }
+                }
+            }
+            BindingStep::Rotate { .. } | BindingStep::Revoke { .. } => {}
+        }
+        Some(Prediction::Either("how the binding stands by then"))
+    }
+
+    fn engine_may_die(&self) -> bool {
+        self.scenario.steps.iter().any(|step| {
+            matches!(
+                &step.action,
+                Action::CrashEngine { .. }
+                    | Action::Trouble(
+                        Trouble::Process { .. } | Trouble::Disk { .. } | Trouble::Clock { .. }
+                    )
+            )
+        })
+    }
+
+    /// Whether a payout goes to a wallet that nobody has asked to bind although it would have to be bound.
+    fn is_unbound(&self, payout: &scenario::Payout) -> bool {
+        let Payee::Wallet { wallet, .. } = &payout.payee else {
+            return false;
+        };
+        let mut registered = self.registered.values();
+        self.terms.asks_bound_payouts() && !registered.any(|(known, _)| *known == wallet)
     }
 
     /// Whether the engine may die, or fail to keep its journal, before it has taken the first input about this payment,
@@ -204,6 +264,9 @@ impl<'a> Plan<'a> {
         let Some((asset, units)) = self.terms.hold(&order) else {
             return Prediction::Refused(Why::Amount);
         };
+        if self.is_unbound(payout) {
+            return Prediction::Refused(Why::Unbound);
+        }
         let hold = i128::from(units);
         let (low, high) = self.spendable(payout.from.as_str(), asset);
         if high < hold {
@@ -213,7 +276,7 @@ impl<'a> Plan<'a> {
             Prediction::Either(LOST)
         } else if self.may_be_frozen() {
             Prediction::Either("whether the party is frozen")
-        } else if low >= hold && sure {
+        } else if low >= hold && sure && !self.needs_binding(payout) {
             Prediction::Accepted
         } else {
             Prediction::Either("what the party can spend by then")
@@ -233,6 +296,11 @@ impl<'a> Plan<'a> {
         };
         self.moves.insert(&payout.id, made);
         prediction
+    }
+
+    /// Whether the wallet that is paid must be bound, which is judged when the command is given.
+    fn needs_binding(&self, payout: &scenario::Payout) -> bool {
+        self.terms.asks_bound_payouts() && matches!(payout.payee, Payee::Wallet { .. })
     }
 
     fn order(&self, payout: &scenario::Payout) -> api::Payout {
@@ -276,6 +344,7 @@ impl<'a> Plan<'a> {
             destination,
             quantity,
             funded_by,
+            payee: None,
             deadline: Span(payout.deadline.get()),
             wallet: None,
         }

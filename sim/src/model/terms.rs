@@ -1,7 +1,7 @@
 //! Owns the numbers of docs/SPEC.md, "Limits, retries and deadlines", "Holds" and "Money": limits, prices, reserves, depths.
 //! They are written down here again, not read from the engine's policy: a changed default must be meant.
 
-use crate::scenario::{PolicyOverrides, Shortfall, Stray};
+use crate::scenario::{BindingAsked, PolicyOverrides, Shortfall, Stray};
 use lockstep_engine::api::{Destination, Payout};
 use lockstep_engine::money::Asset;
 
@@ -41,6 +41,8 @@ pub struct Terms {
     pub(super) max_tip_age_ms: Option<u64>,
     /// Who bears what was spent and taken back.
     pub(super) shortfall: Option<Shortfall>,
+    /// Which on-chain payments need a bound wallet.
+    binding: BindingAsked,
 }
 
 impl Default for Terms {
@@ -56,6 +58,7 @@ impl Default for Terms {
             tolerance_sat: 0,
             max_tip_age_ms: None,
             shortfall: None,
+            binding: BindingAsked::Off,
         }
     }
 }
@@ -82,6 +85,9 @@ impl Terms {
             // The heaviest transaction is 10,000 weight units; the feerate is satoshi per 1,000 of them.
             terms.miner_fee_sat = feerate.get().saturating_mul(10);
         }
+        if let Some(asked) = overrides.binding {
+            terms.binding = asked;
+        }
         terms.stray = overrides.stray;
         terms.tolerance_sat = overrides.tolerance.map_or(0, |sat| sat.get());
         terms.max_tip_age_ms = overrides.max_tip_age.map(|age| age.get());
@@ -92,6 +98,16 @@ impl Terms {
     /// As much counts as paid, in msat.
     pub(super) fn enough(&self, asked_msat: u64) -> u64 {
         (asked_msat.saturating_sub(self.tolerance_sat * 1_000)).max(1_000)
+    }
+
+    /// Whether on-chain payouts go to bound wallets only.
+    pub fn asks_bound_payouts(&self) -> bool {
+        self.binding != BindingAsked::Off
+    }
+
+    /// Whether only money from bound wallets is credited on chain.
+    pub(super) fn asks_bound_payers(&self) -> bool {
+        self.binding == BindingAsked::Both
     }
 
     /// Confirmations that a charge of this amount needs.

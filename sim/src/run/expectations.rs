@@ -28,6 +28,10 @@ impl<W: World> Runner<W> {
             | Expectation::Stated {
                 within: Some(within),
                 ..
+            }
+            | Expectation::Binding {
+                within: Some(within),
+                ..
             } => Some(self.world.now().plus(Span(within.get()))),
             _ => None,
         };
@@ -83,6 +87,7 @@ impl<W: World> Runner<W> {
                 ..
             } => Ok(self.was_stated(payment.as_str(), *outcome, *times)),
             Expectation::Reputation { party, score } => self.score_is(party, *score),
+            Expectation::Binding { binding, state, .. } => Ok(self.binding_is(binding, *state)),
             Expectation::Party { party, btc, eur } => self.party_holds(party.as_str(), *btc, *eur),
             Expectation::Channel {
                 channel,

@@ -4,7 +4,7 @@
 use super::{Run, Runner, Stop, words};
 use crate::invariants;
 use crate::scenario::{
-    About, DidMethod, DidState, Family, Layer0Fault, Layer0FaultKind, Outcome, PartyName,
+    About, DidMethod, Family, Layer0Fault, Layer0FaultKind, Outcome, PartyName,
 };
 use crate::worlds::http_system::SharedLayer0;
 use crate::worlds::layer0::{Identity, Layer0Config};
@@ -26,7 +26,7 @@ impl Run {
         let (seed, dids) = (self.options.seed, &self.scenario.dids);
         let identity = |(party, method): (&PartyName, &DidMethod)| Identity {
             did: keys::party_did(seed, party.as_str(), *method).to_string(),
-            keys: vec![keys::party_key(seed, party.as_str())],
+            keys: vec![keys::party_key(seed, party.as_str(), *method)],
         };
         let did = keys::operator_did(seed);
         let operator = Identity {
@@ -37,6 +37,7 @@ impl Run {
         (!dids.is_empty()).then(|| Layer0Plan {
             config: Layer0Config {
                 token: token.clone(),
+                webhook_secret: keys::layer0_secret(seed),
                 identities: dids.iter().map(identity).chain([operator]).collect(),
                 rule: ScoreRule::regtest_default(),
             },
@@ -65,7 +66,7 @@ impl<W: World> Runner<W> {
         self.check_recorder()
     }
 
-    fn did_of(&self, party: &PartyName) -> Did {
+    pub(super) fn did_of(&self, party: &PartyName) -> Did {
         let method = self.run.scenario.dids[party];
         keys::party_did(self.run.options.seed, party.as_str(), method)
     }
@@ -79,13 +80,6 @@ impl<W: World> Runner<W> {
         let did = self.did_of(party);
         let party = PartyId::new(party.as_str()).expect("checked with the scenario");
         self.command(Command::EnrolParty { party, did }).await
-    }
-
-    pub(super) fn set_did_state(&mut self, party: &PartyName, state: DidState) -> Result<(), Stop> {
-        let did = self.did_of(party);
-        let mut layer0 = self.layer0()?.lock();
-        layer0.set_state(did.as_str(), words::did_state(state));
-        Ok(())
     }
 
     pub(super) fn trouble_layer0(&mut self, fault: &Layer0Fault) -> Result<(), Stop> {

@@ -2,6 +2,8 @@
 //! worlds. Does not own processes, files or terminals (`cli`).
 
 mod answers;
+mod bindings;
+mod bindings_told;
 mod expectations;
 mod fates;
 mod layer0;
@@ -149,6 +151,7 @@ impl Run {
             descriptors: keys::wallet_keys(seed, HOT, self.scenario.operator.hot().script).public,
             policy: policy(&self.scenario, seed),
             webhook_secrets: vec![keys::webhook_secret(seed)],
+            layer0_secrets: vec![keys::layer0_secret(seed)],
             planted: self.options.planted,
         }
     }
@@ -205,6 +208,9 @@ fn policy(scenario: &Scenario, seed: RootSeed) -> Policy {
     });
     if let Some(feerate) = overrides.feerate {
         policy.onchain_feerate_sat_per_kwu = feerate.get();
+    }
+    if let Some(asked) = overrides.binding {
+        policy.binding.asked = words::binding_asked(asked);
     }
     if let Some(depth) = overrides.payout_depth {
         policy.payout_depth = depth.get() as u32;

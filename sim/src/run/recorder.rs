@@ -2,10 +2,12 @@
 //! events told it, and has every invariant checked after every step. The first violation is kept. Does not own the
 //! driver (`lockstep-host`) nor the invariants.
 
+use super::bindings_told::{ToldBinding, ToldBindings};
 use super::outcome::Checked;
 use crate::coverage::Coverage;
 use crate::faults::Faults;
 use crate::invariants::{Invariant, Kind, Looks, Settled, Stepped, Violation};
+use crate::scenario::PartyName;
 use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::TruthSource;
@@ -39,6 +41,7 @@ struct State {
     violation: Option<Violation>,
     checks: BTreeMap<String, Checked>,
     payments: BTreeMap<String, Told>,
+    bindings: ToldBindings,
     breaks: BTreeMap<String, u32>,
     refused: BTreeMap<String, String>,
     enrolments: BTreeMap<String, &'static str>,
@@ -72,6 +75,7 @@ impl Recorder {
             violation: None,
             checks: BTreeMap::new(),
             payments: BTreeMap::new(),
+            bindings: ToldBindings::default(),
             breaks: BTreeMap::new(),
             refused: BTreeMap::new(),
             enrolments: BTreeMap::new(),
@@ -154,6 +158,16 @@ impl Recorder {
     /// Where a party's enrolment stands, by its name in a scenario.
     pub fn enrolment(&self, party: &str) -> Option<&'static str> {
         self.state().enrolments.get(party).copied()
+    }
+
+    /// What events told about a binding.
+    pub fn binding(&self, binding: &str) -> Option<ToldBinding> {
+        self.state().bindings.get(binding)
+    }
+
+    /// A binding is about to be passed on to this party's DID.
+    pub fn expect_passing(&self, binding: &str, did: &str, party: &PartyName) {
+        self.state().bindings.expect_passing(binding, did, party);
     }
 
     /// How many breaks a reconciliation found, once it is done.
@@ -242,6 +256,9 @@ impl Recorder {
             Event::TransactionBuilt { payment, txid, .. } => {
                 trace.names.give(txid.to_string(), format!("tx:{payment}"))
             }
+            Event::WalletRegistered {
+                binding, challenge, ..
+            } => trace.names.give(challenge, format!("challenge:{binding}")),
             _ => {}
         }
         trace.record_canonical(subsystem, &subject, value);
@@ -250,7 +267,7 @@ impl Recorder {
 
 /// Whom an event is about: the first of these fields that it has.
 fn subject(event: &Value) -> String {
-    ["payment", "party", "run"]
+    ["payment", "binding", "party", "run"]
         .iter()
         .find_map(|field| event.get(field)?.as_str())
         .unwrap_or("engine")
@@ -329,6 +346,12 @@ fn learn(state: &mut State, event: &Event) {
         | Event::RefundOrdered { .. }
         | Event::ShortfallCovered { .. }
         | Event::ShortfallReturned { .. }
+        | Event::WalletRegistered { .. }
+        | Event::WalletBound { .. }
+        | Event::WalletNotBound { .. }
+        | Event::BindingEnded { .. }
+        | Event::BindingEndedTooLate { .. }
+        | Event::PayerNotBound { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)
@@ -371,6 +394,7 @@ impl Observer for Recorder {
         for event in &output.events {
             self.record(event);
             learn(&mut state, event);
+            state.bindings.learn(event);
             state.coverage.learn(event);
         }
         let truth = state.truth.as_ref().map(|source| source.truth());

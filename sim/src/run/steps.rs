@@ -95,6 +95,7 @@ impl<W: World> Runner<W> {
             Action::Pay(pay) => self.pay(pay).await,
             Action::Payout(payout) => self.payout(payout).await,
             Action::Enrol { party } => self.enrol(party).await,
+            Action::Binding(step) => self.binding(step).await,
             Action::Release { charge } => {
                 self.command(Command::ReleaseHeld {
                     payment: payment(charge.as_str()),
@@ -127,7 +128,6 @@ impl<W: World> Runner<W> {
             Action::Trouble(trouble) => self.trouble(trouble).await,
             Action::Gateway(fault) => self.trouble_gateway(fault),
             Action::Layer0(fault) => self.trouble_layer0(fault),
-            Action::DidState { party, state } => self.set_did_state(party, *state),
             Action::Fee { feerate } => {
                 self.fee_floor_sat_per_kwu = feerate.get();
                 Ok(self.world.set_fee_floor(feerate.get()).await?)
@@ -434,6 +434,7 @@ impl<W: World> Runner<W> {
             destination,
             quantity,
             funded_by,
+            payee: payout.bound_to.as_ref().map(|name| party(name.as_str())),
             deadline: Span(payout.deadline.get()),
             wallet,
         };

@@ -2,14 +2,15 @@
 //! Does not own either vocabulary.
 
 use crate::scenario::{
-    CrashPoint, DidState, Disposal, FailureReason as Expected, GatewayFaultKind, Layer0FaultKind,
-    Outcome, PaymentState, Shortfall,
+    BindingAsked as Asked, BindingPurpose, CrashPoint, DidState, Disposal,
+    FailureReason as Expected, GatewayFaultKind, Layer0FaultKind, Outcome, PaymentState, Shortfall,
 };
 use crate::worlds::gateway::GatewayFault;
 use crate::worlds::layer0;
 use lockstep_engine::api::{FailureReason, Finding};
+use lockstep_engine::identity::{Ended, Purpose};
 use lockstep_engine::money::Sat;
-use lockstep_engine::policy;
+use lockstep_engine::policy::{self, BindingAsked};
 use lockstep_engine::rail::LightningFailure;
 use lockstep_host::ports::Point;
 
@@ -49,6 +50,7 @@ pub(crate) fn failure(reason: &FailureReason) -> &'static str {
     match reason {
         FailureReason::Expired => "expired",
         FailureReason::Refused => "refused",
+        FailureReason::BindingEnded => "binding-ended",
         FailureReason::Lightning(LightningFailure::RouteNotFound) => "route-not-found",
         FailureReason::Lightning(LightningFailure::RecipientRejected) => "recipient-rejected",
         FailureReason::Lightning(LightningFailure::RetriesExhausted) => "retries-exhausted",
@@ -70,6 +72,7 @@ pub(crate) fn expected_failure(reason: Expected) -> &'static str {
     match reason {
         Expected::Expired => "expired",
         Expected::Refused => "refused",
+        Expected::BindingEnded => "binding-ended",
         Expected::RouteNotFound => "route-not-found",
         Expected::RecipientRejected => "recipient-rejected",
         Expected::RetriesExhausted => "retries-exhausted",
@@ -83,6 +86,34 @@ pub(crate) fn expected_failure(reason: Expected) -> &'static str {
         Expected::BroadcastRefused => "broadcast-refused",
         Expected::CoinsLost => "coins-lost",
         Expected::NotBuildable => "not-buildable",
+    }
+}
+
+/// The engine's word for what needs a binding.
+pub(crate) fn binding_asked(asked: Asked) -> BindingAsked {
+    match asked {
+        Asked::Off => BindingAsked::Off,
+        Asked::Payouts => BindingAsked::Payouts,
+        Asked::Both => BindingAsked::Both,
+    }
+}
+
+/// The engine's word for what a wallet is bound for.
+pub(crate) fn binding_purpose(purpose: BindingPurpose) -> Purpose {
+    match purpose {
+        BindingPurpose::Payouts => Purpose::Payouts,
+        BindingPurpose::Charges => Purpose::Charges,
+        BindingPurpose::Both => Purpose::Both,
+    }
+}
+
+/// The scenario's word for how a binding ended.
+pub(crate) fn ended(why: &Ended) -> &'static str {
+    match why {
+        Ended::Expired => "expired",
+        Ended::Revoked(_) => "revoked",
+        Ended::Rotated { .. } => "rotated",
+        Ended::PassedOn { .. } => "checking",
     }
 }
 

@@ -95,6 +95,8 @@ word!(
 word!(
     /// Why a payment failed.
     pub FailureReason {
+        /// The binding of the wallet that was to be paid has ended.
+        "binding-ended" BindingEnded,
         /// Nobody paid in time.
         "expired" Expired,
         /// Refused by a `refuse` step.
@@ -145,6 +147,8 @@ word!(
     pub DidMethod {
         /// `did:key` with a secp256k1 key.
         "key" Key,
+        /// `did:key` with an Ed25519 key.
+        "key-ed25519" KeyEd25519,
         /// `did:web`, whose key only Layer 0 knows.
         "web" Web,
     }

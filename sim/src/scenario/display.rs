@@ -30,6 +30,7 @@ impl Display for Action {
             Self::Pay(pay) => write!(f, "pay {pay}"),
             Self::Payout(payout) => write!(f, "payout {payout}"),
             Self::Enrol { party } => write!(f, "enrol {party}"),
+            Self::Binding(step) => write!(f, "{step}"),
             Self::Release { charge } => write!(f, "release {charge}"),
             Self::Refuse { charge } => write!(f, "refuse {charge}"),
             Self::Mine { blocks } => write!(f, "mine {blocks}"),
@@ -43,7 +44,6 @@ impl Display for Action {
             Self::Trouble(trouble) => write!(f, "{trouble}"),
             Self::Gateway(fault) => write!(f, "gateway {fault}"),
             Self::Layer0(fault) => write!(f, "layer0 {fault}"),
-            Self::DidState { party, state } => write!(f, "layer0 did of {party} {state}"),
             Self::Fee { feerate } => write!(f, "fee {feerate}"),
             Self::Wait { span } => write!(f, "wait {span}"),
             Self::Reconcile { run } => write!(f, "reconcile {run}"),
@@ -130,7 +130,8 @@ impl Display for Payout {
             f,
             "{}: {} -> {} within {}",
             self.id, self.from, self.payee, self.deadline
-        )
+        )?;
+        optional(f, "bound to", &self.bound_to)
     }
 }
 
@@ -238,6 +239,14 @@ impl Display for Expectation {
                 )
             }
             Self::Run { run, breaks } => write!(f, "run {run} breaks {breaks}"),
+            Self::Binding {
+                binding,
+                state,
+                within,
+            } => {
+                write!(f, "binding {binding} {state}")?;
+                optional(f, "within", within)
+            }
             Self::Executed { payout, times } => write!(f, "executed {payout} times {times}"),
             Self::Confirmations { payment, at_least } => {
                 write!(f, "confirmations {payment} at least {at_least}")

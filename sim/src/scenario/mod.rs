@@ -19,6 +19,7 @@
 //! ]
 //! ```
 
+mod bindings;
 mod check;
 mod choice;
 mod display;
@@ -37,6 +38,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use bindings::{
+    BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep,
+};
 pub use model::*;
 pub use own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
 pub use problem::{Colour, InvalidScenario, Problem};

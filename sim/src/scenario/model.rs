@@ -1,6 +1,7 @@
 //! Owns the checked scenario: every name stands for something that the file defines, every amount is exact and in the unit
 //! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`).
 
+use super::bindings::{BindingAsked, BindingName, BindingState, BindingStep};
 pub use super::choice::{
     Asset, CrashPoint, DidMethod, DidState, Disposal, EnrolmentState, FailureReason, Outcome, Pace,
     PaymentState, Rail, RejectCode, World,
@@ -148,6 +149,8 @@ pub struct PolicyOverrides {
     pub hold_margin: Option<Blocks>,
     /// Between two questions about an accepted transfer, above zero.
     pub poll_interval: Option<Millis>,
+    /// Which payments need a bound wallet.
+    pub binding: Option<BindingAsked>,
     /// Whether Layer 0 is told how payments end.
     pub reputation: bool,
     /// What is done with money on chain that is not as asked.
@@ -223,6 +226,8 @@ pub enum Action {
         /// Has a DID.
         party: PartyName,
     },
+    /// Something about a binding.
+    Binding(BindingStep),
     /// Command to the engine: claim a held charge.
     Release {
         /// Made with `hold` by an earlier step, not decided yet.
@@ -265,13 +270,6 @@ pub enum Action {
     Gateway(GatewayFault),
     /// Trouble with Layer 0.
     Layer0(Layer0Fault),
-    /// Layer 0 says something else of a DID from now on.
-    DidState {
-        /// Has the DID.
-        party: PartyName,
-        /// What Layer 0 says.
-        state: DidState,
-    },
     /// The feerate that a transaction needs from now on to be mined.
     Fee {
         /// Above zero.
@@ -379,6 +377,8 @@ pub struct Payout {
     pub from: PartyName,
     /// To whom, how much, how.
     pub payee: Payee,
+    /// On chain only: whose bound wallet it is; `None`: that of `from`.
+    pub bound_to: Option<PartyName>,
     /// Above zero.
     pub deadline: Millis,
 }
@@ -529,6 +529,15 @@ pub enum Expectation {
         /// How many breaks.
         breaks: u32,
     },
+    /// Where a binding stands.
+    Binding {
+        /// Registered by an earlier step.
+        binding: BindingName,
+        /// Where it stands.
+        state: BindingState,
+        /// It may take this long; `None`: now.
+        within: Option<Millis>,
+    },
     /// How often the outside carried a payout out.
     Executed {
         /// Made by an earlier step.
@@ -582,7 +591,7 @@ impl Action {
             | Self::Payout(_)
             | Self::Enrol { .. }
             | Self::Layer0(_)
-            | Self::DidState { .. }
+            | Self::Binding(_)
             | Self::Release { .. }
             | Self::Refuse { .. }
             | Self::Mine { .. } => None,

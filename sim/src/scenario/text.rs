@@ -2,6 +2,7 @@
 //! From here come both what the reader knows and the JSON schema. Does not own what is consistent (`check`) nor the
 //! dispatch of steps and expectations by their verb (`verb`).
 
+use super::bindings::BindingAsked;
 use super::choice::{
     Asset, Bearer, ChainFault, ClockFault, CrashPoint, DidMethod, DidState, DiskFault, Disposal,
     EnrolmentState, FailureReason, GatewayFaultKind, Layer0Fault, LinkFault, Outcome, Pace,
@@ -140,6 +141,8 @@ table!(
         "hold_margin" hold_margin: Optional<BlockCount>,
         /// Between two questions about a transfer that the gateway has accepted.
         "poll_interval" poll_interval: Optional<Duration>,
+        /// Which on-chain payments need a bound wallet. Default "off".
+        "binding" binding: Optional<BindingAsked>,
         /// Whether Layer 0 is told how payments of parties with a DID end. Default false.
         "reputation" reputation: Optional<bool>,
         /// What is done with money on chain that is not as asked, and that it is told. Default: it is not told.
@@ -306,6 +309,8 @@ table!(
         "over" over: Optional<Rail>,
         /// It must be final by then. Default "1 h".
         "deadline" deadline: Optional<Duration>,
+        /// On chain only, with `policy.binding`: the party whose bound wallet it is. Default `from`.
+        "payee" payee: Optional<String>,
         /// On chain only: which of the operator's wallets pays. Default "hot".
         "wallet" wallet: Optional<String>,
     }
@@ -451,10 +456,12 @@ table!(
 table!(
     /// Layer 0 changes what it says of a party's DID, or misbehaves about questions for it or statements about a payment.
     Layer0 {
-        /// The party whose DID it is about; with `state` or `fault`.
+        /// The party whose DID it is about; with `state`, `rotates_to` or `fault`.
         "party" party: Optional<String>,
         /// What Layer 0 says of the DID from now on.
         "state" state: Optional<DidState>,
+        /// The party whose DID takes its place; the engine is told.
+        "rotates_to" rotates_to: Optional<String>,
         /// What it does wrong.
         "fault" fault: Optional<Layer0Fault>,
         /// With `fault`: the payment about which it is told.

@@ -1,6 +1,7 @@
 //! Owns the dispatch of steps by their verb and of expectations by their subject: a step is a table with exactly one verb
 //! beside `at` and `only`. Does not own what each verb takes (`text`).
 
+use super::bindings::{ExpectBinding, Prove, Register, Rotate};
 use super::choice::World;
 use super::problem::{Problems, listed, nearest};
 use super::read::{At, Field, Node, Optional, Read, Table};
@@ -60,6 +61,14 @@ verbs!(
     "payout" Payout(Payout),
     /// The engine is told a party's DID.
     "enrol" Enrol(String),
+    /// The engine is asked to bind an outside wallet to a DID.
+    "register" Register(Register),
+    /// The challenge of a binding is answered.
+    "prove" Prove(Prove),
+    /// A binding is passed on to another DID.
+    "rotate" Rotate(Rotate),
+    /// A binding is ended.
+    "revoke" Revoke(String),
     /// A held charge is claimed.
     "release" Release(String),
     /// A held charge is failed back to its payer.
@@ -226,6 +235,8 @@ subjects!(
     "account" Account(ExpectAccount),
     /// A reconciliation's breaks.
     "run" Run(ExpectRun),
+    /// A binding's state.
+    "binding" Binding(ExpectBinding),
     /// How often a payout was carried out.
     "executed" Executed(ExpectExecuted),
     /// An on-chain payment's depth.

@@ -4,8 +4,8 @@
 use super::Edit;
 use crate::scenario::About;
 use crate::scenario::{
-    Action, ChainFaultKind, Charge, Endpoint, Expectation, Pay, Payee, Payer, PeerFaultKind,
-    Scenario, Step, Trouble,
+    Action, BindingStep, ChainFaultKind, Charge, Endpoint, Expectation, Pay, Payee, Payer,
+    PeerFaultKind, Scenario, Step, Trouble,
 };
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ fn family(step: &Step) -> Option<&'static str> {
     match &step.action {
         Action::Trouble(trouble) => Some(trouble.family().as_str()),
         Action::Gateway(_) => Some("gateway"),
-        Action::Layer0(_) | Action::DidState { .. } => Some("layer0"),
+        Action::Layer0(_) => Some("layer0"),
         Action::CrashNode { .. } | Action::RestartNode { .. } => Some("node"),
         Action::CrashEngine { .. } => Some("engine"),
         Action::Reorg(_) => Some("reorg"),
@@ -109,6 +109,13 @@ fn run_made(step: &Step) -> Option<&str> {
     }
 }
 
+fn binding_made(step: &Step) -> Option<&str> {
+    match &step.action {
+        Action::Binding(BindingStep::Register { id, .. }) => Some(id.as_str()),
+        _ => None,
+    }
+}
+
 /// What a step names.
 #[derive(Default)]
 pub(super) struct Named<'a> {
@@ -120,6 +127,8 @@ pub(super) struct Named<'a> {
     pub(super) party: Option<&'a str>,
     /// Nodes, wallets, accounts.
     pub(super) outside: Vec<&'a str>,
+    /// A binding that another step may have registered.
+    pub(super) binding: Option<&'a str>,
     /// A channel.
     pub(super) channel: Option<&'a str>,
 }
@@ -141,6 +150,13 @@ pub(super) fn names(step: &Step) -> Named<'_> {
                 Payee::Account { account, .. } => account.as_str(),
             });
         }
+        Action::Binding(step) => {
+            named.party = step.party().map(|party| party.as_str());
+            named.binding = step.binding().map(|binding| binding.as_str());
+            if let BindingStep::Register { wallet, .. } = step {
+                named.outside.push(wallet.as_str());
+            }
+        }
         Action::Enrol { party } => named.party = Some(party.as_str()),
         Action::Release { charge } | Action::Refuse { charge } => {
             named.payment = Some(charge.as_str());
@@ -154,7 +170,6 @@ pub(super) fn names(step: &Step) -> Named<'_> {
             About::Party(party) => named.party = Some(party.as_str()),
             About::Payment(payment) => named.payment = Some(payment.as_str()),
         },
-        Action::DidState { party, .. } => named.party = Some(party.as_str()),
         Action::Trouble(trouble) => name_trouble(trouble, &mut named),
         Action::Expect(expectation) => name_expectation(expectation, &mut named),
         Action::Mine { .. } | Action::Reorg(_) | Action::Fee { .. } | Action::Wait { .. } => {}
@@ -215,6 +230,7 @@ fn name_expectation<'a>(expectation: &'a Expectation, named: &mut Named<'a>) {
         Expectation::Payment { payment, .. } | Expectation::Confirmations { payment, .. } => {
             named.payment = Some(payment.made_by_step());
         }
+        Expectation::Binding { binding, .. } => named.binding = Some(binding.as_str()),
         Expectation::Executed { payout, .. } => named.payment = Some(payout.made_by_step()),
         Expectation::Run { run, .. } => named.run = Some(run.as_str()),
         Expectation::Stated { payment, .. } => named.payment = Some(payment.as_str()),
@@ -294,12 +310,19 @@ fn spread(plan: &Scenario, gone: &mut BTreeSet<usize>) {
         .filter(lost)
         .filter_map(run_made)
         .collect();
+    let bindings: BTreeSet<&str> = plan
+        .steps
+        .iter()
+        .filter(lost)
+        .filter_map(binding_made)
+        .collect();
     let mut also = BTreeSet::new();
     let mut up: BTreeSet<&str> = BTreeSet::new();
     for step in &plan.steps {
         let named = names(step);
         let is_orphan = named.payment.is_some_and(|name| payments.contains(name))
-            || named.run.is_some_and(|name| runs.contains(name));
+            || named.run.is_some_and(|name| runs.contains(name))
+            || named.binding.is_some_and(|name| bindings.contains(name));
         if is_orphan {
             also.insert(step.line);
         }
@@ -349,6 +372,7 @@ pub(super) fn leading_to(plan: &Scenario, line: Option<usize>) -> BTreeSet<usize
         | Action::Pay(_)
         | Action::Payout(_)
         | Action::Enrol { .. }
+        | Action::Binding(_)
         | Action::Release { .. }
         | Action::Refuse { .. } => party.is_none() || concerns(step) == party,
         Action::Reconcile { run } => names(failing).run == Some(run.as_str()),

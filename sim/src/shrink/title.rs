@@ -47,6 +47,7 @@ fn part(action: &Action) -> Option<String> {
             let how = if bought { " from bitcoin" } else { "" };
             format!("a payout {}{how}", over(payout.payee.rail()))
         }
+        Action::Binding(_) => "a binding".to_owned(),
         Action::Enrol { .. } => "an enrolment".to_owned(),
         Action::Release { .. } => "a release".to_owned(),
         Action::Refuse { .. } => "a refusal".to_owned(),
@@ -58,7 +59,6 @@ fn part(action: &Action) -> Option<String> {
         }
         Action::Gateway(fault) => gateway(&fault.kind).to_owned(),
         Action::Layer0(fault) => format!("Layer 0 in trouble ({})", fault.kind.name()),
-        Action::DidState { state, .. } => format!("a DID that is {state}"),
         Action::Reconcile { .. } => "a reconciliation".to_owned(),
         Action::Expect(Expectation::Payment { state, .. }) => format!("a payment that is {state}"),
         Action::Mine { .. }

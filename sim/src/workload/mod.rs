@@ -3,6 +3,7 @@
 //! from a stream of its own, so that a new draw does not reshuffle the others. Does not own running plans (`run`) nor starting
 //! many (`cli`).
 
+mod bindings;
 pub mod cells;
 mod draws;
 mod faults;

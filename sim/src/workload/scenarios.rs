@@ -68,6 +68,7 @@ fn is_traffic(action: &Action) -> bool {
             | Action::Pay(_)
             | Action::Payout(_)
             | Action::Enrol { .. }
+            | Action::Binding(_)
             | Action::Release { .. }
             | Action::Refuse { .. }
             | Action::Mine { .. }

@@ -1,6 +1,7 @@
 //! Owns what is there before a plan's first step: topology, parties, wallets, bank accounts, policy, each drawn from a stream of
 //! its own. Does not own what happens (`traffic`).
 
+use super::bindings;
 use super::draws::Draws;
 use super::profile::Profile;
 use super::text::{blocks, euro, sat, span};
@@ -58,6 +59,10 @@ pub(super) struct Setup {
     pub(super) parties: Vec<&'static str>,
     pub(super) wallets: Vec<&'static str>,
     pub(super) accounts: Vec<&'static str>,
+    /// Wallets that are bound, and to whom; empty if the policy does not ask for it.
+    pub(super) bound: Vec<(&'static str, &'static str)>,
+    /// Parties with a DID, and its method.
+    pub(super) dids: Vec<(&'static str, &'static str)>,
     /// Smallest channel, in satoshi.
     pub(super) smallest_channel_sat: u64,
     /// The deepest that any payment must be.
@@ -82,8 +87,13 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
         channels = topology(&mut setup, profile, seed);
     }
     operator(&mut setup, seed, lightning);
-    policy(&mut setup, seed);
-    people(&mut setup, profile, seed);
+    let mut draws = Draws::of(seed, "people");
+    let count = draws.between(profile.parties.least.into(), profile.parties.most.into()) as usize;
+    setup.parties = PARTIES[..count].to_vec();
+    setup.wallets = ["walt", "wanda"][..draws.between(1, 2) as usize].to_vec();
+    let binding = bindings::draw(&mut setup, seed);
+    policy(&mut setup, seed, binding);
+    people(&mut setup, draws);
     if lightning {
         nodes(&mut setup, &channels);
     }
@@ -227,7 +237,7 @@ fn operator(setup: &mut Setup, seed: RootSeed, lightning: bool) {
     ));
 }
 
-fn policy(setup: &mut Setup, seed: RootSeed) {
+fn policy(setup: &mut Setup, seed: RootSeed, binding: Option<&str>) {
     let mut draws = Draws::of(seed, "policy");
     let (small, large) = (draws.between(1, 2), draws.between(1, 4));
     let payout_depth = draws.between(1, 3);
@@ -261,27 +271,23 @@ fn policy(setup: &mut Setup, seed: RootSeed) {
     if setup.reputation {
         keys.push("reputation = true".to_owned());
     }
+    if let Some(asked) = binding {
+        keys.push(format!("binding = \"{asked}\""));
+    }
     setup
         .lines
         .push(format!("policy = {{ {} }}", keys.join(", ")));
 }
 
-fn people(setup: &mut Setup, profile: &Profile, seed: RootSeed) {
-    let mut draws = Draws::of(seed, "people");
-    let count = draws.between(profile.parties.least.into(), profile.parties.most.into()) as usize;
-    setup.parties = PARTIES[..count].to_vec();
-    setup.wallets = ["walt", "wanda"][..draws.between(1, 2) as usize].to_vec();
+/// Goes on with the draws that gave parties and wallets.
+fn people(setup: &mut Setup, mut draws: Draws) {
     let known = &ACCOUNTS[..draws.between(1, 4) as usize];
     setup.accounts = known.iter().map(|(name, ..)| *name).collect();
     setup.lines.push(String::new());
     for party in &setup.parties {
-        let mut did = Draws::of(seed, &format!("did/{party}"));
-        let table = match (setup.reputation, did.percent(70)) {
-            (false, _) => "{}",
-            (true, true) => "{ did = \"key\" }",
-            (true, false) => "{ did = \"web\" }",
-        };
-        setup.lines.push(format!("parties.{party} = {table}"));
+        let did = setup.dids.iter().find(|(known, _)| known == party);
+        let did = did.map_or(String::new(), |(_, method)| format!(" did = \"{method}\" "));
+        setup.lines.push(format!("parties.{party} = {{{did}}}"));
     }
     for wallet in &setup.wallets {
         let funds = draws.between(50, 500) * 1_000_000;

@@ -2,6 +2,7 @@
 //! refused, blocks, the fee market, reconciliations, and the tail that lets everything become final. Each payment has a stream
 //! of its own. Does not own who is there (`setup`) nor faults (`faults`).
 
+use super::bindings;
 use super::draws::Draws;
 use super::profile::{Profile, SHORTEST_DEADLINE_S, Sort};
 use super::setup::{BAD_ACCOUNT, Setup};
@@ -23,6 +24,9 @@ const POOR_PERCENT: u32 = 10;
 
 /// Of a hundred payouts, so many ask for more than the party can expect to have.
 const TOO_MUCH_PERCENT: u32 = 5;
+
+/// Where wallets are bound, so many of a hundred payments keep to it.
+const NAMED_PERCENT: u32 = 80;
 
 /// Of a hundred Lightning charges, so many ask for a price of the list.
 const PRICED_PERCENT: u32 = 40;
@@ -77,6 +81,7 @@ pub(super) fn draw(
         unconfirmed: Vec::new(),
         is_funded: false,
     };
+    bindings::steps(traffic.draft, setup, minutes * MINUTE, seed);
     if sorts.iter().any(|sort| sort.is_payout()) {
         traffic.opening_funds(Draws::of(seed, "traffic/opening"));
     }
@@ -122,7 +127,7 @@ impl Traffic<'_> {
         for party in self.setup.parties.clone() {
             let id = format!("funds-{party}");
             let amount = draws.between(1_500, 6_000) * 1_000;
-            let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
+            let wallet = self.payer_wallet(party, &mut draws);
             self.charge(SECOND, (&id, party), &sat(amount), "over = \"onchain\"");
             // Above every floor that the fee market is drawn from.
             self.draft.at(
@@ -218,6 +223,16 @@ impl Traffic<'_> {
         match draws.pick(&self.prices) {
             Some(price) if draws.percent(PRICED_PERCENT) => *price,
             _ => self.lightning_sat(draws),
+        }
+    }
+
+    /// The wallet that pays a party's charge: mostly the one that is bound to it, if one is.
+    fn payer_wallet(&self, party: &str, draws: &mut Draws) -> &'static str {
+        let any = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
+        let own = self.setup.bound.iter().find(|(_, owner)| *owner == party);
+        match own {
+            Some((wallet, _)) if draws.percent(NAMED_PERCENT) => wallet,
+            _ => any,
         }
     }
 
@@ -328,7 +343,7 @@ impl Traffic<'_> {
             &sat(amount),
             &format!("over = \"onchain\", expires = \"{}\"", span(expires)),
         );
-        let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
+        let wallet = self.payer_wallet(party, draws);
         let feerate = if draws.percent(30) {
             format!(", feerate = \"{} sat/vB\"", draws.between(1, 12))
         } else {
@@ -439,7 +454,14 @@ impl Traffic<'_> {
             Sort::PayoutOnchain => {
                 let wallet = draws.pick(&self.setup.wallets).copied().unwrap_or("walt");
                 let amount = sat(draws.between(1_000, most));
-                (wallet, format!("amount = \"{amount}\""))
+                let owner = self.setup.bound.iter().find(|(bound, _)| *bound == wallet);
+                let payee = match owner {
+                    Some((_, party)) if draws.percent(NAMED_PERCENT) => {
+                        format!(", payee = \"{party}\"")
+                    }
+                    _ => String::new(),
+                };
+                (wallet, format!("amount = \"{amount}\"{payee}"))
             }
             _ => {
                 let account = draws

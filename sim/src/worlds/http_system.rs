@@ -86,15 +86,19 @@ impl HttpSystem for SharedLayer0 {
         self.lock().handle(now_ms, request)
     }
 
-    fn take_due(&self, _: u64) -> Vec<WebhookDelivery> {
-        Vec::new()
+    fn take_due(&self, now_ms: u64) -> Vec<WebhookDelivery> {
+        self.lock().take_due(now_ms)
     }
 
     fn next_due_ms(&self) -> Option<u64> {
-        None
+        self.lock().next_due_ms()
     }
 
-    fn webhook_answered(&self, _: &str, _: Option<u16>, _: u64) {}
+    fn webhook_answered(&self, id: &str, status: Option<u16>, now_ms: u64) {
+        self.lock().webhook_answered(id, status, now_ms);
+    }
 
-    fn clock_was_set(&self, _: i64) {}
+    fn clock_was_set(&self, by_ms: i64) {
+        self.lock().clock_was_set(by_ms);
+    }
 }

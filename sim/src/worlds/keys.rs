@@ -5,9 +5,12 @@ use crate::prng::RootSeed;
 use crate::scenario::{DidMethod, HOT, ScriptKind};
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
 use bitcoin::bip32::Xpriv;
-use bitcoin::secp256k1::{Secp256k1, SecretKey};
+use bitcoin::hashes::{Hash as _, sha256};
+use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::{Network, ScriptBuf};
+use ed25519_dalek::{Signer as _, SigningKey};
 use lockstep_engine::id::Did;
+use lockstep_engine::identity::DidKey;
 use lockstep_engine::layer0::did_of_key;
 use lockstep_engine::onchain::Descriptors;
 
@@ -95,20 +98,46 @@ pub fn layer0_token(seed: RootSeed) -> String {
     hex(&seed.bytes("layer 0 token"))
 }
 
+/// The secret that signs Layer 0's webhooks.
+pub fn layer0_secret(seed: RootSeed) -> String {
+    hex(&seed.bytes("layer 0 webhook secret"))
+}
+
+/// A party's signature over a text: ECDSA over its SHA-256, 64 bytes in hexadecimal.
+///
+/// With an Ed25519 key, over the text itself.
+pub fn sign_as_party(seed: RootSeed, party: &str, method: DidMethod, text: &str) -> String {
+    if method == DidMethod::KeyEd25519 {
+        return hex(&ed25519_key(seed, party).sign(text.as_bytes()).to_bytes());
+    }
+    let digest = sha256::Hash::hash(text.as_bytes()).to_byte_array();
+    let key = secret_key(seed, &format!("did of {party}"));
+    let signature = Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &key);
+    hex(&signature.serialize_compact())
+}
+
 /// A party's DID.
 pub fn party_did(seed: RootSeed, party: &str, method: DidMethod) -> Did {
     let text = match method {
-        DidMethod::Key => format!("did:key:{}", party_key(seed, party)),
+        DidMethod::Key | DidMethod::KeyEd25519 => {
+            format!("did:key:{}", party_key(seed, party, method))
+        }
         DidMethod::Web => format!("did:web:{party}.example"),
     };
     Did::new(text).expect("a multibase key and a party's name are legal in a DID")
 }
 
+fn ed25519_key(seed: RootSeed, party: &str) -> SigningKey {
+    SigningKey::from_bytes(&seed.bytes(&format!("did of {party}")))
+}
+
 /// A party's public key in multibase.
-pub fn party_key(seed: RootSeed, party: &str) -> String {
+pub fn party_key(seed: RootSeed, party: &str, method: DidMethod) -> String {
+    if method == DidMethod::KeyEd25519 {
+        return DidKey::Ed25519(ed25519_key(seed, party).verifying_key()).to_multibase();
+    }
     let key = secret_key(seed, &format!("did of {party}"));
-    let did = did_of_key(&key.public_key(&Secp256k1::new()));
-    multibase(&did).to_owned()
+    multibase(&did_of_key(&key.public_key(&Secp256k1::new()))).to_owned()
 }
 
 /// The operator's key, in whose name outcomes are stated.

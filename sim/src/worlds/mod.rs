@@ -365,6 +365,9 @@ pub trait World {
     /// Layer 0, if the scenario uses it.
     fn layer0(&self) -> Option<&SharedLayer0>;
 
+    /// Layer 0 has something to tell: its process does not wait for its timer.
+    fn layer0_has_news(&self) {}
+
     /// The truth, if it can be told at any moment.
     fn truth_source(&self) -> Option<Arc<dyn TruthSource>>;
 

@@ -10,8 +10,8 @@ use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::sighash::{EcdsaSighashType, SighashCache};
 use bitcoin::transaction::Version;
 use bitcoin::{
-    Address, Amount, CompressedPublicKey, OutPoint, PublicKey, ScriptBuf, Sequence, Transaction,
-    TxIn, TxOut, Witness,
+    Address, Amount, CompressedPublicKey, OutPoint, PrivateKey, PublicKey, ScriptBuf, Sequence,
+    Transaction, TxIn, TxOut, Witness,
 };
 
 /// Virtual bytes of a P2WPKH input, and of everything of a transaction but its inputs and outputs, rounded up.
@@ -62,6 +62,14 @@ impl Purse {
     /// Its address.
     pub fn address(&self) -> Address {
         Address::p2wpkh(&self.public, NETWORK)
+    }
+
+    /// Its proof over a text (BIP 322, simple).
+    pub fn prove(&self, text: &str) -> String {
+        let address = self.address().to_string();
+        let key = PrivateKey::new(self.key, NETWORK).to_wif();
+        bip322::sign_simple_encoded(&address, text, &[key], None)
+            .expect("the key is that of the address")
     }
 
     /// What it holds, mempool included.

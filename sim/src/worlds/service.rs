@@ -434,6 +434,10 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
             | Command::OpenWallet(_)
             | Command::RecordOpening { .. }
             | Command::EnrolParty { .. }
+            | Command::RegisterWallet(_)
+            | Command::ProveWallet(_)
+            | Command::RotateDid(_)
+            | Command::RevokeWallet { .. }
             | Command::Reconcile { .. } => false,
         },
         Input::Fact { fact, .. } => answered_key(fact)

@@ -41,6 +41,7 @@ fn config() -> EngineConfig {
         descriptors: keys::engine_keys(RootSeed(1)).public,
         policy: Policy::regtest_default(),
         webhook_secrets: vec![SECRET.to_owned()],
+        layer0_secrets: Vec::new(),
         planted: None,
     }
 }
@@ -74,6 +75,7 @@ fn payout(name: &str, destination: Destination, quantity: Quantity) -> Command {
         destination,
         quantity,
         funded_by: Asset::Btc,
+        payee: None,
         deadline: Span::secs(3_600),
         wallet: None,
     })

@@ -27,6 +27,7 @@ fn paid(destination: Destination, msat: u64) -> bool {
         destination,
         quantity: Quantity::btc(Msat(msat)),
         funded_by: Asset::Btc,
+        payee: None,
         deadline: Span::secs(60),
         wallet: None,
     };

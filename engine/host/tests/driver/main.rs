@@ -56,6 +56,7 @@ fn payout() -> Command {
         destination: Destination::Iban { iban, name },
         quantity: Quantity::eur(Minor::new(1_250)),
         funded_by: Asset::Btc,
+        payee: None,
         deadline: Span::secs(86_400),
         wallet: None,
     })

@@ -225,6 +225,7 @@ pub(crate) fn config() -> EngineConfig {
         },
         policy: Policy::regtest_default(),
         webhook_secrets: vec![SECRET.to_owned()],
+        layer0_secrets: Vec::new(),
         planted: None,
     }
 }

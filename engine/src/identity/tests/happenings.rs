@@ -95,7 +95,7 @@ impl Story {
                 }
             }
             Happening::Status(state) => {
-                let status = state.map(|state| DidStatus {
+                let status = state.map(|state| DidRecord {
                     state,
                     ..active(&holder.did())
                 });
@@ -155,7 +155,7 @@ impl Story {
         let text = rotation_text(&id("w"), &self.challenge, &next.did(), rotations);
         let order = RotateDid {
             binding: id("w"),
-            to: next.did().to_string(),
+            to: next.did(),
             old_signature: old.then(|| holder.sign(&text)),
             new_signature: if new {
                 next.sign(&text)

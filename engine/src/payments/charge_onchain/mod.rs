@@ -13,11 +13,12 @@ use super::order::Charge;
 use super::record::Status;
 use crate::event::{Event, FailureReason, Finding};
 use crate::id::{PartyId, PaymentId, WalletId};
+use crate::identity::Purpose;
 use crate::ledger::Account;
 use crate::money::{Msat, Quantity, Rail, Sat};
 use crate::onchain::Received;
 use crate::planted::Bug;
-use crate::policy::Policy;
+use crate::policy::{BindingAsked, Policy};
 use crate::rail::Effect;
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
@@ -49,6 +50,9 @@ pub struct OnchainCharge {
     expired: bool,
     /// Settled at some time: if a reorganisation undid that, its money may still come back.
     was_settled: bool,
+    /// Where the policy asks for it: whether each output that was ever seen came from wallets bound to the party, judged
+    /// when it was first seen.
+    bound: BTreeMap<OutPoint, bool>,
     /// All that lay on the address at the last look.
     pub seen: Sat,
     /// What lay on the address at the last look.
@@ -127,6 +131,7 @@ impl OnchainCharge {
             expires_at,
             expired: false,
             was_settled: false,
+            bound: BTreeMap::new(),
             seen: Sat(0),
             outputs: BTreeMap::new(),
             in_time: BTreeSet::new(),
@@ -143,16 +148,18 @@ impl OnchainCharge {
     /// The chain was looked at: events first tell what happened to the charge, then its money is booked accordingly.
     pub(super) fn on_view(&mut self, desk: &mut Desk<'_>) {
         let received = desk.onchain.received_on(&self.wallet, &self.script);
-        self.undo_if_lost(desk, &received);
-        let gone = self.take_notice(&received);
-        self.note_seen(desk, received.at_depth(0));
+        self.judge_payers(desk, &received);
+        let counts = self.that_counts(&received);
+        self.undo_if_lost(desk, &counts);
+        let gone = self.take_notice(&counts);
+        self.note_seen(desk, counts.at_depth(0));
         let depth = self.depth(desk);
         if desk.has_bug(Bug::RefundAgain) {
-            self.refunded = self.refunded.min(received.at_depth(depth));
+            self.refunded = self.refunded.min(counts.at_depth(depth));
         }
-        let paid = self.pays(desk, received.at_depth(depth));
+        let paid = self.pays(desk, counts.at_depth(depth));
         if let Some(amount) = paid {
-            self.settle(&received, depth, amount);
+            self.settle(&counts, depth, amount);
         } else if self.expired && self.unpaid(desk) {
             self.fail(desk);
         }
@@ -165,7 +172,7 @@ impl OnchainCharge {
                 fee_msat: Msat(0),
             });
         }
-        self.tell_findings(desk, &received, depth, gone);
+        self.tell_findings(desk, &counts, depth, gone);
     }
 
     /// What is credited if so much that is deep settles the charge now. What went to refunds is not there any more.
@@ -213,6 +220,47 @@ impl OnchainCharge {
             .iter()
             .filter(|(outpoint, _)| !self.outputs.contains_key(outpoint));
         sum(gone.map(|(_, value)| *value))
+    }
+
+    /// Judges outputs that were not seen before, where the policy asks for bound payers: every input must have spent from a
+    /// script in a wallet that is bound to the party for charges. The verdict stays: a binding that ends later takes no
+    /// credit back, and one that comes later gives none.
+    fn judge_payers(&mut self, desk: &mut Desk<'_>, received: &Received) {
+        if desk.policy.binding.asked != BindingAsked::Both {
+            return;
+        }
+        for output in &received.outputs {
+            if self.bound.contains_key(&output.outpoint) {
+                continue;
+            }
+            let scripts = desk.onchain.payer_scripts(output.outpoint.txid);
+            let owned = |script: &ScriptBuf| {
+                let found = desk.bindings.owner(&self.party, script, Purpose::Charges);
+                found.is_some()
+            };
+            let bound = scripts.is_some_and(|scripts| scripts.iter().all(owned));
+            self.bound.insert(output.outpoint, bound);
+            if !bound {
+                sometimes(Rare::PayerNotBound);
+                desk.emit(Event::PayerNotBound {
+                    payment: self.id.clone(),
+                    amount_sat: output.value_sat,
+                });
+            }
+        }
+    }
+
+    fn is_unbound(&self, outpoint: &OutPoint) -> bool {
+        self.bound.get(outpoint) == Some(&false)
+    }
+
+    /// What may be credited: all but money from wallets that are not bound.
+    fn that_counts(&self, received: &Received) -> Received {
+        let outputs = received.outputs.iter();
+        let counts = outputs.filter(|output| !self.is_unbound(&output.outpoint));
+        Received {
+            outputs: counts.copied().collect(),
+        }
     }
 
     /// Confirmations that its money needs.
@@ -309,7 +357,8 @@ impl OnchainCharge {
             let received = desk.onchain.received_on(&self.wallet, &self.script);
             let depth = self.depth(desk);
             self.book(desk, &received, depth);
-            self.tell_findings(desk, &received, depth, Sat(0));
+            let counts = self.that_counts(&received);
+            self.tell_findings(desk, &counts, depth, Sat(0));
         } else if self.state == State::Open {
             sometimes(Rare::ExpiryWhileSeen);
         }

@@ -11,7 +11,7 @@ use crate::money::{Msat, Quantity, Sat};
 use crate::onchain::{Received, ReceivedOutput};
 use crate::payments::desk::{Desk, in_msat};
 use crate::planted::Bug;
-use crate::policy::{Disposal, Policy};
+use crate::policy::{BindingAsked, Disposal, Policy};
 use crate::rare::{Rare, sometimes};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,6 +62,24 @@ impl Booked {
 impl OnchainCharge {
     /// Where each output belongs now.
     pub(super) fn target(&self, policy: &Policy, received: &Received, depth: u32) -> Booked {
+        let counts = self.that_counts(received);
+        let mut target = self.target_of_what_counts(policy, &counts, depth);
+        for output in received
+            .outputs
+            .iter()
+            .filter(|output| self.is_unbound(&output.outpoint))
+        {
+            let place = if output.confirmations >= depth {
+                &mut target.suspense
+            } else {
+                &mut target.incoming
+            };
+            *place = Sat(place.0.saturating_add(output.value_sat.0));
+        }
+        target
+    }
+
+    fn target_of_what_counts(&self, policy: &Policy, received: &Received, depth: u32) -> Booked {
         let mut target = Booked::default();
         if let State::Settled { amount, .. } = &self.state {
             target.credited = *amount;
@@ -131,7 +149,9 @@ impl OnchainCharge {
             Finding::Double => stray.double,
             Finding::Replaced => Disposal::Suspense,
         };
-        if disposal == Disposal::Refund && self.refund_to.is_none() {
+        // Nothing leaves for a wallet that nobody has bound, where the policy asks for that.
+        let may_refund = policy.binding.asked == BindingAsked::Off && self.refund_to.is_some();
+        if disposal == Disposal::Refund && !may_refund {
             sometimes(Rare::NowhereToRefund);
             return Disposal::Suspense;
         }

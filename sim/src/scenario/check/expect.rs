@@ -46,6 +46,7 @@ impl StepChecker<'_> {
                     breaks: breaks?,
                 })
             }
+            Expect::Binding(typed) => self.expect_binding(typed),
             Expect::Executed(typed) => self.expect_executed(typed),
             Expect::Confirmations(typed) => {
                 let typed = &typed.confirmations.0.as_ref()?.value;

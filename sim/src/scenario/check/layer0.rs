@@ -6,6 +6,7 @@ use super::names::{Kind, When};
 use super::quantity;
 use super::right_or_absent;
 use super::steps::StepChecker;
+use crate::scenario::BindingStep;
 use crate::scenario::choice::Layer0Fault as Fault;
 use crate::scenario::model::{Action, Expectation, PartyName};
 use crate::scenario::read::{At, Optional};
@@ -26,7 +27,7 @@ impl StepChecker<'_> {
     }
 
     /// A party that has a DID.
-    fn party_with_did(&mut self, name: &At<String>) -> Option<PartyName> {
+    pub(super) fn party_with_did(&mut self, name: &At<String>) -> Option<PartyName> {
         let party = self
             .names
             .resolve(Kind::Party, PartyName, Some(name), self.problems)?;
@@ -42,24 +43,21 @@ impl StepChecker<'_> {
     }
 
     pub(super) fn layer0(&mut self, typed: &text::Layer0, span: &Range<usize>) -> Option<Action> {
-        match (&typed.state, &typed.fault) {
-            (Some(state), None) => {
-                let what = "a DID's state";
-                let why = "nothing goes wrong here";
-                self.refuse_parameter(&typed.on, "on", what, why);
-                self.refuse_parameter(&typed.by, "by", what, why);
-                self.refuse_parameter(&typed.times, "times", what, why);
-                let Some(name) = &typed.party else {
-                    let help = "add `party = \"…\"`";
-                    self.problems
-                        .at(span, "nothing says whose DID it is", "whose?", help);
-                    return None;
-                };
-                let party = self.party_with_did(name)?;
+        match (&typed.state, &typed.rotates_to, &typed.fault) {
+            (Some(state), None, None) => {
+                let party = self.decided_about(typed, span)?;
                 let state = state.value;
-                Some(Action::DidState { party, state })
+                Some(Action::Binding(BindingStep::Decide { party, state }))
             }
-            (None, Some(fault)) => {
+            (None, Some(by), None) => {
+                let party = self.decided_about(typed, span);
+                let by = self.party_with_did(by);
+                Some(Action::Binding(BindingStep::Replace {
+                    party: party?,
+                    by: by?,
+                }))
+            }
+            (None, None, Some(fault)) => {
                 let about = self.about(typed, span);
                 let kind = self.layer0_kind(fault.value, typed, span);
                 if fault.value == Fault::ForgetKey && typed.party.is_some() {
@@ -72,17 +70,36 @@ impl StepChecker<'_> {
                     kind: kind?,
                 }))
             }
-            (state, _) => {
-                let title = match state {
-                    Some(_) => "Layer 0 says something else and misbehaves in one step",
-                    None => "nothing says what Layer 0 does",
-                };
-                let help = "write either `state = \"revoked\"` or `fault = \"server-error\"`";
+            (None, None, None) => {
+                let help = "write `state = \"revoked\"`, `rotates_to = \"…\"` or `fault = \"server-error\"`";
                 self.problems
-                    .at(span, title, "exactly one of `state` and `fault`", help);
+                    .at(span, "nothing says what Layer 0 does", "one of three", help);
+                None
+            }
+            _ => {
+                let help = "write one of `state`, `rotates_to` and `fault`";
+                let label = "more than one thing";
+                self.problems
+                    .at(span, "Layer 0 does one thing in a step", label, help);
                 None
             }
         }
+    }
+
+    /// Whose DID Layer 0 decides about.
+    fn decided_about(&mut self, typed: &text::Layer0, span: &Range<usize>) -> Option<PartyName> {
+        let what = "a decision about a DID";
+        let why = "nothing goes wrong here";
+        self.refuse_parameter(&typed.on, "on", what, why);
+        self.refuse_parameter(&typed.by, "by", what, why);
+        self.refuse_parameter(&typed.times, "times", what, why);
+        let Some(name) = &typed.party else {
+            let help = "add `party = \"…\"`";
+            self.problems
+                .at(span, "nothing says whose DID it is", "whose?", help);
+            return None;
+        };
+        self.party_with_did(name)
     }
 
     fn about(&mut self, typed: &text::Layer0, span: &Range<usize>) -> Option<About> {

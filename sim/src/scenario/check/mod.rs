@@ -2,6 +2,7 @@
 //! place, combinations judged. Every part reports what it finds and goes on; a scenario comes out only if nothing was found.
 //! Does not own keys and kinds of values (`read`).
 
+mod bindings;
 mod expect;
 mod faults;
 mod layer0;

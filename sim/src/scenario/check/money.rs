@@ -444,10 +444,20 @@ impl StepChecker<'_> {
             .resolve(Kind::Party, PartyName, typed.from.0.as_ref(), self.problems);
         let deadline = self.span_or_hour(&typed.deadline, "a payout's deadline");
         let payee = typed.to.0.as_ref().and_then(|to| self.payee(to, typed));
+        let bound_to = match &typed.payee {
+            None => None,
+            Some(name) => {
+                Some(
+                    self.names
+                        .resolve(Kind::Party, PartyName, Some(name), self.problems)?,
+                )
+            }
+        };
         Some(Payout {
             id: id?,
             from: from?,
             payee: payee?,
+            bound_to,
             deadline: deadline?,
         })
     }

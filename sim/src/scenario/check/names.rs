@@ -87,7 +87,7 @@ const MAX_CHARS: usize = 35;
 const NAMED_REFUNDS: u32 = 3;
 
 /// Reports a name that is none. Ids go to the engine, which takes no capitals.
-fn check_text(name: &At<String>, capitals: bool, problems: &mut Problems) {
+pub(super) fn check_text(name: &At<String>, capitals: bool, problems: &mut Problems) {
     let legal = |c: char| {
         c.is_ascii_lowercase()
             || c.is_ascii_digit()

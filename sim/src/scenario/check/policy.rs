@@ -88,6 +88,7 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
         feerate: right_or_absent(feerate)?,
         hold_margin: right_or_absent(hold_margin)?,
         poll_interval: right_or_absent(poll)?,
+        binding: typed.binding.as_ref().map(|asked| asked.value),
         reputation: typed
             .reputation
             .as_ref()

@@ -3,6 +3,7 @@
 
 use super::names::{Names, When};
 use super::{positive, quantity};
+use crate::scenario::bindings::BindingName;
 use crate::scenario::choice::{DidMethod, World};
 use crate::scenario::model::{Action, NodeName, PartyName, PaymentName, Step};
 use crate::scenario::problem::{Problem, Problems};
@@ -25,6 +26,8 @@ pub(super) struct StepChecker<'a> {
     pub(super) index: usize,
     /// Nodes that wait for a `restart`, and where they were crashed.
     pub(super) down: BTreeMap<NodeName, Range<usize>>,
+    /// Bindings that earlier steps register, and where.
+    pub(super) bindings: BTreeMap<BindingName, Range<usize>>,
     /// Held charges that were released or refused, and where.
     decided: BTreeMap<PaymentName, Range<usize>>,
     /// Earliest time that the step can begin, and where that was said.
@@ -68,6 +71,7 @@ pub(super) fn steps(
         dids: super::setup::dids(file),
         index: 0,
         down,
+        bindings: BTreeMap::new(),
         decided,
         earliest: (0, 0..0),
     };
@@ -165,6 +169,10 @@ impl StepChecker<'_> {
             Verb::Pay(typed) => self.pay(typed, span).map(Action::Pay),
             Verb::Payout(typed) => self.payout(typed).map(Action::Payout),
             Verb::Enrol(typed) => self.enrol(typed, span),
+            Verb::Register(typed) => self.register(typed),
+            Verb::Prove(typed) => self.prove(typed),
+            Verb::Rotate(typed) => self.rotate(typed),
+            Verb::Revoke(typed) => self.revoke(typed, span),
             Verb::Release(typed) => self
                 .held(typed, span)
                 .map(|charge| Action::Release { charge }),

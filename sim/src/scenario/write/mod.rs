@@ -3,6 +3,7 @@
 //! Does not own reading (`read`, `check`) nor which names are good ones (`shrink`).
 
 mod amounts;
+mod bindings;
 mod steps;
 mod trouble;
 
@@ -360,6 +361,7 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     if let Some(shortfall) = policy.shortfall {
         table.put("shortfall", self::shortfall(shortfall));
     }
+    table.maybe("binding", policy.binding.map(|asked| asked.to_string()));
     table
 }
 

@@ -59,6 +59,7 @@ impl Writer<'_> {
                 let name = self.name(NameSpace::Party, party.as_str());
                 ("enrol", super::quoted(&name))
             }
+            Action::Binding(step) => self.binding_step(step),
             Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
             Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
             Action::Mine { blocks } => ("mine", super::quoted(&blocks.to_string())),
@@ -83,12 +84,6 @@ impl Writer<'_> {
             Action::Trouble(trouble) => self.trouble(trouble),
             Action::Gateway(fault) => ("gateway", self.gateway(fault)),
             Action::Layer0(fault) => ("layer0", self.layer0(fault)),
-            Action::DidState { party, state } => {
-                let mut table = Inline::default();
-                table.text("party", self.name(NameSpace::Party, party.as_str()));
-                table.text("state", state.as_str());
-                ("layer0", table.end())
-            }
             Action::Fee { feerate } => ("fee", super::quoted(&feerate.to_string())),
             Action::Wait { span } => ("wait", super::quoted(&amounts::span(*span))),
             Action::Reconcile { run } => {
@@ -187,6 +182,11 @@ impl Writer<'_> {
         let funded_by = funded_by.filter(|asset| *asset != Asset::Eur);
         table.maybe("funded_by", funded_by.map(|asset| asset.to_string()));
         table.maybe("deadline", unless_an_hour(payout.deadline));
+        let bound_to = payout.bound_to.as_ref();
+        table.maybe(
+            "payee",
+            bound_to.map(|party| self.name(NameSpace::Party, party.as_str())),
+        );
         if let Payee::Wallet { out_of, .. } = &payout.payee {
             table.maybe("wallet", out_of.as_ref().map(ToString::to_string));
         }
@@ -292,6 +292,15 @@ impl Writer<'_> {
             Expectation::Run { run, breaks } => {
                 table.text("run", self.name(NameSpace::Run, run.as_str()));
                 table.put("breaks", breaks.to_string());
+            }
+            Expectation::Binding {
+                binding,
+                state,
+                within,
+            } => {
+                table.text("binding", binding.as_str());
+                table.text("state", state.as_str());
+                table.maybe("within", within.map(amounts::span));
             }
             Expectation::Executed { payout, times } => {
                 table.text("executed", self.payment(payout));

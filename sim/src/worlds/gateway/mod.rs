@@ -18,6 +18,7 @@ pub use calls::{Exchange, Fate, Request, Response};
 pub use checks::utc_day;
 pub(in crate::worlds) use faults::Faults as HttpFaults;
 pub use faults::{ArmedFault, GatewayBug, GatewayFault};
+pub(in crate::worlds) use webhooks::sign;
 pub use webhooks::{SIGNATURE_HEADER, WebhookDelivery};
 
 use crate::faults::FaultId;

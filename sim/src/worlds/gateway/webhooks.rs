@@ -269,7 +269,8 @@ impl Queued {
     }
 }
 
-fn sign(secret: &str, now_secs: u64, body: &str) -> String {
+/// The value of [`SIGNATURE_HEADER`].
+pub(in crate::worlds) fn sign(secret: &str, now_secs: u64, body: &str) -> String {
     let mut engine = HmacEngine::<sha256::Hash>::new(secret.as_bytes());
     engine.input(format!("{now_secs}.{body}").as_bytes());
     let mac: Hmac<sha256::Hash> = Hmac::from_engine(engine);

@@ -9,14 +9,16 @@
 
 mod book;
 mod calls;
+mod news;
 #[cfg(test)]
 mod tests;
 
 pub use book::{Book, Entry};
 
-use super::gateway::{GatewayFault, HttpFaults, Request, Response};
+use super::gateway::{GatewayFault, HttpFaults, Request, Response, WebhookDelivery};
 use crate::faults::FaultId;
 use lockstep_engine::policy::ScoreRule;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +29,8 @@ pub use lockstep_engine::layer0::DidState;
 pub struct Layer0Config {
     /// Expected after `Authorization: Bearer `.
     pub token: String,
+    /// Signs webhooks.
+    pub webhook_secret: String,
     /// Who is known from the start.
     pub identities: Vec<Identity>,
     /// How a score follows from statements.
@@ -54,6 +58,8 @@ struct Known {
 pub struct Layer0 {
     token: String,
     rule: ScoreRule,
+    webhook_secret: String,
+    news: news::News,
     identities: BTreeMap<String, Known>,
     book: Book,
     /// Answers by idempotency key.
@@ -72,6 +78,8 @@ impl Layer0 {
         Layer0 {
             token: config.token,
             rule: config.rule,
+            webhook_secret: config.webhook_secret,
+            news: news::News::default(),
             identities: config.identities.into_iter().map(known).collect(),
             book: Book::default(),
             remembered: BTreeMap::new(),
@@ -103,6 +111,46 @@ impl Layer0 {
     /// The score of a DID at `now_ms`, in points.
     pub fn score(&self, did: &str, now_ms: u64) -> i64 {
         book::score(&self.rule, self.book.counted(did), now_ms)
+    }
+
+    /// Changes an identity's state and, if it is revoked, tells the engine; false if it is not known.
+    pub fn decide(&mut self, now_ms: u64, did: &str, state: DidState) -> bool {
+        let known = self.set_state(did, state);
+        if known && state == DidState::Revoked {
+            self.news
+                .tell(now_ms, "did.revoked", &json!({ "did": did }));
+        }
+        known
+    }
+
+    /// Puts another identity in the place of this one, which is revoked, and tells the engine; false if it is not known.
+    pub fn rotate(&mut self, now_ms: u64, did: &str, to: &str) -> bool {
+        let known = self.set_state(did, DidState::Revoked);
+        if known {
+            let data = json!({ "did": did, "to": to });
+            self.news.tell(now_ms, "did.rotated", &data);
+        }
+        known
+    }
+
+    /// Webhooks to send now.
+    pub fn take_due(&mut self, now_ms: u64) -> Vec<WebhookDelivery> {
+        self.news.take_due(now_ms, &self.webhook_secret)
+    }
+
+    /// When the next webhook is due.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.news.next_due_ms()
+    }
+
+    /// What became of a webhook.
+    pub fn webhook_answered(&mut self, id: &str, status: Option<u16>, now_ms: u64) {
+        self.news.answered(id, status, now_ms);
+    }
+
+    /// Its clock was set by so many milliseconds.
+    pub fn clock_was_set(&mut self, by_ms: i64) {
+        self.news.clock_was_set(by_ms);
     }
 
     /// Answers a request at `now_ms` (milliseconds since 1970).

@@ -23,6 +23,7 @@ fn layer0() -> Layer0 {
     };
     Layer0::new(Layer0Config {
         token: "token".to_owned(),
+        webhook_secret: "secret".to_owned(),
         identities: vec![
             known(DID, "zQ3sKey"),
             known(operator.as_str(), keys::multibase(&operator)),

@@ -270,6 +270,12 @@ impl HttpProcess {
         }
     }
 
+    /// Has it look at once whether a webhook is due.
+    pub(crate) fn wake(&self) {
+        // A full channel holds the message already.
+        let _ = self.called.0.try_send(());
+    }
+
     /// Delivers webhooks when they are due, for ever.
     async fn deliver_webhooks(self, host: NodeHandle) {
         self.ready().await;

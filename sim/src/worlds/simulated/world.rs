@@ -85,6 +85,12 @@ impl World for SimulatedWorld {
         self.layer0.as_ref().map(|(_, model)| model)
     }
 
+    fn layer0_has_news(&self) {
+        if let Some((process, _)) = &self.layer0 {
+            process.wake();
+        }
+    }
+
     fn switch(&self) -> &Arc<Switch> {
         &self.switch
     }
