@@ -69,6 +69,8 @@ pub(super) struct Setup {
     pub(super) deepest: u64,
     /// Whether parties have DIDs and Layer 0 is told how their payments end.
     pub(super) reputation: bool,
+    /// Charges on chain have refund addresses.
+    refunds: bool,
     /// In words, for the title.
     pub(super) shape: String,
     /// Lines of the file.
@@ -93,7 +95,7 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
     setup.wallets = ["walt", "wanda"][..draws.between(1, 2) as usize].to_vec();
     let binding = bindings::draw(&mut setup, seed);
     policy(&mut setup, seed, binding);
-    people(&mut setup, draws);
+    people(&mut setup, draws, seed);
     if lightning {
         nodes(&mut setup, &channels);
     }
@@ -274,16 +276,66 @@ fn policy(setup: &mut Setup, seed: RootSeed, binding: Option<&str>) {
     if let Some(asked) = binding {
         keys.push(format!("binding = \"{asked}\""));
     }
+    receiving(setup, &mut keys, seed);
     setup
         .lines
         .push(format!("policy = {{ {} }}", keys.join(", ")));
 }
 
+/// What becomes of money on chain that is not as asked, or is taken back after it was spent.
+fn receiving(setup: &mut Setup, keys: &mut Vec<String>, seed: RootSeed) {
+    let mut draws = Draws::of(seed, "receiving");
+    if draws.percent(65) {
+        setup.refunds = draws.percent(70);
+        let disposal = |draws: &mut Draws| {
+            let all = ["suspense", "credit", "refund", "refund"];
+            draws.pick(&all).copied().unwrap_or("suspense")
+        };
+        let kinds = ["partial", "over", "late", "double"];
+        let kinds = kinds.map(|kind| format!("{kind} = \"{}\"", disposal(&mut draws)));
+        keys.push(format!("stray = {{ {} }}", kinds.join(", ")));
+    }
+    if draws.percent(25) {
+        keys.push(format!("tolerance = \"{}\"", sat(draws.between(1, 20_000))));
+    }
+    if draws.percent(55) {
+        let limit = sat(draws.between(1, 300) * 1_000);
+        let bearers = [
+            format!("by = \"receivable\", limit = \"{limit}\""),
+            "by = \"operator\"".to_owned(),
+            "by = \"freeze\"".to_owned(),
+        ];
+        let bearer = draws.pick(&bearers).cloned().unwrap_or_default();
+        keys.push(format!("shortfall = {{ {bearer} }}"));
+    }
+    if draws.percent(20) {
+        let age = span(draws.between(10, 60) * 60_000);
+        keys.push(format!("max_tip_age = \"{age}\""));
+    }
+}
+
+impl Setup {
+    /// Where the money of a charge goes back to, if anywhere: the end of the charge's text.
+    pub(super) fn refund_to(&self, number: usize) -> String {
+        match self.wallets.get(number % 3) {
+            Some(wallet) if self.refunds => format!(", refund_to = \"{wallet}\""),
+            _ => String::new(),
+        }
+    }
+}
+
 /// Goes on with the draws that gave parties and wallets.
-fn people(setup: &mut Setup, mut draws: Draws) {
+fn people(setup: &mut Setup, mut draws: Draws, seed: RootSeed) {
     let known = &ACCOUNTS[..draws.between(1, 4) as usize];
     setup.accounts = known.iter().map(|(name, ..)| *name).collect();
     setup.lines.push(String::new());
+    if setup.reputation && setup.dids.is_empty() {
+        let method = |party| match Draws::of(seed, &format!("did/{party}")).percent(70) {
+            true => (party, "key"),
+            false => (party, "web"),
+        };
+        setup.dids = setup.parties.iter().copied().map(method).collect();
+    }
     for party in &setup.parties {
         let did = setup.dids.iter().find(|(known, _)| known == party);
         let did = did.map_or(String::new(), |(_, method)| format!(" did = \"{method}\" "));

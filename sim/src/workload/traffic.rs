@@ -80,6 +80,7 @@ pub(super) fn draw(
         prices: Vec::new(),
         unconfirmed: Vec::new(),
         is_funded: false,
+        last_onchain: None,
     };
     bindings::steps(traffic.draft, setup, minutes * MINUTE, seed);
     if sorts.iter().any(|sort| sort.is_payout()) {
@@ -114,6 +115,8 @@ struct Traffic<'a> {
     unconfirmed: Vec<u64>,
     /// Parties have money from the first minute on.
     is_funded: bool,
+    /// The on-chain charge that was drawn last.
+    last_onchain: Option<(String, u64)>,
 }
 
 impl Traffic<'_> {
@@ -341,7 +344,11 @@ impl Traffic<'_> {
             at,
             (&id, party),
             &sat(amount),
-            &format!("over = \"onchain\", expires = \"{}\"", span(expires)),
+            &format!(
+                "over = \"onchain\", expires = \"{}\"{}",
+                span(expires),
+                self.setup.refund_to(number)
+            ),
         );
         let wallet = self.payer_wallet(party, draws);
         let feerate = if draws.percent(30) {
@@ -390,6 +397,31 @@ impl Traffic<'_> {
                     .at(pays + draws.between(0, 600) * SECOND, &pay(amount));
             }
             _ => {}
+        }
+        if fate < 66 && draws.percent(15) {
+            let changed = pays + draws.between(2, 90) * SECOND;
+            let (to, paid) = self.other_mind((&id, amount), changed, draws);
+            self.draft.at(
+                changed,
+                &format!(
+                    "pay = {{ charge = \"{to}\", from = \"{wallet}\", amount = \"{}\", instead_of = \"{id}\" }}",
+                    sat(paid)
+                ),
+            );
+        }
+        self.last_onchain = Some((id, at));
+    }
+
+    /// What a payer pays who replaces his payment of a charge: more, less, the same, or somebody else.
+    fn other_mind(&self, (id, amount): (&str, u64), at: u64, draws: &mut Draws) -> (String, u64) {
+        match (draws.between(0, 3), &self.last_onchain) {
+            (0, _) => (id.to_owned(), amount + amount * draws.between(1, 50) / 100),
+            (1, _) => (
+                id.to_owned(),
+                (amount * draws.between(10, 95) / 100).max(1_000),
+            ),
+            (2, Some((other, made))) if *made < at => (other.clone(), amount),
+            _ => (id.to_owned(), amount),
         }
     }
 
