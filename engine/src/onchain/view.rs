@@ -41,7 +41,7 @@ pub enum ViewRefused {
         /// Ours.
         known_tip: u32,
     },
-    /// It replaces blocks by fewer ones. A view has no proof of work to weigh; on one network, between two changes of the
+    /// It ends below the known tip, and the policy refuses to go back. A view has no proof of work to weigh; on one network, between two changes of the
     /// difficulty, the longer chain has more of it.
     #[error(
         "the view replaces blocks and ends at height {height}, below the known tip at {known_tip}"
@@ -207,13 +207,6 @@ fn connect(known: &Onchain, view: &[BlockId]) -> Result<BTreeMap<u32, BlockHash>
         }
         if !view.iter().any(|block| block.height == *lowest) {
             return Err(not_connected());
-        }
-        if view_tip.height < known_tip {
-            sometimes(Rare::ViewShorter);
-            return Err(ViewRefused::Shorter {
-                height: view_tip.height,
-                known_tip,
-            });
         }
     }
     for block in view {

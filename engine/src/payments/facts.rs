@@ -13,6 +13,7 @@ use crate::identity::DidNews;
 use crate::ledger::{Account, Posting};
 use crate::lightning;
 use crate::money::{Msat, Rail, Sat};
+use crate::onchain::ViewRefused;
 use crate::planted::Bug;
 use crate::rail::{ChainView, Effect, Entropy, Fact, HttpFailure, Instruction, LightningFailure};
 use crate::rare::{Rare, sometimes};
@@ -38,7 +39,22 @@ impl Payments {
                 },
             )?;
         }
+        if let Fact::Chain(view) = fact {
+            self.check_work(view)?;
+        }
         self.check_recorded_fact(fact)
+    }
+
+    /// Where stale tips decide nothing, a view that replaces blocks by fewer ones is not believed either.
+    fn check_work(&self, view: &ChainView) -> Result<(), FactRefused> {
+        let known_tip = self.onchain.tip().height;
+        let height = view.blocks.last().map_or(known_tip, |tip| tip.height);
+        if self.policy.max_tip_age.is_none() || height >= known_tip {
+            return Ok(());
+        }
+        sometimes(Rare::ViewShorter);
+        let cause = ViewRefused::Shorter { height, known_tip };
+        Err(FactRefused::View { cause })
     }
 
     /// As `check_fact`, for a fact that was admitted and journaled. Who sent a webhook, and when, was checked then, with
