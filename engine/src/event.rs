@@ -6,6 +6,7 @@ use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
+use crate::onchain::Label;
 use crate::policy::Outcome;
 use crate::rail::{Instruction, LightningFailure, Rail};
 use bitcoin::Txid;
@@ -85,6 +86,31 @@ pub enum Event {
         payment: PaymentId,
         /// Which of its statements.
         number: u32,
+    },
+    /// A fresh address of one of our wallets was given out.
+    AddressGiven {
+        /// Of which.
+        wallet: WalletId,
+        /// For nobody else.
+        address: String,
+    },
+    /// A person has labelled something of our wallets.
+    LabelSet {
+        /// As it was given.
+        label: Label,
+    },
+    /// Coins are moved from one of our wallets to another.
+    MoveStarted {
+        /// Which move.
+        payment: PaymentId,
+        /// Payer.
+        from: WalletId,
+        /// Payee.
+        to: WalletId,
+        /// What arrives.
+        amount_sat: Sat,
+        /// Where.
+        address: String,
     },
     /// A charge exists; its invoice or address is being made.
     ChargeCreated {

@@ -11,6 +11,7 @@ pub mod fx;
 pub mod id;
 pub mod identity;
 pub mod journal;
+pub mod labels;
 pub mod layer0;
 pub mod ledger;
 pub mod lightning;

@@ -135,12 +135,20 @@ bugs! {
     /// What others bear for a party is not given back when the money that it had spent comes again (model-agrees: the
     /// party's balance).
     ForgetReturnedCoins,
-    /// An address that nobody has paid to is given out again (ledger-equals-ground-truth).
+    /// An address that nobody has paid to is given out again (model-agrees).
     ReuseAddress,
     /// Money of an unconfirmed transaction still counts after another has replaced it (ledger-equals-ground-truth).
     CountReplacedTwice,
     /// A payout spends unconfirmed money of others (terminal-by-deadline, if that money goes away).
     SpendUnconfirmed,
+    /// A payout whose wallet has too few coins takes those of another wallet (wallets-apart).
+    MixPurposes,
+    /// A charge is paid into `hot`, whichever wallet it names (model-agrees: the payment's state).
+    IgnoreWalletOfCharge,
+    /// Addresses are given out beyond the gap limit (model-agrees: a command accepted that must be refused).
+    IgnoreGapLimit,
+    /// Replaying the journal does not bring back the wallets that were opened (fold-equals-live).
+    ForgetWalletsOnRestart,
     /// A payout's transaction that has left the chain is not handed out again (terminal-by-deadline).
     NeverRebroadcast,
     /// The money of a payout that has left the chain goes back to the party, though the transaction may come back

@@ -9,6 +9,7 @@ mod reputation;
 use crate::money::{Msat, Sat};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Euro cents per bitcoin as a ratio of integers: `cents` cents are worth `btc` whole bitcoin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,50 @@ pub struct LightningFeeLimit {
     pub floor_msat: Msat,
     /// Parts per million of the amount, if that is more.
     pub parts_per_million: u32,
+}
+
+/// What a wallet is for. Coins of different purposes are never spent in one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Pays and is paid day by day.
+    Hot,
+    /// Keeps what the day does not need.
+    Savings,
+    /// High value, with keys of several people.
+    Multisig,
+    /// Funds channels.
+    Lightning,
+    /// Takes what charges bring in.
+    Deposits,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Purpose; 5] = [
+        Purpose::Hot,
+        Purpose::Savings,
+        Purpose::Multisig,
+        Purpose::Lightning,
+        Purpose::Deposits,
+    ];
+
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Purpose::Hot => "hot",
+            Purpose::Savings => "savings",
+            Purpose::Multisig => "multisig",
+            Purpose::Lightning => "lightning",
+            Purpose::Deposits => "deposits",
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Exponential backoff: `first`, then doubled each time, at most `max_attempts` attempts in all.
@@ -96,6 +141,10 @@ pub struct Policy {
     pub hold_margin_blocks: u32,
     /// Feerate of our transactions, satoshi per 1,000 weight units.
     pub onchain_feerate_sat_per_kwu: u64,
+    /// What the wallet is for that charges are paid into, unless they name one.
+    pub charges_into: Purpose,
+    /// What the wallet is for that payouts are paid from, unless they name one.
+    pub payouts_from: Purpose,
     /// The heaviest transaction we pay for, in weight units; bounds the fee that a payout reserves.
     pub onchain_max_weight_wu: u64,
     /// Repetition of a call whose outcome is unknown.
@@ -221,6 +270,9 @@ impl Policy {
             hold_margin_blocks: 1,
             // 2 sat/vB: twice Bitcoin Core's default minimum relay feerate of 1 sat/vB = 250 sat/kwu.
             onchain_feerate_sat_per_kwu: 500,
+            // One wallet does both until the operator opens others.
+            charges_into: Purpose::Hot,
+            payouts_from: Purpose::Hot,
             // About 36 P2WPKH inputs (272 WU each); more than that is left to a consolidation.
             onchain_max_weight_wu: 10_000,
             // 5 s doubled six times is 320 s: about 11 minutes in all (seven waits), longer than a gateway's restart.

@@ -84,6 +84,9 @@ impl Coverage {
             | Event::WalletRegistered { .. }
             | Event::WalletBound { .. }
             | Event::BindingEnded { .. }
+            | Event::AddressGiven { .. }
+            | Event::LabelSet { .. }
+            | Event::MoveStarted { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

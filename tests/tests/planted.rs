@@ -24,10 +24,11 @@ const FOLD: &str = "invariant `fold-equals-live`";
 const MODEL: &str = "invariant `model-agrees`";
 const STATED: &str = "invariant `reputation-exactly-once`";
 const NO_UNBOUND: &str = "invariant `no-unbound-payment`";
+const APART: &str = "invariant `wallets-apart`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 45] = [
+const TABLE: [(Bug, &str, &str); 49] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -48,7 +49,7 @@ const TABLE: [(Bug, &str, &str); 45] = [
     (Bug::CreditAtHeld, "held", MODEL),
     (Bug::FailOverdueLightning, "overdue", GROUND_TRUTH),
     (Bug::IgnoreReorg, "reorg", GROUND_TRUTH),
-    (Bug::ReuseAddress, "two-charges", GROUND_TRUTH),
+    (Bug::ReuseAddress, "two-charges", MODEL),
     (Bug::CountReplacedTwice, "reorg", GROUND_TRUTH),
     (Bug::NeverRebroadcast, "evicted", BY_DEADLINE),
     (Bug::ForgetHoldOnReorg, "evicted", MODEL),
@@ -73,6 +74,10 @@ const TABLE: [(Bug, &str, &str); 45] = [
     (Bug::AcceptOtherChallenge, "binding", MODEL),
     (Bug::ForgetRevocationOnRestart, "binding", FOLD),
     (Bug::PayAfterRevocation, "unbound", NO_UNBOUND),
+    (Bug::MixPurposes, "other-wallet", APART),
+    (Bug::IgnoreWalletOfCharge, "into-savings", MODEL),
+    (Bug::IgnoreGapLimit, "gap", MODEL),
+    (Bug::ForgetWalletsOnRestart, "gap", FOLD),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -202,6 +207,7 @@ fn at_rest(
         truth,
         channels,
         executed,
+        spent_from: &BTreeMap::new(),
         chain_is_hidden: false,
         layer0: None,
         at_end: false,

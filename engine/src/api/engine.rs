@@ -7,10 +7,11 @@ use super::outstanding::{Outstanding, answered_by};
 use super::refusal::Refusal;
 use crate::event::{Consequences, Event};
 use crate::id::{CommandId, Did, IdempotencyKey, PartyId, ReconciliationId};
+use crate::labels::LabelBook;
 use crate::layer0;
 use crate::ledger::Ledger;
 use crate::money::Msat;
-use crate::onchain::{Descriptors, DescriptorsRefused};
+use crate::onchain::{Descriptors, DescriptorsRefused, Label};
 use crate::payments::{
     LightningChargeState, LightningPayoutState, Payment, Payments, PaymentsConfig, SepaPayout,
     SepaPayoutState,
@@ -80,6 +81,7 @@ pub struct Engine {
     pub(super) reputation: Reputation,
     outstanding: Outstanding,
     commands: BTreeMap<CommandId, Answered>,
+    labels: LabelBook,
     planted: Option<Bug>,
 }
 
@@ -114,6 +116,7 @@ impl Engine {
             reputation: Reputation::new(),
             outstanding: Outstanding::default(),
             commands: BTreeMap::new(),
+            labels: LabelBook::default(),
             planted: None,
         };
         if let Some(bug) = config.planted {
@@ -183,6 +186,16 @@ impl Engine {
         {
             self.commands.remove(id);
         }
+        if let (
+            Input::Command {
+                command: Command::OpenWallet(spec),
+                ..
+            },
+            Some(Bug::ForgetWalletsOnRestart),
+        ) = (input, self.planted)
+        {
+            self.payments.forget_wallet(&spec.name);
+        }
         Ok(output)
     }
 
@@ -208,6 +221,7 @@ impl Engine {
                 self.with_statements(now, out)
             }
         };
+        self.labels.learn(&consequences.events);
         for key in &consequences.answered {
             self.outstanding.remove(key);
         }
@@ -231,6 +245,7 @@ impl Engine {
             &self.reputation,
             &self.outstanding,
             &self.commands,
+            &self.labels,
         );
         let bytes = serde_json::to_vec(&state).expect("the state is plain data");
         sha256::Hash::hash(&bytes).to_byte_array()
@@ -271,6 +286,29 @@ impl Engine {
         self.payments.onchain().blocks()
     }
 
+    /// All labels (BIP 329): what each address, transaction and output of our wallets is of.
+    pub fn labels(&self) -> Vec<Label> {
+        self.labels.all(self.payments.onchain())
+    }
+
+    /// What is known for labels; also of wallets that were restored elsewhere.
+    pub fn label_book(&self) -> &LabelBook {
+        &self.labels
+    }
+
+    fn set_label(&mut self, label: &Label) -> Consequences {
+        self.labels.set(label);
+        if let (Some(spendable), Ok(outpoint)) = (label.spendable, label.reference.parse()) {
+            self.payments.set_spendable(outpoint, spendable);
+        }
+        Consequences {
+            events: vec![Event::LabelSet {
+                label: label.clone(),
+            }],
+            ..Consequences::default()
+        }
+    }
+
     fn admit_command(
         &self,
         now: Timestamp,
@@ -293,6 +331,9 @@ impl Engine {
             Command::ProveWallet(order) => self.payments.check_prove(now, order)?,
             Command::RotateDid(order) => self.payments.check_rotate(order)?,
             Command::RevokeWallet { binding } => self.payments.check_revoke(binding)?,
+            Command::NewAddress { wallet } => self.payments.check_address(wallet)?,
+            Command::MoveFunds(order) => self.payments.check_move(order)?,
+            Command::SetLabel(label) => label.check(self.payments.network())?,
             Command::RecordOpening { rail, quantity } => Payments::check_opening(*rail, *quantity)?,
             Command::CreateCharge(order) => self.payments.check_charge(order)?,
             Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
@@ -332,6 +373,9 @@ impl Engine {
             Command::ProveWallet(order) => self.payments.prove_wallet(order),
             Command::RotateDid(order) => self.payments.rotate_did(now, entropy, order),
             Command::RevokeWallet { binding } => self.payments.revoke_wallet(now, entropy, binding),
+            Command::NewAddress { wallet } => self.payments.give_address(wallet),
+            Command::MoveFunds(order) => self.payments.move_funds(now, entropy, order),
+            Command::SetLabel(label) => self.set_label(label),
             Command::RecordOpening { rail, quantity } => {
                 self.payments.record_opening(now, *rail, *quantity)
             }

@@ -1,11 +1,11 @@
 //! Owns what comes in through the engine's one door: commands from callers, facts from rails.
 //! Does not own what is made of them.
 
-use crate::id::{BindingId, CommandId, Did, PartyId, PaymentId, ReconciliationId};
+use crate::id::{BindingId, CommandId, Did, PartyId, PaymentId, ReconciliationId, WalletId};
 use crate::identity::{ProveWallet, RegisterWallet, RotateDid};
 use crate::money::Quantity;
-use crate::onchain::WalletSpec;
-use crate::payments::{Charge, Payout};
+use crate::onchain::{Label, WalletSpec};
+use crate::payments::{Charge, MoveOrder, Payout};
 use crate::rail::{Entropy, Fact, Rail};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,15 @@ pub enum Command {
         /// Which.
         binding: BindingId,
     },
+    /// Give out a fresh address of one of our wallets.
+    NewAddress {
+        /// Which.
+        wallet: WalletId,
+    },
+    /// Label something of our wallets (BIP 329); an output may be set aside as not to be spent.
+    SetLabel(Label),
+    /// Move coins between two of our wallets.
+    MoveFunds(MoveOrder),
     /// Book what a rail's outside account held before the engine began (against the operator's equity).
     RecordOpening {
         /// Which outside account.

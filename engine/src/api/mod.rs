@@ -9,7 +9,7 @@ mod outstanding;
 mod refusal;
 
 pub use crate::event::{Bearer, Break, BreakKind, Event, FailureReason, Finding};
-pub use crate::payments::{Charge, Destination, Payout, Status};
+pub use crate::payments::{Charge, Destination, MoveOrder, Payout, Status};
 pub use engine::{ConfigError, Engine, EngineConfig};
 pub use input::{Command, Input};
 pub use output::Output;

@@ -6,8 +6,11 @@
 use crate::id::{CommandId, IdempotencyKey};
 use crate::identity::{ProveRefused, RegisterRefused, RevokeRefused, RotateRefused};
 use crate::ledger::PartyExists;
-use crate::onchain::OpenRefused;
-use crate::payments::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
+use crate::onchain::{LabelRefused, OpenRefused};
+use crate::payments::{
+    ChargeRefused, DecisionRefused, FactRefused, MoveRefused, OpeningRefused, PayoutRefused,
+    WalletRefused,
+};
 use crate::reconcile::ReconcileRefused;
 use crate::reputation::EnrolmentRefused;
 
@@ -68,6 +71,27 @@ pub enum Refusal {
         /// Why.
         #[from]
         cause: RevokeRefused,
+    },
+    /// `NewAddress`.
+    #[error("no address is given out: {cause}")]
+    Address {
+        /// Why.
+        #[from]
+        cause: WalletRefused,
+    },
+    /// `SetLabel`.
+    #[error("the label is refused: {cause}")]
+    Label {
+        /// Why.
+        #[from]
+        cause: LabelRefused,
+    },
+    /// `MoveFunds`.
+    #[error("the move of funds is refused: {cause}")]
+    Move {
+        /// Why.
+        #[from]
+        cause: MoveRefused,
     },
     /// `RecordOpening`.
     #[error("the opening is refused: {cause}")]

@@ -256,6 +256,7 @@ impl Onchain {
                 && !self.built.contains_key(&output.outpoint.txid)
         });
         locked
+            .chain(self.frozen.iter().copied())
             .chain(foreign.map(|output| output.outpoint))
             .collect()
     }

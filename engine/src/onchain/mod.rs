@@ -8,13 +8,18 @@
 
 mod build;
 mod draws;
+mod label;
 mod payer;
+mod recovery;
 mod spec;
 mod view;
 mod wallets;
 
+pub use crate::policy::Purpose;
 pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused};
-pub use spec::{Custody, Owner, Purpose, WalletSpec};
+pub use label::{Label, LabelKind, LabelRefused, MAX_CHARS};
+pub use recovery::{Recovery, RecoveryRefused};
+pub use spec::{Custody, Owner, WalletSpec};
 pub use view::ViewRefused;
 pub use wallets::{OpenRefused, WalletSnapshot, Wallets};
 
@@ -22,17 +27,16 @@ use crate::money::Sat;
 use crate::planted::Bug;
 use crate::rail::{BlockId, ChainView};
 use bdk_wallet::descriptor::DescriptorError;
-use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
+use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey, ForEachKey};
 use bdk_wallet::{ChangeSet, KeychainKind, Wallet};
 use bitcoin::{Address, Network, OutPoint, Script, ScriptBuf, Transaction, Txid};
 use build::BuiltTransaction;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use view::Look;
 
-/// Scripts beyond the last revealed one that are watched too, per keychain. Change scripts are revealed one at a time
-/// by this wallet alone, so the lookahead only has to cover what a restored older state would have forgotten.
+/// The usual gap limit (BIP 44). So many scripts beyond the last revealed one are watched too, per keychain.
 pub const LOOKAHEAD_SCRIPTS: u32 = 20;
 
 /// The wallet's public output descriptors (BIP 380), each ranged (`/*`).
@@ -89,6 +93,17 @@ pub struct ReceivedOutput {
     pub confirmations: u32,
 }
 
+/// An output of ours with what a label needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoricOutput {
+    /// Which.
+    pub outpoint: OutPoint,
+    /// Where it lies.
+    pub address: String,
+    /// Whether it may be spent; `None` if it is spent.
+    pub spendable: Option<bool>,
+}
+
 /// What the latest view pays to one script, spent or not, by outpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Received {
@@ -122,6 +137,10 @@ pub struct Onchain {
     total_sat: Sat,
     /// Transactions built here; their inputs stay locked until abandoned or buried.
     built: BTreeMap<Txid, BuiltTransaction>,
+    /// External addresses that may be given out in a row without one being paid.
+    gap_limit: u32,
+    /// Coins that people will not have spent.
+    frozen: BTreeSet<OutPoint>,
     planted: Option<Bug>,
 }
 
@@ -131,17 +150,27 @@ pub struct Snapshot<'a> {
     views_applied: u64,
     positions: &'a BTreeMap<Txid, Option<u32>>,
     built: &'a BTreeMap<Txid, BuiltTransaction>,
+    frozen: &'a BTreeSet<OutPoint>,
     wallet: Option<&'a ChangeSet>,
 }
 
 impl Onchain {
     /// A wallet that knows nothing but the network's genesis block.
     pub fn new(descriptors: &Descriptors, network: Network) -> Result<Self, DescriptorsRefused> {
+        Self::with_gap_limit(descriptors, network, LOOKAHEAD_SCRIPTS)
+    }
+
+    /// The same with another gap limit than the usual one.
+    pub fn with_gap_limit(
+        descriptors: &Descriptors,
+        network: Network,
+        gap_limit: u32,
+    ) -> Result<Self, DescriptorsRefused> {
         let external = ranged("external", &descriptors.external)?;
         let internal = ranged("internal", &descriptors.internal)?;
         let wallet = Wallet::create(external, internal)
             .network(network)
-            .lookahead(LOOKAHEAD_SCRIPTS)
+            .lookahead(gap_limit)
             .create_wallet_no_persist()?;
         Ok(Self {
             wallet,
@@ -150,6 +179,8 @@ impl Onchain {
             received: BTreeMap::new(),
             total_sat: Sat(0),
             built: BTreeMap::new(),
+            gap_limit,
+            frozen: BTreeSet::new(),
             planted: None,
         })
     }
@@ -168,6 +199,19 @@ impl Onchain {
             self.wallet.reveal_next_address(KeychainKind::External)
         };
         (next.address.to_string(), next.address.script_pubkey())
+    }
+
+    /// Addresses given out in a row since the last one that was ever paid.
+    pub fn unused_addresses(&self) -> u32 {
+        let index = self.wallet.spk_index();
+        let used = index.last_used_index(KeychainKind::External);
+        let next = self.wallet.next_derivation_index(KeychainKind::External);
+        next.saturating_sub(used.map_or(0, |last| last.saturating_add(1)))
+    }
+
+    /// How many of them there may be.
+    pub const fn gap_limit(&self) -> u32 {
+        self.gap_limit
     }
 
     /// What the latest view pays to `script`; empty if nothing does.
@@ -249,12 +293,68 @@ impl Onchain {
         Ok(())
     }
 
+    /// Every transaction of the latest view that touches the wallet, by id.
+    pub fn transactions(&self) -> impl Iterator<Item = Txid> {
+        self.positions.keys().copied()
+    }
+
+    /// Every output of ours in the latest view, spent or not, by script and outpoint.
+    pub fn history(&self) -> impl Iterator<Item = HistoricOutput> {
+        let network = self.wallet.network();
+        let unspent: BTreeSet<OutPoint> = self.wallet.list_unspent().map(|o| o.outpoint).collect();
+        let each = self
+            .received
+            .iter()
+            .flat_map(|(script, outputs)| outputs.keys().map(move |outpoint| (script, *outpoint)));
+        each.map(move |(script, outpoint)| HistoricOutput {
+            outpoint,
+            address: Address::from_script(script, network)
+                .map_or_else(|_| script.to_hex_string(), |address| address.to_string()),
+            spendable: unspent
+                .contains(&outpoint)
+                .then(|| !self.frozen.contains(&outpoint)),
+        })
+    }
+
+    /// The descriptor of the wallet's addresses with the origin of each key in its place, as BIP 329 has it.
+    pub fn origin(&self) -> String {
+        let descriptor = self.wallet.public_descriptor(KeychainKind::External);
+        let text = descriptor.to_string();
+        let mut origin = text.split('#').next().unwrap_or_default().to_owned();
+        let mut keys = Vec::new();
+        descriptor.for_each_key(|key| {
+            keys.push(key.clone());
+            true
+        });
+        for key in keys {
+            let path = match &key {
+                DescriptorPublicKey::XPub(key) => key.origin.as_ref().map(|(_, path)| path.clone()),
+                DescriptorPublicKey::Single(_) | DescriptorPublicKey::MultiXPub(_) => None,
+            };
+            let path = path.filter(|path| !path.is_empty());
+            let path = path.map_or_else(String::new, |path| format!("/{path}"));
+            let named = format!("[{}{path}]", key.master_fingerprint());
+            origin = origin.replace(&key.to_string(), &named);
+        }
+        origin
+    }
+
+    /// Whether a coin may be spent from now on.
+    pub fn set_spendable(&mut self, outpoint: OutPoint, spendable: bool) {
+        if spendable {
+            self.frozen.remove(&outpoint);
+        } else {
+            self.frozen.insert(outpoint);
+        }
+    }
+
     /// The whole state, ordered.
     pub fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
             views_applied: self.views_applied,
             positions: &self.positions,
             built: &self.built,
+            frozen: &self.frozen,
             wallet: self.wallet.staged(),
         }
     }

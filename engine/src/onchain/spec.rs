@@ -1,54 +1,10 @@
 //! Owns what one of our wallets is: its name, what it is for, whom it serves, its descriptors, and who has its keys.
 //! Does not own what lies in it (`Onchain`).
 
-use super::Descriptors;
+use super::{Descriptors, LOOKAHEAD_SCRIPTS};
 use crate::id::{PartyId, WalletId};
+use crate::policy::Purpose;
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// What a wallet is for. Coins of different purposes are never spent in one transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Purpose {
-    /// Pays and is paid day by day.
-    Hot,
-    /// Keeps what the day does not need.
-    Savings,
-    /// High value, with keys of several people.
-    Multisig,
-    /// Funds channels.
-    Lightning,
-    /// Takes what charges bring in.
-    Deposits,
-}
-
-impl Purpose {
-    /// Every purpose.
-    pub const ALL: [Purpose; 5] = [
-        Purpose::Hot,
-        Purpose::Savings,
-        Purpose::Multisig,
-        Purpose::Lightning,
-        Purpose::Deposits,
-    ];
-
-    /// Its word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Purpose::Hot => "hot",
-            Purpose::Savings => "savings",
-            Purpose::Multisig => "multisig",
-            Purpose::Lightning => "lightning",
-            Purpose::Deposits => "deposits",
-        }
-    }
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Whom a wallet serves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,6 +37,9 @@ pub struct WalletSpec {
     pub descriptors: Descriptors,
     /// Who has its keys.
     pub custody: Custody,
+    /// Addresses that may be given out in a row without one being paid; a wallet that is restored from its descriptors
+    /// looks no further (BIP 44).
+    pub gap_limit: u32,
 }
 
 impl WalletSpec {
@@ -92,6 +51,7 @@ impl WalletSpec {
             owner: Owner::Operator,
             descriptors,
             custody: Custody::Signer,
+            gap_limit: LOOKAHEAD_SCRIPTS,
         }
     }
 }

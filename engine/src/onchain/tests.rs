@@ -1,9 +1,11 @@
 //! Owns the wallet of the on-chain tests: one key, blocks and payments made up by name.
 
 mod building;
+mod sets;
 mod views;
 
 use super::*;
+use crate::id::WalletId;
 use crate::rail::{ChainPosition, SeenTransaction};
 use bdk_wallet::{SignOptions, Wallet};
 use bitcoin::bip32::{Xpriv, Xpub};

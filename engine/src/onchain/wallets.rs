@@ -18,6 +18,9 @@ use bitcoin::{Network, OutPoint, Script, ScriptBuf, Transaction, Txid};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// The largest gap limit: each script of it is asked of the backend at every look.
+const MOST_GAP: u32 = 1_000;
+
 /// Why a wallet is not opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRefused {
@@ -42,6 +45,12 @@ pub enum OpenRefused {
         wallet: WalletId,
         /// Who.
         party: PartyId,
+    },
+    /// Zero, or so large that every look at the chain would be slow.
+    #[error("a gap limit of {gap_limit} is not between 1 and {MOST_GAP}")]
+    GapLimit {
+        /// Asked.
+        gap_limit: u32,
     },
     /// They make no wallet.
     #[error("{cause}")]
@@ -80,7 +89,7 @@ pub struct WalletSnapshot<'a> {
 impl Wallets {
     /// Begins with one wallet, which knows nothing but the network's genesis block.
     pub fn new(first: WalletSpec, network: Network) -> Result<Wallets, DescriptorsRefused> {
-        let onchain = Onchain::new(&first.descriptors, network)?;
+        let onchain = Onchain::with_gap_limit(&first.descriptors, network, first.gap_limit)?;
         let name = first.name.clone();
         let kept = Kept {
             spec: first,
@@ -131,10 +140,14 @@ impl Wallets {
                 wallet: spec.name.clone(),
             });
         }
-        let fresh = Onchain::new(&spec.descriptors, self.network).map_err(|refused| {
-            OpenRefused::Descriptors {
-                cause: refused.to_string(),
-            }
+        if !(1..=MOST_GAP).contains(&spec.gap_limit) {
+            return Err(OpenRefused::GapLimit {
+                gap_limit: spec.gap_limit,
+            });
+        }
+        let fresh = Onchain::with_gap_limit(&spec.descriptors, self.network, spec.gap_limit);
+        let fresh = fresh.map_err(|refused| OpenRefused::Descriptors {
+            cause: refused.to_string(),
         })?;
         for keychain in [KeychainKind::External, KeychainKind::Internal] {
             let first = fresh.wallet.peek_address(keychain, 0).script_pubkey();
@@ -280,21 +293,49 @@ impl Wallets {
 
     /// Builds a transaction from the coins of one wallet; its change goes back there. If it is refused, nothing has changed.
     pub fn build(&mut self, wallet: &WalletId, order: BuildOrder) -> Result<Built, BuildRefused> {
-        self.named_mut(wallet).build(order)
+        let built = self.named_mut(wallet).build(order.clone());
+        if built.is_err() && self.planted == Some(Bug::MixPurposes) {
+            let mut others = self.set.values_mut();
+            let other = others.find_map(|kept| kept.onchain.build(order.clone()).ok());
+            return other.map_or(built, Ok);
+        }
+        built
     }
 
     /// As [`Onchain::finalise`], by the wallet that built the transaction.
-    pub fn finalise(
-        &self,
-        wallet: &WalletId,
-        psbt_base64: &str,
-    ) -> Result<Transaction, FinaliseRefused> {
-        self.named(wallet).finalise(psbt_base64)
+    pub fn finalise(&self, psbt_base64: &str) -> Result<Transaction, FinaliseRefused> {
+        let mut tried = self
+            .set
+            .values()
+            .map(|kept| kept.onchain.finalise(psbt_base64));
+        let by_builder =
+            |result: &Result<_, _>| !matches!(result, Err(FinaliseRefused::NotBuiltHere { .. }));
+        tried
+            .find(by_builder)
+            .unwrap_or_else(|| self.any().finalise(psbt_base64))
     }
 
     /// As [`Onchain::abandon`], by the wallet that built the transaction.
-    pub fn abandon(&mut self, wallet: &WalletId, txid: Txid) -> Result<(), AbandonRefused> {
-        self.named_mut(wallet).abandon(txid)
+    pub fn abandon(&mut self, txid: Txid) -> Result<(), AbandonRefused> {
+        let mut set = self.set.values_mut();
+        let of_builder = set.find_map(|kept| {
+            let result = kept.onchain.abandon(txid);
+            let is_its = !matches!(result, Err(AbandonRefused::NotBuiltHere { .. }));
+            is_its.then_some(result)
+        });
+        of_builder.unwrap_or(Err(AbandonRefused::NotBuiltHere { txid }))
+    }
+
+    /// Loses a wallet again; only for [`Bug::ForgetWalletsOnRestart`].
+    pub(crate) fn forget(&mut self, wallet: &WalletId) {
+        self.set.remove(wallet);
+    }
+
+    /// Whether a coin may be spent from now on, whichever wallet it is in.
+    pub fn set_spendable(&mut self, outpoint: OutPoint, spendable: bool) {
+        for kept in self.set.values_mut() {
+            kept.onchain.set_spendable(outpoint, spendable);
+        }
     }
 
     /// The whole state, ordered.

@@ -8,7 +8,7 @@ use super::{
     Payments, charge_lightning::LightningChargeState, payout_lightning, payout_onchain, payout_sepa,
 };
 use crate::fiat::{self, Iban};
-use crate::id::{BindingId, PartyId, PaymentId, WalletId};
+use crate::id::{BindingId, PartyId, PaymentId};
 use crate::identity::Purpose;
 use crate::ledger::Account;
 use crate::lightning::{self, CheckedInvoice};
@@ -35,7 +35,7 @@ impl Payments {
                 party: order.party.clone(),
             });
         }
-        if self.records.contains_key(&order.payment) {
+        if self.is_id_used(&order.payment) {
             return Err(ChargeRefused::PaymentIdUsed {
                 payment: order.payment.clone(),
             });
@@ -62,8 +62,10 @@ impl Payments {
         if order.rail == Rail::Onchain && amount.to_sat_exact().is_none() {
             return Err(ChargeRefused::NotWholeSatoshi { amount });
         }
-        if let Some(wallet) = self.unknown_wallet(&order.wallet) {
-            return Err(ChargeRefused::UnknownWallet { wallet });
+        let wallet = self.wallet_for(&order.party, &order.wallet, self.policy.charges_into);
+        self.check_serves(&wallet, &order.party)?;
+        if order.rail == Rail::Onchain {
+            self.check_address(&wallet)?;
         }
         let (expires_in, most) = (order.expires_in, self.policy.max_charge_expiry);
         if expires_in == Span(0) || expires_in > most {
@@ -105,9 +107,8 @@ impl Payments {
     ) -> Result<CheckedDestination, PayoutRefused> {
         self.check_identity(&order.party, &order.payment)?;
         check_assets(order)?;
-        if let Some(wallet) = self.unknown_wallet(&order.wallet) {
-            return Err(PayoutRefused::UnknownWallet { wallet });
-        }
+        let wallet = self.wallet_for(&order.party, &order.wallet, self.policy.payouts_from);
+        self.check_serves(&wallet, &order.party)?;
         self.check_payout_limits(order)?;
         let destination = self.check_destination(now, order)?;
         let hold = match &destination {
@@ -125,13 +126,6 @@ impl Payments {
         Ok(destination)
     }
 
-    fn unknown_wallet(&self, named: &Option<WalletId>) -> Option<WalletId> {
-        let unknown = named
-            .iter()
-            .find(|wallet| self.onchain.get(wallet).is_none());
-        unknown.cloned()
-    }
-
     fn check_identity(&self, party: &PartyId, payment: &PaymentId) -> Result<(), PayoutRefused> {
         if !self.has_account(party) {
             return Err(PayoutRefused::UnknownParty {
@@ -147,7 +141,7 @@ impl Payments {
                 party: party.clone(),
             });
         }
-        if self.records.contains_key(payment) {
+        if self.is_id_used(payment) {
             return Err(PayoutRefused::PaymentIdUsed {
                 payment: payment.clone(),
             });

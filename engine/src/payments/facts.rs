@@ -2,9 +2,11 @@
 
 use super::bindings;
 use super::desk::{Desk, in_msat, msat, wallet_account};
+use super::funds_move::FundsMove;
 use super::payout_sepa::Via;
 use super::record::{Payment, Status};
 use super::refusal::FactRefused;
+use super::wallets::first_look;
 use super::{Payments, hex};
 use crate::event::{Consequences, Event};
 use crate::fiat::{self, WebhookEvent, WebhookRefused};
@@ -155,6 +157,21 @@ impl Payments {
     fn route(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
         match fact {
             Fact::Chain(view) => self.on_chain(now, entropy, view),
+            Fact::Signed { key, result } if self.is_move(&key.0) => {
+                self.by_move(now, entropy, &key.0, |funds_move, desk, _| {
+                    funds_move.on_signed(desk, result);
+                })
+            }
+            Fact::Broadcast { key, result } if self.is_move(&key.0) => {
+                self.by_move(now, entropy, &key.0, |funds_move, desk, _| {
+                    funds_move.on_broadcast(desk, result);
+                })
+            }
+            Fact::Unavailable { key, .. } if self.is_move(&key.0) => {
+                self.by_move(now, entropy, &key.0, |funds_move, _, what| {
+                    funds_move.on_unavailable(what);
+                })
+            }
             Fact::Signed { key, result } => {
                 self.by_key(now, entropy, &key.0, |payment, desk, _| {
                     if let Payment::OnchainPayout(payout) = payment {
@@ -252,6 +269,31 @@ impl Payments {
         self.with(now, entropy, &payment, |record, desk| {
             act(record, desk, what)
         })
+    }
+
+    fn is_move(&self, key: &str) -> bool {
+        move_of(key).is_some_and(|(id, _)| self.moves.contains_key(&id))
+    }
+
+    /// Lets the move of funds act that the key names.
+    fn by_move(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        key: &str,
+        act: impl FnOnce(&mut FundsMove, &mut Desk<'_>, &str),
+    ) -> Consequences {
+        let Some((id, what)) = move_of(key) else {
+            return Consequences::default();
+        };
+        let Some(mut funds_move) = self.moves.remove(&id) else {
+            return Consequences::default();
+        };
+        let mut desk = self.desk(now, entropy);
+        act(&mut funds_move, &mut desk, what);
+        let out = desk.out;
+        self.moves.insert(id, funds_move);
+        out
     }
 
     fn on_invoice_created(
@@ -476,6 +518,7 @@ impl Payments {
             .expect("the view was checked on admission");
         let unseen = self.onchain.take_unseen();
         let mut records = std::mem::take(&mut self.records);
+        let mut moves = std::mem::take(&mut self.moves);
         let mut desk = self.desk(now, entropy);
         for payment in records.values_mut() {
             match payment {
@@ -490,11 +533,15 @@ impl Payments {
                 payout.on_coins(&mut desk);
             }
         }
+        for funds_move in moves.values_mut() {
+            funds_move.on_view(&mut desk);
+        }
         suspend_remainders(&mut desk);
-        let looked = unseen.iter().map(super::first_look);
+        let looked = unseen.iter().map(first_look);
         desk.out.answered.extend(looked);
         let out = desk.out;
         self.records = records;
+        self.moves = moves;
         out
     }
 }
@@ -513,6 +560,12 @@ fn read_webhook(body: &str) -> Result<Option<WebhookEvent>, FactRefused> {
             | WebhookRefused::MalformedBody { .. }),
         ) => Err(FactRefused::Webhook { cause }),
     }
+}
+
+/// What a key names if it is of a move of funds: `<id>/<what>`.
+fn move_of(key: &str) -> Option<(PaymentId, &str)> {
+    let (id, what) = key.split_once('/')?;
+    Some((PaymentId::new(id).ok()?, what))
 }
 
 /// Names the failing back of a held payment that no charge asked for.

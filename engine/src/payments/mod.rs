@@ -11,6 +11,7 @@ mod charge_lightning;
 mod charge_onchain;
 mod desk;
 mod facts;
+mod funds_move;
 mod order;
 mod payout_lightning;
 mod payout_onchain;
@@ -19,27 +20,28 @@ mod record;
 mod refunds;
 mod refusal;
 mod shortfall;
+mod wallets;
 
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{OnchainCharge, OnchainChargeState};
+pub use funds_move::{FundsMove, FundsMoveState, MoveOrder, SentMove};
 pub use order::{Charge, Destination, Payout};
 pub use payout_lightning::{LightningPayout, LightningPayoutState};
 pub use payout_onchain::{OnchainPayout, OnchainPayoutState, Sent};
 pub use payout_sepa::{SepaPayout, SepaPayoutState};
 pub use record::{Payment, Status};
 pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
+pub use wallets::{MoveRefused, WalletRefused};
 
 use crate::event::{Consequences, Event, FailureReason};
-use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
+use crate::id::{PartyId, PaymentId};
 use crate::identity::Bindings;
 use crate::ledger::{Account, Ledger, PartyExists, Posting};
 use crate::money::{Quantity, Rail};
-use crate::onchain::{
-    Descriptors, DescriptorsRefused, OpenRefused, Owner, WalletSnapshot, WalletSpec, Wallets,
-};
+use crate::onchain::{Descriptors, DescriptorsRefused, WalletSnapshot, WalletSpec, Wallets};
 use crate::planted::Bug;
 use crate::policy::Policy;
-use crate::rail::{Effect, Entropy, Instruction};
+use crate::rail::Entropy;
 use crate::time::Timestamp;
 use admission::CheckedDestination;
 use bitcoin::Network;
@@ -59,6 +61,8 @@ pub struct Payments {
     ledger: Ledger,
     onchain: Wallets,
     records: BTreeMap<PaymentId, Payment>,
+    /// Between our own wallets; their ids are payment ids too.
+    moves: BTreeMap<PaymentId, FundsMove>,
     /// Payment hash (hexadecimal) of each charge.
     charged_hashes: BTreeMap<String, PaymentId>,
     /// Payment hash (hexadecimal) of each payout.
@@ -93,6 +97,7 @@ pub struct Snapshot<'a> {
     bindings: &'a Bindings,
     onchain: Vec<WalletSnapshot<'a>>,
     records: &'a BTreeMap<PaymentId, Payment>,
+    moves: &'a BTreeMap<PaymentId, FundsMove>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
     stray_receipts: &'a BTreeSet<String>,
@@ -102,11 +107,6 @@ pub struct Snapshot<'a> {
 /// A payment hash as it is used in keys and messages.
 fn hex(hash: &[u8; 32]) -> String {
     hash.to_lower_hex_string()
-}
-
-/// Names the look at the chain that shows a new wallet's coins.
-fn first_look(wallet: &WalletId) -> IdempotencyKey {
-    IdempotencyKey(format!("wallet-{wallet}/look"))
 }
 
 impl Payments {
@@ -121,6 +121,7 @@ impl Payments {
             bindings: Bindings::new(config.network),
             ledger: Ledger::new(),
             records: BTreeMap::new(),
+            moves: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
             paid_hashes: BTreeMap::new(),
             stray_receipts: BTreeSet::new(),
@@ -173,6 +174,10 @@ impl Payments {
     pub fn bindings(&self) -> &Bindings {
         &self.bindings
     }
+    /// Of addresses and invoices.
+    pub const fn network(&self) -> Network {
+        self.network
+    }
 
     /// The parameters.
     pub fn policy(&self) -> &Policy {
@@ -187,6 +192,7 @@ impl Payments {
             bindings: &self.bindings,
             onchain: self.onchain.snapshot(),
             records: &self.records,
+            moves: &self.moves,
             charged_hashes: &self.charged_hashes,
             paid_hashes: &self.paid_hashes,
             stray_receipts: &self.stray_receipts,
@@ -214,37 +220,6 @@ impl Payments {
             events: vec![Event::PartyOpened {
                 party: party.clone(),
             }],
-            ..Consequences::default()
-        }
-    }
-
-    /// Whether the wallet could be opened.
-    pub fn check_wallet(&self, spec: &WalletSpec) -> Result<(), OpenRefused> {
-        if let Owner::Party(party) = &spec.owner
-            && !self.ledger.has_party(party)
-        {
-            return Err(OpenRefused::UnknownOwner {
-                wallet: spec.name.clone(),
-                party: party.clone(),
-            });
-        }
-        self.onchain.check_open(spec)
-    }
-
-    /// Opens a wallet, and has the chain looked at: it may have a history.
-    pub fn open_wallet(&mut self, spec: &WalletSpec) -> Consequences {
-        self.onchain
-            .open(spec)
-            .expect("the wallet was checked on admission");
-        let look = Instruction {
-            key: first_look(&spec.name),
-            effect: Effect::ReadChain,
-        };
-        Consequences {
-            events: vec![Event::WalletOpened {
-                wallet: spec.name.clone(),
-            }],
-            instructions: vec![look],
             ..Consequences::default()
         }
     }
@@ -291,7 +266,7 @@ impl Payments {
         entropy: Entropy,
         order: &Charge,
     ) -> Consequences {
-        let paid_wallet = self.wallet_of(&order.wallet);
+        let paid_wallet = self.wallet_for(&order.party, &order.wallet, self.policy.charges_into);
         let mut desk = self.desk(now, entropy);
         let (payment, hash) = match order.rail {
             Rail::Lightning => {
@@ -328,7 +303,7 @@ impl Payments {
             self.paid_hashes
                 .insert(hex(&invoice.payment_hash), order.payment.clone());
         }
-        let paying_wallet = self.wallet_of(&order.wallet);
+        let paying_wallet = self.wallet_for(&order.party, &order.wallet, self.policy.payouts_from);
         let mut desk = self.desk(now, entropy);
         let payment = match destination {
             CheckedDestination::Invoice(text, invoice) => {
@@ -344,11 +319,6 @@ impl Payments {
         let out = desk.out;
         self.records.insert(order.payment.clone(), payment);
         out
-    }
-
-    /// The wallet that an order means.
-    fn wallet_of(&self, named: &Option<WalletId>) -> WalletId {
-        named.clone().unwrap_or_else(WalletId::hot)
     }
 
     /// Claims a held payment.

@@ -241,7 +241,7 @@ impl OnchainPayout {
         let finalised = result.as_ref().map_err(Clone::clone);
         let finalised = finalised.and_then(|psbt| {
             desk.onchain
-                .finalise(&self.wallet, psbt)
+                .finalise(psbt)
                 .map_err(|refused| refused.to_string())
         });
         match finalised {
@@ -546,7 +546,7 @@ impl OnchainPayout {
     /// Frees coins and hold of a transaction that never left. If the network knows it all the same (the signer handed it
     /// out), nothing is freed: its fate is unknown.
     fn give_up(&mut self, desk: &mut Desk<'_>, txid: Txid, reason: FailureReason) {
-        if desk.onchain.abandon(&self.wallet, txid).is_err() {
+        if desk.onchain.abandon(txid).is_err() {
             sometimes(Rare::GivenUpButOut);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),

@@ -2,9 +2,10 @@
 //! one that is looked for first is given, always the same for the same input; that is mostly, but not everywhere (views,
 //! webhooks), the order of the enum.
 
+use super::wallets::WalletRefused;
 use crate::fiat::{IbanRefused, NameRefused, WebhookRefused};
 use crate::fx::ConvertError;
-use crate::id::{PartyId, PaymentId, WalletId};
+use crate::id::{PartyId, PaymentId};
 use crate::ledger::HoldRefused;
 use crate::lightning::InvoiceRefused;
 use crate::money::{Asset, Msat, Quantity, Rail};
@@ -63,11 +64,12 @@ pub enum ChargeRefused {
         /// Limit.
         most: Span,
     },
-    /// There is no wallet of that name.
-    #[error("wallet `{wallet}` is not open")]
-    UnknownWallet {
-        /// Which.
-        wallet: WalletId,
+    /// The wallet cannot serve.
+    #[error("{cause}")]
+    Wallet {
+        /// Why.
+        #[from]
+        cause: WalletRefused,
     },
     /// Money goes back by a transaction on chain only.
     #[error("a charge over {rail} has no refund address")]
@@ -146,11 +148,12 @@ pub enum PayoutRefused {
         /// Limit.
         most: Span,
     },
-    /// There is no wallet of that name.
-    #[error("wallet `{wallet}` is not open")]
-    UnknownWallet {
-        /// Which.
-        wallet: WalletId,
+    /// The wallet cannot serve.
+    #[error("{cause}")]
+    Wallet {
+        /// Why.
+        #[from]
+        cause: WalletRefused,
     },
     /// The policy asks for a binding, and the address is in no wallet that is bound to the payee for payouts.
     #[error("`{address}` is in no wallet that is bound to party `{payee}` for payouts")]

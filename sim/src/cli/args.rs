@@ -56,6 +56,9 @@ pub(super) enum Command {
     /// Tell the story of a payment in the terminal
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArguments),
+    /// Run a scenario in the simulated world and print its wallets' labels (BIP 329)
+    #[command(after_help = LABELS_EXAMPLES)]
+    Labels(LabelsArguments),
     /// Check everything that must hold before a change lands
     #[command(after_help = GATE_EXAMPLES)]
     Gate(GateArguments),
@@ -104,6 +107,16 @@ pub(super) struct ExplainArguments {
     /// Print the stories as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LabelsArguments {
+    /// A scenario file
+    #[arg(value_name = "SCENARIO")]
+    pub(super) scenario: PathBuf,
+    /// Root of all random draws [default: the scenario's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
+    pub(super) seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -253,6 +266,10 @@ const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   lockstep explain /tmp/quickstart.jsonl
   lockstep explain /tmp/quickstart.jsonl --payment order-1";
+
+const LABELS_EXAMPLES: &str = "\
+Example:
+  lockstep labels scenarios/onchain/recover-wallets.toml > labels.jsonl";
 
 const SCHEMA_EXAMPLES: &str = "\
 Example:

@@ -90,6 +90,7 @@ impl Job {
             phase: None,
             coverage: BTreeSet::new(),
             rare: BTreeSet::new(),
+            labels: Vec::new(),
         }
     }
 }

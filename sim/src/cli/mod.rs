@@ -19,6 +19,7 @@ mod files;
 mod fuzz;
 mod gate;
 mod interrupt;
+mod labels;
 mod output;
 pub mod processes;
 mod regtest;
@@ -94,6 +95,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Check(paths) => check(&paths, &mut plain),
         Command::Report(arguments) => report::run(&arguments, &mut plain),
         Command::Explain(arguments) => explain::run(&arguments, &mut Output::new(arguments.json)),
+        Command::Labels(arguments) => labels::run(&arguments, &mut plain),
         Command::Gate(arguments) => gate::run(&arguments, &mut plain),
         Command::Merge(arguments) => results::merge(&arguments, &mut plain),
         Command::Fuzz(arguments) => fuzz::run(&arguments, &mut Output::new(arguments.json)),

@@ -11,6 +11,7 @@ mod no_unbound_payment;
 mod outcome_equals_truth;
 mod reputation_exactly_once;
 mod terminal_by_deadline;
+mod wallets_apart;
 mod zero_sum;
 
 pub use audit::{AuditError, audit_journal};
@@ -22,10 +23,11 @@ pub use terminal_by_deadline::unfinished;
 use crate::model::Terms;
 use crate::worlds::layer0::Book;
 use crate::worlds::{ChannelState, Truth};
+use bitcoin::Txid;
 use lockstep_engine::api::{Engine, Input, Output};
 use lockstep_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Whether a violation means that something bad happened or that something good never did.
@@ -79,6 +81,8 @@ pub struct Settled<'a> {
     pub channels: &'a [ChannelState],
     /// How often the gateway carried out each reference.
     pub executed: &'a BTreeMap<String, u64>,
+    /// From which of our wallets each transaction spends, by its id; none for those of others.
+    pub spent_from: &'a BTreeMap<Txid, BTreeSet<String>>,
     /// Whether a fault of the chain's backend may still show the engine another chain than there is.
     pub chain_is_hidden: bool,
     /// What Layer 0 was told, if there is one.
@@ -147,6 +151,7 @@ pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
         Box::new(no_stale_hold::NoStaleHold),
         Box::new(reputation_exactly_once::ReputationExactlyOnce::default()),
         Box::new(no_unbound_payment::NoUnboundPayment::new(&terms)),
+        Box::new(wallets_apart::WalletsApart::default()),
         Box::new(ModelAgrees::new(terms)),
     ]
 }

@@ -8,6 +8,7 @@ use lockstep_engine::api::{Engine, Input, Output, Status};
 use lockstep_engine::id::{PartyId, PaymentId};
 use lockstep_engine::ledger::Account;
 use lockstep_engine::money::Asset;
+use lockstep_engine::payments::{OnchainCharge, OnchainPayout, Payment};
 use lockstep_engine::rail::Rail;
 use lockstep_engine::time::Timestamp;
 
@@ -58,13 +59,12 @@ impl ModelAgrees {
             .try_for_each(|(id, state)| state_agrees(engine, id, state))?;
         let known = engine.payments().iter().count();
         let ordered = self.model.payments().count();
-        if known == ordered {
-            Ok(())
-        } else {
-            Err(format!(
+        if known != ordered {
+            return Err(format!(
                 "the engine has {known} payments, {ordered} were ordered"
-            ))
+            ));
         }
+        self.wallets_agree(engine)
     }
 
     fn parties_agree(&self, engine: &Engine) -> Result<(), String> {
@@ -106,6 +106,37 @@ impl ModelAgrees {
             }
         }
         Ok(())
+    }
+
+    /// Which wallet serves each payment, and where the moves between wallets stand.
+    fn wallets_agree(&self, engine: &Engine) -> Result<(), String> {
+        for (id, payment) in engine.payments().iter() {
+            let (Payment::OnchainCharge(OnchainCharge { wallet, .. })
+            | Payment::OnchainPayout(OnchainPayout { wallet, .. })) = payment
+            else {
+                continue;
+            };
+            let meant = self.model.wallet_of(id);
+            if meant != Some(wallet) {
+                return Err(format!(
+                    "payment {id} is with wallet `{wallet}`; the model says {meant:?}"
+                ));
+            }
+        }
+        let stands = |state: State| match state {
+            State::Reserved => Status::Reserved,
+            State::Settled => Status::Settled,
+            State::Failed => Status::Failed,
+            _ => Status::Dispatched,
+        };
+        let foretold = self.model.moves().map(|(id, state)| (id, stands(state)));
+        let found = engine.payments().moves();
+        let found = found.map(|(id, moved)| (id, moved.status()));
+        if found.eq(foretold) {
+            Ok(())
+        } else {
+            Err("the moves of funds are not where the model says".to_owned())
+        }
     }
 
     fn suspense_agrees(&mut self, engine: &Engine, input: &Input) -> Result<(), String> {

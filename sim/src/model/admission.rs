@@ -7,11 +7,12 @@ use super::states::{Kind, State};
 use super::strays::PAYERS;
 use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
 use bitcoin::Address;
-use lockstep_engine::api::{Command, Destination, Payout};
-use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
+use lockstep_engine::api::{Charge, Command, Destination, Payout};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId};
 use lockstep_engine::identity::Purpose;
 use lockstep_engine::money::Asset;
-use lockstep_engine::onchain::{Owner, WalletSpec};
+use lockstep_engine::onchain::LabelKind;
+use lockstep_engine::rail::Rail;
 use lockstep_engine::time::Timestamp;
 
 impl Model {
@@ -36,6 +37,15 @@ impl Model {
                 self.has_party(party) || party.as_str() == PAYERS,
                 Why::PartyExists,
             ),
+            Command::NewAddress { wallet } => self.fresh_address(wallet),
+            Command::MoveFunds(order) => self.check_move(order),
+            Command::SetLabel(label) => {
+                let fits = label.spendable.is_none() || label.kind == LabelKind::Output;
+                match no(!fits, Why::Label) {
+                    Ok(()) => return Prediction::Either("the model does not read labels"),
+                    refused => refused,
+                }
+            }
             Command::RecordOpening { rail, quantity } => {
                 no(rail.asset() != quantity.asset, Why::WrongAsset)
                     .and(no(quantity.units == 0, Why::Amount))
@@ -43,7 +53,7 @@ impl Model {
             Command::CreateCharge(order) => self
                 .new_payment(&order.party, &order.payment)
                 .and(orders::charge(order))
-                .and(self.known_wallet(&order.wallet)),
+                .and(self.charge_wallet(order)),
             Command::CreatePayout(order) => return self.predict_payout(now, order),
             // Told above.
             Command::RegisterWallet(_)
@@ -70,33 +80,26 @@ impl Model {
         refused.map_or_else(Prediction::Refused, |()| Prediction::Accepted)
     }
 
-    fn predict_wallet(&self, spec: &WalletSpec) -> Prediction {
-        if self.has_wallet(&spec.name) {
-            return Prediction::Refused(Why::WalletExists);
-        }
-        let known = |party: &PartyId| self.has_party(party);
-        match &spec.owner {
-            Owner::Party(party) if !known(party) => Prediction::Refused(Why::PartyUnknown),
-            Owner::Party(_) | Owner::Operator => {
-                Prediction::Either("the model does not read descriptors")
-            }
+    fn charge_wallet(&self, order: &Charge) -> Result<(), Why> {
+        let purpose = self.terms.charges_into;
+        let wallet = self.serving_wallet(&order.party, &order.wallet, purpose)?;
+        match order.rail {
+            Rail::Onchain => self.fresh_address(&wallet),
+            Rail::Lightning | Rail::Sepa => Ok(()),
         }
     }
 
-    fn has_wallet(&self, wallet: &WalletId) -> bool {
-        *wallet == WalletId::hot() || self.wallets.contains_key(wallet)
-    }
-
-    fn known_wallet(&self, named: &Option<WalletId>) -> Result<(), Why> {
-        let unknown = |wallet: &WalletId| !self.has_wallet(wallet);
-        no(named.as_ref().is_some_and(unknown), Why::WalletUnknown)
+    fn payout_wallet(&self, order: &Payout) -> Result<(), Why> {
+        let purpose = self.terms.payouts_from;
+        self.serving_wallet(&order.party, &order.wallet, purpose)
+            .map(|_| ())
     }
 
     fn predict_payout(&self, now: Timestamp, order: &Payout) -> Prediction {
         let known = self
             .new_payment(&order.party, &order.payment)
             .and(orders::payout(order))
-            .and(self.known_wallet(&order.wallet));
+            .and(self.payout_wallet(order));
         let read = match known.and_then(|()| orders::destination(order, self.network)) {
             Ok(read) => read,
             Err(why) => return Prediction::Refused(why),
@@ -146,7 +149,10 @@ impl Model {
 
     fn new_payment(&self, party: &PartyId, payment: &PaymentId) -> Result<(), Why> {
         no(!self.has_party(party), Why::PartyUnknown)
-            .and(no(self.payments.contains_key(payment), Why::PaymentIdUsed))
+            .and(no(
+                self.payments.contains_key(payment) || self.is_move(payment),
+                Why::PaymentIdUsed,
+            ))
             .and(no(self.open.len() >= MOST_OPEN_PAYMENTS, Why::TooManyOpen))
     }
 

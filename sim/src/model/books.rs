@@ -8,13 +8,13 @@ use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
 use super::strays::{Borne, Money, PAYERS};
 use super::terms::Terms;
+use super::wallets::OwnWallets;
 use bitcoin::{Network, OutPoint, ScriptBuf, Txid};
 use lockstep_engine::api::{
     Charge, Command, Destination, Event, FailureReason, Input, Output, Payout,
 };
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId, WalletId};
 use lockstep_engine::money::{Asset, Quantity, Rail};
-use lockstep_engine::onchain::WalletSpec;
 use lockstep_engine::rail::Fact;
 use lockstep_engine::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,8 @@ pub(super) struct Tracked {
     pub(super) script: Option<ScriptBuf>,
     /// What is known of the money on it.
     pub(super) money: Money,
+    /// On chain: which of our wallets is paid or pays.
+    pub(super) wallet: Option<WalletId>,
     /// A payout's transaction and its fee in msat.
     pub(super) transaction: Option<(Txid, u64)>,
     pub(super) was_settled: bool,
@@ -78,8 +80,7 @@ pub struct Model {
     pub(super) bindings: BindingBook,
     /// Whether an output on a charge's address came from bound wallets, where that is asked.
     pub(super) payers: BTreeMap<OutPoint, bool>,
-    /// Our wallets, but for `hot`.
-    pub(super) wallets: BTreeMap<WalletId, WalletSpec>,
+    pub(super) wallets: OwnWallets,
     pub(super) layer0: Layer0,
     /// Time of the tip of the latest look, and whether that decides anything now.
     pub(super) tip_secs: Option<u32>,
@@ -111,7 +112,7 @@ impl Model {
             lightning_suspense: 0,
             bindings: BindingBook::default(),
             payers: BTreeMap::new(),
-            wallets: BTreeMap::new(),
+            wallets: OwnWallets::default(),
             layer0: Layer0::default(),
             tip_secs: None,
             tip_is_stale: false,
@@ -252,9 +253,9 @@ impl Model {
     fn on_command(&mut self, id: &CommandId, command: &Command, output: &Output) -> Checked {
         self.commands.insert(id.clone(), command.clone());
         match command {
-            Command::OpenWallet(spec) => {
-                self.wallets.insert(spec.name.clone(), spec.clone());
-            }
+            Command::OpenWallet(spec) => self.on_wallet(spec),
+            Command::MoveFunds(order) => self.on_move(order),
+            Command::NewAddress { .. } | Command::SetLabel(_) => {}
             Command::OpenParty { party } => {
                 for asset in [Asset::Btc, Asset::Eur] {
                     self.parties
@@ -262,7 +263,12 @@ impl Model {
                 }
             }
             Command::CreateCharge(order) => {
-                self.insert(&order.payment, tracked_charge(&self.terms, order));
+                let mut charge = tracked_charge(&self.terms, order);
+                let purpose = self.terms.charges_into;
+                charge.wallet = self
+                    .serving_wallet(&order.party, &order.wallet, purpose)
+                    .ok();
+                self.insert(&order.payment, charge);
                 let created = Event::ChargeCreated {
                     payment: order.payment.clone(),
                     party: order.party.clone(),
@@ -316,6 +322,10 @@ impl Model {
         };
         let mut payout = tracked(kind, State::Reserved, &order.party, order.quantity.units);
         (payout.asset, payout.reserve, payout.held) = (asset, units, units);
+        let purpose = self.terms.payouts_from;
+        payout.wallet = self
+            .serving_wallet(&order.party, &order.wallet, purpose)
+            .ok();
         self.insert(&order.payment, payout);
         let told = output.events.contains(&reserved);
         unless(told, || format!("{reserved:?} was not told"))
@@ -381,6 +391,9 @@ impl Model {
     }
 
     fn on_event(&mut self, event: &Event, input: &Input) -> Checked {
+        if let Some(checked) = self.on_move_event(event) {
+            return checked;
+        }
         match event {
             Event::ChargeIssued { payment, request } => self.on_issued(payment, request),
             Event::PaymentSeen { payment, .. } => self.go(payment, State::Seen),
@@ -494,6 +507,9 @@ impl Model {
             | Event::BindingEnded { .. }
             | Event::BindingEndedTooLate { .. }
             | Event::PayerNotBound { .. }
+            | Event::AddressGiven { .. }
+            | Event::MoveStarted { .. }
+            | Event::LabelSet { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
             | Event::ShortfallCovered { .. }
@@ -517,7 +533,11 @@ impl Model {
                 .parse::<bitcoin::Address<_>>()
                 .map_err(|error| error.to_string())?;
             charge.script = Some(address.assume_checked().script_pubkey());
-            return Ok(());
+            let wallet = charge.wallet.clone();
+            return match wallet {
+                Some(wallet) => self.give(&wallet, request),
+                None => Ok(()),
+            };
         }
         let asked = charge.amount;
         match orders::invoice(request, network) {
@@ -614,6 +634,7 @@ pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) ->
         moved: 0,
         script: None,
         money: Money::default(),
+        wallet: None,
         transaction: None,
         was_settled: false,
         fresh: false,

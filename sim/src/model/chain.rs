@@ -69,11 +69,10 @@ impl Model {
             .iter()
             .filter(|(_, payment)| is_there(payment.kind));
         let ids: Vec<PaymentId> = ids.map(|(id, _)| id.clone()).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
         let look = Look::at(view);
         self.judge_payers(&look);
+        self.note_paid(look.outputs.keys());
+        self.moves_fit(&look.depths)?;
         for id in &ids {
             match self.payments[id].kind {
                 Kind::OnchainCharge => self.charge_fits(id, &look)?,

@@ -17,10 +17,11 @@ mod plan;
 mod states;
 mod strays;
 mod terms;
+mod wallets;
 
 pub use bindings::BindingBook;
 pub use books::{Model, Owned};
 pub use orders::{Prediction, Why};
 pub use plan::foretell;
 pub use states::{Kind, State};
-pub use terms::Terms;
+pub use terms::{Terms, purpose};

@@ -37,6 +37,12 @@ pub enum Why {
     WalletExists,
     /// There is no wallet of that name.
     WalletUnknown,
+    /// The wallet, or one of two, is another owner's, or both are one.
+    WalletNotTheirs,
+    /// Too many addresses in a row that nobody has paid to.
+    GapLimit,
+    /// What is labelled is not there.
+    Label,
     /// The payment is not known.
     PaymentUnknown,
     /// The reconciliation's id was used before.

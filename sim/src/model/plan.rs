@@ -6,12 +6,14 @@ use super::orders::{self, Prediction, Read, Why};
 use super::terms::{MOST_OPEN_RUNS, Terms};
 use crate::scenario::{
     self, Action, Asset as PaidIn, BindingName, BindingStep, CrashPoint, DidMethod, Endpoint,
-    Expectation, Family, GatewayFaultKind, Pace, PartyName, Pay, Payee, Payer, PaymentName,
-    PaymentState, Request, Scenario, Shortfall, Trouble, WalletName,
+    Expectation, Family, GatewayFaultKind, OwnStep, OwnWalletName, OwnedWallet, Pace, PartyName,
+    Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Shortfall, Trouble,
+    WalletName,
 };
 use lockstep_engine::api::{self, Destination};
 use lockstep_engine::id::{PartyId, PaymentId};
 use lockstep_engine::money::{Asset, Minor, Msat, Quantity, Rail};
+use lockstep_engine::onchain::Purpose;
 use lockstep_engine::time::Span;
 use std::collections::BTreeMap;
 
@@ -36,6 +38,7 @@ pub fn foretell(scenario: &Scenario, world: scenario::World) -> Vec<Option<Predi
         registered: BTreeMap::new(),
         sure: BTreeMap::new(),
         now_ms: 0,
+        given: BTreeMap::new(),
         chain_is_steady: true,
     };
     let mut told = Vec::new();
@@ -78,6 +81,8 @@ struct Plan<'a> {
     sure: BTreeMap<&'a BindingName, u64>,
     /// Not before, in ms since the start.
     now_ms: u64,
+    /// Addresses that each wallet has given out.
+    given: BTreeMap<OwnWalletName, u32>,
     /// Until trouble begins with it, the chain does only what steps say.
     chain_is_steady: bool,
 }
@@ -121,7 +126,12 @@ impl<'a> Plan<'a> {
                 self.chain_is_steady &= trouble.family() != Family::Chain;
                 None
             }
-            Action::CrashNode { .. }
+            Action::Own(OwnStep::Address { wallet } | OwnStep::Move { to: wallet, .. }) => {
+                self.gives_address(wallet);
+                None
+            }
+            Action::Own(_)
+            | Action::CrashNode { .. }
             | Action::RestartNode { .. }
             | Action::CrashEngine { .. }
             | Action::Gateway(_)
@@ -229,6 +239,10 @@ impl<'a> Plan<'a> {
         if let Err(why) = orders::charge(&order) {
             return Prediction::Refused(why);
         }
+        let scarce = match self.address(charge) {
+            Ok(scarce) => scarce,
+            Err(why) => return Prediction::Refused(why),
+        };
         let made = Move {
             party: charge.party.as_str(),
             asset: Asset::Btc,
@@ -244,9 +258,57 @@ impl<'a> Plan<'a> {
         self.moves.insert(&charge.id, made);
         if self.may_get_lost(&charge.id) {
             Prediction::Either(LOST)
+        } else if scarce {
+            Prediction::Either("whether one of the wallet's last addresses is paid by then")
         } else {
             Prediction::Accepted
         }
+    }
+
+    /// Whether a charge's wallet may be at its gap limit, if the charge asks for an address at all.
+    fn address(&mut self, charge: &scenario::Charge) -> Result<bool, Why> {
+        let Request::Onchain { wallet, .. } = &charge.request else {
+            return Ok(false);
+        };
+        let serving = self.serving(&charge.party, wallet.as_ref(), self.terms.charges_into)?;
+        Ok(self.gives_address(&serving.name))
+    }
+
+    /// An address is given out; whether that may be beyond the gap limit.
+    fn gives_address(&mut self, wallet: &OwnWalletName) -> bool {
+        let wallets = &self.scenario.operator.wallets;
+        let limit = wallets.iter().find(|known| known.name == *wallet);
+        let given = self.given.entry(wallet.clone()).or_insert(0_u32);
+        *given = given.saturating_add(1);
+        limit.is_some_and(|wallet| *given > wallet.gap_limit)
+    }
+
+    /// The operator's wallet that serves an order of this party's.
+    fn serving(
+        &self,
+        party: &PartyName,
+        named: Option<&OwnWalletName>,
+        purpose: Purpose,
+    ) -> Result<&'a OwnedWallet, Why> {
+        let operator = &self.scenario.operator;
+        if let Some(named) = named {
+            let mut wallets = operator.wallets.iter();
+            let wallet = wallets.find(|wallet| wallet.name == *named);
+            let wallet = wallet.ok_or(Why::WalletUnknown)?;
+            return match &wallet.owner {
+                Some(owner) if owner != party => Err(Why::WalletNotTheirs),
+                Some(_) | None => Ok(wallet),
+            };
+        }
+        let of = |owner: Option<&PartyName>| {
+            let wallets = operator.wallets.iter();
+            let fit = wallets.filter(|wallet| {
+                super::purpose(wallet.purpose) == purpose && wallet.owner.as_ref() == owner
+            });
+            fit.min_by_key(|wallet| &wallet.name)
+        };
+        let operators = of(None).filter(|_| purpose != Purpose::Hot);
+        Ok(of(Some(party)).or(operators).unwrap_or(operator.hot()))
     }
 
     /// Money may come from now on: over Lightning the charge's amount once, on chain each payment more with the next block.
@@ -278,6 +340,13 @@ impl<'a> Plan<'a> {
             Ok(sure) => sure,
             Err(why) => return Prediction::Refused(why),
         };
+        let named = match &payout.payee {
+            Payee::Wallet { out_of, .. } => out_of.as_ref(),
+            Payee::Node { .. } | Payee::Account { .. } => None,
+        };
+        if let Err(why) = self.serving(&payout.from, named, self.terms.payouts_from) {
+            return Prediction::Refused(why);
+        }
         let Some((asset, units)) = self.terms.hold(&order) else {
             return Prediction::Refused(Why::Amount);
         };

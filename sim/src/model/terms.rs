@@ -1,9 +1,10 @@
 //! Owns the numbers of docs/SPEC.md, "Limits, retries and deadlines", "Holds" and "Money": limits, prices, reserves, depths.
 //! They are written down here again, not read from the engine's policy: a changed default must be meant.
 
-use crate::scenario::{BindingAsked, PolicyOverrides, Shortfall, Stray};
+use crate::scenario::{BindingAsked, PolicyOverrides, Shortfall, Stray, WalletPurpose};
 use lockstep_engine::api::{Destination, Payout};
 use lockstep_engine::money::Asset;
+use lockstep_engine::onchain::Purpose;
 
 /// The smallest charge, in msat.
 pub(super) const LEAST_CHARGE_MSAT: u64 = 1_000;
@@ -43,6 +44,10 @@ pub struct Terms {
     pub(super) shortfall: Option<Shortfall>,
     /// Which on-chain payments need a bound wallet.
     binding: BindingAsked,
+    /// What the wallet is for that charges are paid into.
+    pub charges_into: Purpose,
+    /// What the wallet is for that payouts are paid from.
+    pub payouts_from: Purpose,
 }
 
 impl Default for Terms {
@@ -59,6 +64,8 @@ impl Default for Terms {
             max_tip_age_ms: None,
             shortfall: None,
             binding: BindingAsked::Off,
+            charges_into: Purpose::Hot,
+            payouts_from: Purpose::Hot,
         }
     }
 }
@@ -80,6 +87,12 @@ impl Terms {
         }
         if let Some(depth) = overrides.payout_depth {
             terms.payout_depth = depth.get() as u32;
+        }
+        if let Some(word) = overrides.charges_into {
+            terms.charges_into = purpose(word);
+        }
+        if let Some(word) = overrides.payouts_from {
+            terms.payouts_from = purpose(word);
         }
         if let Some(feerate) = overrides.feerate {
             // The heaviest transaction is 10,000 weight units; the feerate is satoshi per 1,000 of them.
@@ -138,5 +151,16 @@ impl Terms {
                 Asset::Btc => Some((Asset::Btc, self.sold_msat(units)?)),
             },
         }
+    }
+}
+
+/// The engine's word for a purpose.
+pub const fn purpose(word: WalletPurpose) -> Purpose {
+    match word {
+        WalletPurpose::Hot => Purpose::Hot,
+        WalletPurpose::Savings => Purpose::Savings,
+        WalletPurpose::Multisig => Purpose::Multisig,
+        WalletPurpose::Lightning => Purpose::Lightning,
+        WalletPurpose::Deposits => Purpose::Deposits,
     }
 }

@@ -121,6 +121,7 @@ pub(super) mod tests {
             phase: None,
             coverage: Default::default(),
             rare: Default::default(),
+            labels: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ mod fates;
 mod layer0;
 mod observe;
 pub mod outcome;
+pub(crate) mod own_wallets;
 mod owners;
 pub mod recorder;
 mod reorgs;
@@ -19,7 +20,7 @@ mod words;
 use crate::coverage::Coverage;
 use crate::faults::{FaultId, Faults};
 use crate::invariants;
-use crate::model::Terms;
+use crate::model::{Terms, purpose};
 use crate::prng::RootSeed;
 use crate::scenario::{Action, Expectation, HOT, Pace, PolicyOverrides, Scenario, Step};
 use crate::trace::{SharedTrace, Trace};
@@ -32,6 +33,7 @@ use crate::worlds::{Blueprint, NodeDisks, World, WorldError, WorldKind};
 use bitcoin::ScriptBuf;
 use lockstep_engine::api::{Engine, EngineConfig};
 use lockstep_engine::money::Sat;
+use lockstep_engine::onchain::Label;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::policy::{DepthStep, Policy, Rate, ReputationPolicy, ScoreRule, Stray};
 use lockstep_engine::time::{Span, Timestamp};
@@ -215,6 +217,12 @@ fn policy(scenario: &Scenario, seed: RootSeed) -> Policy {
     if let Some(depth) = overrides.payout_depth {
         policy.payout_depth = depth.get() as u32;
     }
+    if let Some(word) = overrides.charges_into {
+        policy.charges_into = purpose(word);
+    }
+    if let Some(word) = overrides.payouts_from {
+        policy.payouts_from = purpose(word);
+    }
     if let Some(margin) = overrides.hold_margin {
         policy.hold_margin_blocks = margin.get() as u32;
     }
@@ -293,6 +301,7 @@ fn outcome(
         phase,
         coverage: coverage.cells().clone(),
         rare: rare(&coverage),
+        labels: Vec::new(),
     }
 }
 
@@ -569,12 +578,20 @@ impl<W: World> Runner<W> {
     async fn finish(self, verdict: Verdict) -> Outcome {
         let virtual_ms = self.world.epoch().offset(self.world.now()).0;
         let kind = self.world.kind();
+        let labels = match verdict {
+            Verdict::Pass => self.world.service().with_engine(|engine| engine.labels()),
+            _ => Ok(Vec::new()),
+        };
+        let labels = labels.unwrap_or_default();
         let ended = self.world.shut_down().await;
         let verdict = match (verdict, ended) {
             (Verdict::Pass, Err(error)) => Stop::World(error).verdict(None, "shutting down"),
             (verdict, _) => verdict,
         };
-        outcome(&self.run, kind, verdict, Some(self.phase), virtual_ms)
+        Outcome {
+            labels: labels.iter().map(Label::to_line).collect(),
+            ..outcome(&self.run, kind, verdict, Some(self.phase), virtual_ms)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::worlds::{ChannelState, Truth, World, WorldError};
 use bitcoin::{Transaction, Txid};
 use lockstep_host::Handle;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl<W: World> Runner<W> {
     /// Observes the world at rest and, with a heading, closes the interval of the canonical trace.
@@ -152,6 +152,22 @@ impl<W: World> Runner<W> {
         sums
     }
 
+    /// From which of the operator's wallets each transaction spends.
+    fn spent_from(&self) -> BTreeMap<Txid, BTreeSet<String>> {
+        let mut spends = BTreeMap::new();
+        for transaction in self.book.transactions() {
+            let spent = transaction.input.iter().filter_map(|input| {
+                let output = self.book.output(&input.previous_output)?;
+                self.engine_scripts.get(&output.script_pubkey).cloned()
+            });
+            let wallets: BTreeSet<String> = spent.collect();
+            if !wallets.is_empty() {
+                spends.insert(transaction.compute_txid(), wallets);
+            }
+        }
+        spends
+    }
+
     fn balances(
         &self,
         channels: &[ChannelState],
@@ -206,8 +222,10 @@ impl<W: World> Runner<W> {
         let layer0 = self.world.layer0();
         let book = layer0.map(|layer0| layer0.lock().book().clone());
         let at_end = self.phase == Phase::Settle;
+        let spent_from = self.spent_from();
         let check = |engine: &_| {
             recorder.check_at_rest(&Settled {
+                spent_from: &spent_from,
                 engine,
                 truth: truth.clone(),
                 channels,

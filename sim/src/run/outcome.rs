@@ -209,4 +209,7 @@ pub struct Outcome {
     /// Rare things that happened.
     #[serde(default)]
     pub rare: BTreeSet<String>,
+    /// The labels of the engine's wallets at the end of a run that passed, each a line in the form of BIP 329.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }

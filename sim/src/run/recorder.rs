@@ -253,6 +253,9 @@ impl Recorder {
             Event::ChargeIssued { payment, request } => {
                 trace.names.give(request, format!("request:{payment}"))
             }
+            Event::MoveStarted {
+                payment, address, ..
+            } => trace.names.give(address, format!("address:{payment}")),
             Event::TransactionBuilt { payment, txid, .. } => {
                 trace.names.give(txid.to_string(), format!("tx:{payment}"))
             }
@@ -297,7 +300,9 @@ fn learn(state: &mut State, event: &Event) {
         Event::PaymentSeen { payment, .. } => set(payment, "seen"),
         Event::PaymentVanished { payment } => set(payment, "issued"),
         Event::PaymentHeld { payment, .. } => set(payment, "held"),
-        Event::PayoutReserved { payment, .. } => set(payment, "reserved"),
+        Event::PayoutReserved { payment, .. } | Event::MoveStarted { payment, .. } => {
+            set(payment, "reserved");
+        }
         Event::PayoutDispatched { payment } => set(payment, "dispatched"),
         Event::TransactionBuilt { payment, txid, .. } => {
             state.payments.entry(payment.to_string()).or_default().txid = Some(*txid);
@@ -352,6 +357,8 @@ fn learn(state: &mut State, event: &Event) {
         | Event::BindingEnded { .. }
         | Event::BindingEndedTooLate { .. }
         | Event::PayerNotBound { .. }
+        | Event::AddressGiven { .. }
+        | Event::LabelSet { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)

@@ -1,17 +1,18 @@
 //! Owns what each step of a scenario does to the world. Does not own what it should lead to (`expectations`).
 
+use super::own_wallets::wallet_id;
 use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
-    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind,
-    OwnWalletName, Pay, Payee, Payer, Payout, Request, Step, Trouble,
+    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind, Pay,
+    Payee, Payer, Payout, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, World, WorldError, WorldKind};
 use bitcoin::{Address, Amount, Transaction, TxOut};
 use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_engine::api::{self, Command, Destination, Output};
-use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId, WalletId};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
 use lockstep_engine::money::{Asset, Minor, Msat, Quantity};
 use lockstep_engine::rail::Rail;
 use lockstep_engine::time::Span;
@@ -96,6 +97,7 @@ impl<W: World> Runner<W> {
             Action::Payout(payout) => self.payout(payout).await,
             Action::Enrol { party } => self.enrol(party).await,
             Action::Binding(step) => self.binding(step).await,
+            Action::Own(step) => self.own_step(step).await,
             Action::Release { charge } => {
                 self.command(Command::ReleaseHeld {
                     payment: payment(charge.as_str()),
@@ -188,7 +190,7 @@ impl<W: World> Runner<W> {
                 (Rail::Lightning, Msat(amount.get()), *hold, None)
             }
             Request::Onchain { amount, wallet } => {
-                let wallet = wallet.as_ref().map(own_wallet);
+                let wallet = wallet.as_ref().map(wallet_id);
                 (Rail::Onchain, Msat(amount.get() * 1_000), false, wallet)
             }
         };
@@ -425,7 +427,7 @@ impl<W: World> Runner<W> {
             }
         };
         let wallet = match &payout.payee {
-            Payee::Wallet { out_of, .. } => out_of.as_ref().map(own_wallet),
+            Payee::Wallet { out_of, .. } => out_of.as_ref().map(wallet_id),
             Payee::Node { .. } | Payee::Account { .. } => None,
         };
         let order = api::Payout {
@@ -590,10 +592,6 @@ fn stop_text(stop: &Stop) -> String {
 
 fn payment(name: &str) -> PaymentId {
     PaymentId::new(name).expect("checked with the scenario")
-}
-
-fn own_wallet(name: &OwnWalletName) -> WalletId {
-    WalletId::new(name.as_str()).expect("checked with the scenario")
 }
 
 fn party(name: &str) -> PartyId {

@@ -3,7 +3,8 @@
 //! Does not own the worlds.
 
 use super::{Runner, Stop};
-use crate::scenario::{OwnedWallet, WalletPurpose};
+use crate::model::purpose;
+use crate::scenario::OwnedWallet;
 use crate::trace::Subsystem;
 use crate::worlds::keys;
 use crate::worlds::{ChannelPlan, ForwardingFees, World, WorldError};
@@ -11,7 +12,7 @@ use bitcoin::{Amount, ScriptBuf, TxOut};
 use lockstep_engine::api::Command;
 use lockstep_engine::id::{PartyId, WalletId};
 use lockstep_engine::money::{Minor, Msat, Quantity};
-use lockstep_engine::onchain::{Custody, Owner, Purpose, WalletSpec};
+use lockstep_engine::onchain::{Custody, Owner, WalletSpec};
 use lockstep_engine::rail::Rail;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -183,6 +184,7 @@ impl<W: World> Runner<W> {
                 owner,
                 descriptors: keys[wallet.name.as_str()].public.clone(),
                 custody: Custody::Signer,
+                gap_limit: wallet.gap_limit,
             };
             self.command(Command::OpenWallet(spec)).await?;
         }
@@ -195,16 +197,6 @@ impl<W: World> Runner<W> {
                 .await?;
         }
         Ok(())
-    }
-}
-
-const fn purpose(word: WalletPurpose) -> Purpose {
-    match word {
-        WalletPurpose::Hot => Purpose::Hot,
-        WalletPurpose::Savings => Purpose::Savings,
-        WalletPurpose::Multisig => Purpose::Multisig,
-        WalletPurpose::Lightning => Purpose::Lightning,
-        WalletPurpose::Deposits => Purpose::Deposits,
     }
 }
 

@@ -7,7 +7,7 @@ pub use super::choice::{
     PaymentState, Rail, RejectCode, World,
 };
 pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
-use super::own_wallets::{HOT, OwnedWallet};
+use super::own_wallets::{HOT, OwnStep, OwnedWallet, WalletPurpose};
 pub use super::trouble::{
     About, ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
     GatewayFaultKind, Layer0Fault, Layer0FaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind,
@@ -145,6 +145,10 @@ pub struct PolicyOverrides {
     pub payout_depth: Option<Blocks>,
     /// Feerate of the operator's transactions, above zero.
     pub feerate: Option<Feerate>,
+    /// What the wallet is for that charges on chain are paid into.
+    pub charges_into: Option<WalletPurpose>,
+    /// What the wallet is for that payouts on chain are paid from.
+    pub payouts_from: Option<WalletPurpose>,
     /// Blocks before a held payment's claim deadline at which it is failed back.
     pub hold_margin: Option<Blocks>,
     /// Between two questions about an accepted transfer, above zero.
@@ -228,6 +232,8 @@ pub enum Action {
     },
     /// Something about a binding.
     Binding(BindingStep),
+    /// Something with the operator's own wallets.
+    Own(OwnStep),
     /// Command to the engine: claim a held charge.
     Release {
         /// Made with `hold` by an earlier step, not decided yet.
@@ -589,6 +595,7 @@ impl Action {
             Self::Charge(_)
             | Self::Pay(_)
             | Self::Payout(_)
+            | Self::Own(_)
             | Self::Enrol { .. }
             | Self::Layer0(_)
             | Self::Binding(_)

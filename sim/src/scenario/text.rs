@@ -9,6 +9,7 @@ use super::choice::{
     PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
 };
 pub(super) use super::own_wallets::OwnWallet;
+use super::own_wallets::WalletPurpose;
 use super::problem::Problems;
 use super::read::{At, Named, Node, Optional, Read, Required, table};
 pub(super) use super::verb::{Expect, Step};
@@ -137,6 +138,10 @@ table!(
         "payout_depth" payout_depth: Optional<BlockCount>,
         /// Feerate of the operator's transactions.
         "feerate" feerate: Optional<FeerateText>,
+        /// What the wallet is for that charges on chain are paid into, unless they name one. Default "hot".
+        "charges_into" charges_into: Optional<WalletPurpose>,
+        /// What the wallet is for that payouts on chain are paid from, unless they name one. Default "hot".
+        "payouts_from" payouts_from: Optional<WalletPurpose>,
         /// A held payment is failed back when no more than this many blocks remain for its claim.
         "hold_margin" hold_margin: Optional<BlockCount>,
         /// Between two questions about a transfer that the gateway has accepted.

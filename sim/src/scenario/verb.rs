@@ -3,6 +3,7 @@
 
 use super::bindings::{ExpectBinding, Prove, Register, Rotate};
 use super::choice::World;
+use super::own_wallets::{LabelCharge, MoveFunds, Restored};
 use super::problem::{Problems, listed, nearest};
 use super::read::{At, Field, Node, Optional, Read, Table};
 use super::text::{
@@ -69,6 +70,16 @@ verbs!(
     "rotate" Rotate(Rotate),
     /// A binding is ended.
     "revoke" Revoke(String),
+    /// Coins are moved between two of the operator's wallets.
+    "move" Move(MoveFunds),
+    /// One of the operator's wallets gives out a fresh address.
+    "address" Address(String),
+    /// A person labels what a charge brought in.
+    "label" Label(LabelCharge),
+    /// One of the operator's wallets is recovered from its descriptors alone, and compared with the engine's.
+    "recover" Recover(String),
+    /// The database of the `engine` is lost, and restored from an exported journal.
+    "restore" Restore(Restored),
     /// A held charge is claimed.
     "release" Release(String),
     /// A held charge is failed back to its payer.

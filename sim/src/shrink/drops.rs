@@ -2,7 +2,7 @@
 //! an account or a channel. Does not own the set-up (`setup`).
 
 use super::Edit;
-use crate::scenario::About;
+use crate::scenario::{About, OwnStep};
 use crate::scenario::{
     Action, BindingStep, ChainFaultKind, Charge, Endpoint, Expectation, Pay, Payee, Payer,
     PeerFaultKind, Scenario, Step, Trouble,
@@ -98,6 +98,7 @@ pub(super) fn payment_made(step: &Step) -> Option<&str> {
             ..
         }) => Some(charge.id.as_str()),
         Action::Payout(payout) => Some(payout.id.as_str()),
+        Action::Own(OwnStep::Move { id, .. }) => Some(id.as_str()),
         _ => None,
     }
 }
@@ -157,6 +158,7 @@ pub(super) fn names(step: &Step) -> Named<'_> {
                 named.outside.push(wallet.as_str());
             }
         }
+        Action::Own(step) => named.payment = step.payment().map(|name| name.as_str()),
         Action::Enrol { party } => named.party = Some(party.as_str()),
         Action::Release { charge } | Action::Refuse { charge } => {
             named.payment = Some(charge.as_str());
@@ -371,6 +373,7 @@ pub(super) fn leading_to(plan: &Scenario, line: Option<usize>) -> BTreeSet<usize
         Action::Charge(_)
         | Action::Pay(_)
         | Action::Payout(_)
+        | Action::Own(_)
         | Action::Enrol { .. }
         | Action::Binding(_)
         | Action::Release { .. }

@@ -1,5 +1,6 @@
 //! Owns the title of a plan that was made smaller: what must hold, and with what. Does not own the plan.
 
+use crate::scenario::OwnStep;
 use crate::scenario::{Action, Asset, Expectation, GatewayFaultKind, Payee, Rail, Scenario};
 
 /// Most parts that a title names; the steps say the rest.
@@ -49,6 +50,9 @@ fn part(action: &Action) -> Option<String> {
         }
         Action::Binding(_) => "a binding".to_owned(),
         Action::Enrol { .. } => "an enrolment".to_owned(),
+        Action::Own(OwnStep::Move { .. }) => "a move of funds".to_owned(),
+        Action::Own(OwnStep::Restore) => "a lost database".to_owned(),
+        Action::Own(_) => "a wallet".to_owned(),
         Action::Release { .. } => "a release".to_owned(),
         Action::Refuse { .. } => "a refusal".to_owned(),
         Action::Reorg(_) => "a reorganisation".to_owned(),

@@ -67,6 +67,7 @@ fn is_traffic(action: &Action) -> bool {
         Action::Charge(_)
             | Action::Pay(_)
             | Action::Payout(_)
+            | Action::Own(_)
             | Action::Enrol { .. }
             | Action::Binding(_)
             | Action::Release { .. }

@@ -58,6 +58,8 @@ pub(super) struct Setup {
     pub(super) outsiders: Vec<&'static str>,
     pub(super) parties: Vec<&'static str>,
     pub(super) wallets: Vec<&'static str>,
+    /// The operator's wallets that coins can be moved between; empty if there is none but `hot`.
+    pub(super) own_wallets: Vec<&'static str>,
     pub(super) accounts: Vec<&'static str>,
     /// Wallets that are bound, and to whom; empty if the policy does not ask for it.
     pub(super) bound: Vec<(&'static str, &'static str)>,
@@ -96,6 +98,7 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
     let binding = bindings::draw(&mut setup, seed);
     policy(&mut setup, seed, binding);
     people(&mut setup, draws, seed);
+    own_wallets(&mut setup, seed);
     if lightning {
         nodes(&mut setup, &channels);
     }
@@ -237,6 +240,38 @@ fn operator(setup: &mut Setup, seed: RootSeed, lightning: bool) {
         sat(wallet),
         euro(gateway)
     ));
+}
+
+/// Savings in some plans, and a party with a wallet of its own: its charges are then paid into that one.
+fn own_wallets(setup: &mut Setup, seed: RootSeed) {
+    let mut draws = Draws::of(seed, "own wallets");
+    if !draws.percent(45) {
+        return;
+    }
+    let script = |draws: &mut Draws| if draws.percent(50) { "tr" } else { "wpkh" };
+    let mut wallets = Vec::new();
+    if draws.percent(80) {
+        setup.own_wallets = vec!["hot", "savings"];
+        wallets.push(format!(
+            "savings = {{ purpose = \"savings\", script = \"{}\", funds = \"{}\" }}",
+            script(&mut draws),
+            sat(draws.between(1, 30) * 1_000_000)
+        ));
+    }
+    if draws.percent(40)
+        && let Some(party) = draws.pick(&setup.parties)
+    {
+        wallets.push(format!(
+            "of-{party} = {{ script = \"{}\", owner = \"{party}\" }}",
+            script(&mut draws)
+        ));
+    }
+    let mut lines = setup.lines.iter_mut();
+    let operator = lines.find(|line| line.starts_with("operator = {"));
+    if let (Some(line), false) = (operator, wallets.is_empty()) {
+        let rest = line.trim_end_matches(" }").to_owned();
+        *line = format!("{rest}, wallets = {{ {} }} }}", wallets.join(", "));
+    }
 }
 
 fn policy(setup: &mut Setup, seed: RootSeed, binding: Option<&str>) {

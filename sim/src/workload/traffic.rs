@@ -98,6 +98,7 @@ pub(super) fn draw(
     }
     traffic.chain(Draws::of(seed, "traffic/blocks"));
     traffic.fee_market(Draws::of(seed, "traffic/fees"));
+    traffic.moves(Draws::of(seed, "traffic/moves"));
     traffic.reconciliations(Draws::of(seed, "traffic/reconciliations"));
     draft.sort();
     tail(draft, setup, profile);
@@ -576,6 +577,33 @@ impl Traffic<'_> {
             let at = draws.between(5, self.lasts / SECOND) * SECOND;
             self.draft
                 .at(at, &format!("fee = \"{} sat/vB\"", draws.between(1, 12)));
+        }
+    }
+
+    /// Coins go to and fro between the operator's wallets, sometimes more than there are; now and then an address is given
+    /// out that nobody pays to.
+    fn moves(&mut self, mut draws: Draws) {
+        let [hot, savings] = self.setup.own_wallets[..] else {
+            return;
+        };
+        for number in 1..=draws.between(1, 4) {
+            let at = draws.between(5, self.lasts / SECOND) * SECOND;
+            let (from, to) = if draws.percent(60) {
+                (hot, savings)
+            } else {
+                (savings, hot)
+            };
+            let amount = sat(draws.between(1, 4_000) * 1_000);
+            self.draft.at(
+                at,
+                &format!(
+                    "move = {{ id = \"move-{number}\", from = \"{from}\", to = \"{to}\", amount = \"{amount}\" }}"
+                ),
+            );
+        }
+        if draws.percent(30) {
+            let at = draws.between(5, self.lasts / SECOND) * SECOND;
+            self.draft.at(at, &format!("address = \"{savings}\""));
         }
     }
 

@@ -69,6 +69,12 @@ pub fn wallet_scripts(descriptors: &Descriptors) -> Vec<ScriptBuf> {
         .collect()
 }
 
+/// The script of an address that the engine has given out.
+pub fn script_of(address: &str) -> ScriptBuf {
+    let address: bitcoin::Address<_> = address.parse().expect("the engine's own words");
+    address.assume_checked().script_pubkey()
+}
+
 fn parse(text: &str) -> Descriptor<DescriptorPublicKey> {
     text.parse().expect("made by wallet_keys")
 }

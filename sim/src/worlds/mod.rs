@@ -28,9 +28,9 @@ use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::software_signer::SoftwareSigner;
-use lockstep_host::ports::Observer;
+use lockstep_host::ports::{ChainSource, Observer, Store};
 use serde::{Deserialize, Serialize};
-use service::{Service, Switch};
+use service::{OpenStore, Service, Switch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -358,6 +358,15 @@ pub trait World {
 
     /// Starts the engine.
     async fn start_engine(&mut self) -> Result<(), WorldError>;
+
+    /// The chain as the engine's host is shown it, for somebody else.
+    fn chain_source(&self) -> Arc<dyn ChainSource>;
+
+    /// Opens a copy of the journal. Call it at rest.
+    fn audit_store(&self) -> OpenStore;
+
+    /// The engine's disk is lost with all that was on it; gives an empty store on a new one. The process is down.
+    fn lose_journal(&self) -> Result<Box<dyn Store>, WorldError>;
 
     /// The fiat gateway.
     fn gateway(&self) -> &SharedGateway;

@@ -427,11 +427,14 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
         Input::Command { command, .. } => match command {
             Command::CreateCharge(charge) => charge.payment == *payment,
             Command::CreatePayout(payout) => payout.payment == *payment,
+            Command::MoveFunds(order) => order.payment == *payment,
             Command::ReleaseHeld { payment: held } | Command::RefuseHeld { payment: held } => {
                 held == payment
             }
             Command::OpenParty { .. }
             | Command::OpenWallet(_)
+            | Command::NewAddress { .. }
+            | Command::SetLabel(_)
             | Command::RecordOpening { .. }
             | Command::EnrolParty { .. }
             | Command::RegisterWallet(_)

@@ -250,6 +250,7 @@ impl Names {
                 false,
                 false,
             ),
+            Verb::Move(moved) => (moved.id.0.clone()?, Some(Rail::Onchain), true, false),
             Verb::Payout(payout) => (
                 payout.id.0.clone()?,
                 self.rail_of(&payout.over, payout.to.0.as_ref()),

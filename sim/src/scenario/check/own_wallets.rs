@@ -1,14 +1,21 @@
-//! Owns checking the operator's own wallets: `hot` stays what it is, funds are given once, owners are parties.
+//! Owns checking the operator's own wallets and the steps about them: `hot` stays what it is, funds are given once, owners
+//! are parties, both ends of a move are there.
 //! Does not own the rest of the set-up (`setup`).
 
-use super::names::{Kind, Names};
-use super::quantity;
-use crate::scenario::model::{OwnWalletName, PartyName};
-use crate::scenario::own_wallets::{HOT, OwnWallet, OwnedWallet, ScriptKind, WalletPurpose};
+use super::names::{Kind, Names, When};
+use super::steps::StepChecker;
+use super::{positive, quantity};
+use crate::scenario::choice::Rail;
+use crate::scenario::model::{OwnWalletName, PartyName, PaymentName};
+use crate::scenario::own_wallets::{
+    HOT, LabelCharge, MoveFunds, OwnStep, OwnWallet, OwnedWallet, Restored, ScriptKind,
+    USUAL_GAP_LIMIT, WalletPurpose,
+};
 use crate::scenario::problem::Problems;
 use crate::scenario::read::At;
 use crate::scenario::text;
 use crate::scenario::units::Sat;
+use crate::scenario::verb::Verb;
 
 /// All wallets of the operator's, `hot` first; its funds may be `funds`, those of `operator.wallet`.
 pub(super) fn own_wallets(
@@ -63,6 +70,7 @@ fn own_wallet(
         );
     }
     let purpose = wallet.purpose.as_ref();
+    let gap_limit = gap_limit(wallet, problems);
     Some(OwnedWallet {
         name: OwnWalletName(name.value.clone()),
         purpose: purpose.map_or(WalletPurpose::Hot, |purpose| purpose.value),
@@ -72,7 +80,100 @@ fn own_wallet(
             .map_or(ScriptKind::Wpkh, |script| script.value),
         funds: funds?,
         owner,
+        gap_limit: gap_limit?,
     })
+}
+
+fn gap_limit(typed: &OwnWallet, problems: &mut Problems) -> Option<u32> {
+    let Some(limit) = &typed.gap_limit else {
+        return Some(USUAL_GAP_LIMIT);
+    };
+    let fits = u32::try_from(limit.value)
+        .ok()
+        .filter(|limit| (1..=1_000).contains(limit));
+    if fits.is_none() {
+        problems.at(
+            &limit.span,
+            format!("a gap limit of {} cannot be kept", limit.value),
+            "not between 1 and 1,000",
+            "write `gap_limit = 20`, the usual one",
+        );
+    }
+    fits
+}
+
+impl StepChecker<'_> {
+    /// What is done with the operator's own wallets; `None` also for other verbs.
+    pub(super) fn own_step(&mut self, verb: &At<Verb>) -> Option<OwnStep> {
+        let named = |name: &String| At {
+            value: name.clone(),
+            span: verb.span.clone(),
+        };
+        match &verb.value {
+            Verb::Move(typed) => self.move_funds(typed),
+            Verb::Address(name) => Some(OwnStep::Address {
+                wallet: self.own_wallet(Some(&named(name)))?,
+            }),
+            Verb::Recover(name) => Some(OwnStep::Recover {
+                wallet: self.own_wallet(Some(&named(name)))?,
+            }),
+            Verb::Restore(Restored::Engine) => Some(OwnStep::Restore),
+            Verb::Label(typed) => self.label(typed),
+            _ => None,
+        }
+    }
+
+    fn move_funds(&mut self, typed: &MoveFunds) -> Option<OwnStep> {
+        let id = typed.id.0.as_ref().map(|id| PaymentName(id.value.clone()));
+        let from = self.own_wallet(typed.from.0.as_ref());
+        let to = self.own_wallet(typed.to.0.as_ref());
+        let amount = typed.amount.0.as_ref().and_then(|amount| {
+            let place = "the amount of a move of funds";
+            positive(
+                &amount.value.0,
+                &amount.span,
+                place,
+                Sat::parse,
+                self.problems,
+            )
+        });
+        if let (Some(from), Some(to), Some(typed)) = (&from, &to, &typed.to.0)
+            && from == to
+        {
+            self.problems.at(
+                &typed.span,
+                format!("`{from}` would pay itself"),
+                "the same wallet",
+                "name another one of `operator.wallets`",
+            );
+        }
+        Some(OwnStep::Move {
+            id: id?,
+            from: from?,
+            to: to?,
+            amount: amount?,
+        })
+    }
+
+    fn label(&mut self, typed: &LabelCharge) -> Option<OwnStep> {
+        let charge = typed.charge.0.as_ref()?;
+        let made = When::Before(self.index);
+        let (name, facts) = self.names.payment(Some(charge), made, self.problems)?;
+        if facts.payout || facts.rail != Some(Rail::Onchain) {
+            self.problems.at(
+                &charge.span,
+                format!("`{name}` is no charge on chain"),
+                "it has no address of ours",
+                "name a charge over \"onchain\"",
+            );
+            return None;
+        }
+        Some(OwnStep::Label {
+            charge: name,
+            text: typed.text.as_ref().map(|text| text.value.clone()),
+            spendable: typed.spendable.as_ref().map(|spendable| spendable.value),
+        })
+    }
 }
 
 fn check_hot(typed: &At<OwnWallet>, operator: &text::Operator, problems: &mut Problems) {
@@ -83,10 +184,11 @@ fn check_hot(typed: &At<OwnWallet>, operator: &text::Operator, problems: &mut Pr
         .filter(|purpose| purpose.value != WalletPurpose::Hot);
     let place = other_purpose.map(|purpose| &purpose.span);
     let place = place.or(wallet.owner.as_ref().map(|owner| &owner.span));
+    let place = place.or(wallet.gap_limit.as_ref().map(|limit| &limit.span));
     if let Some(place) = place {
         problems.at(
             place,
-            "the wallet `hot` serves every party, day by day",
+            "the wallet `hot` serves every party, day by day, with the usual gap limit",
             "not this one",
             "give the wallet another name",
         );

@@ -86,6 +86,8 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
         depth: right_or_absent(depth)?,
         payout_depth: right_or_absent(payout_depth)?,
         feerate: right_or_absent(feerate)?,
+        charges_into: typed.charges_into.as_ref().map(|word| word.value),
+        payouts_from: typed.payouts_from.as_ref().map(|word| word.value),
         hold_margin: right_or_absent(hold_margin)?,
         poll_interval: right_or_absent(poll)?,
         binding: typed.binding.as_ref().map(|asked| asked.value),

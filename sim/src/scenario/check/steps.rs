@@ -173,6 +173,11 @@ impl StepChecker<'_> {
             Verb::Prove(typed) => self.prove(typed),
             Verb::Rotate(typed) => self.rotate(typed),
             Verb::Revoke(typed) => self.revoke(typed, span),
+            Verb::Move(_)
+            | Verb::Address(_)
+            | Verb::Label(_)
+            | Verb::Recover(_)
+            | Verb::Restore(_) => self.own_step(verb).map(Action::Own),
             Verb::Release(typed) => self
                 .held(typed, span)
                 .map(|charge| Action::Release { charge }),

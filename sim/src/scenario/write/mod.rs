@@ -13,7 +13,7 @@ mod tests;
 use super::model::{
     Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, Shortfall, Stray, World,
 };
-use super::own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
+use super::own_wallets::{HOT, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose};
 use std::collections::BTreeMap;
 
 /// What a name stands for. Nodes, wallets and accounts share one space: a payout names them without saying which it means.
@@ -255,6 +255,9 @@ impl Writer<'_> {
                 "owner",
                 owner.map(|party| self.name(NameSpace::Party, party.as_str())),
             );
+            if wallet.gap_limit != USUAL_GAP_LIMIT {
+                table.put("gap_limit", wallet.gap_limit.to_string());
+            }
             if !table.is_empty() || !is_hot {
                 named.put(&key(wallet.name.as_str()), table.end());
             }
@@ -350,6 +353,9 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     let blocks = |blocks: super::model::Blocks| blocks.to_string();
     table.maybe("payout_depth", policy.payout_depth.map(blocks));
     table.maybe("feerate", policy.feerate.map(|rate| rate.to_string()));
+    let purpose = |word: WalletPurpose| word.to_string();
+    table.maybe("charges_into", policy.charges_into.map(purpose));
+    table.maybe("payouts_from", policy.payouts_from.map(purpose));
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
     table.flag("reputation", policy.reputation);

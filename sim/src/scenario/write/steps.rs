@@ -8,6 +8,7 @@ use crate::scenario::model::{
     Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, Pay, Payee, Payer,
     PaymentName, Payout, Reorg, Request, Step, WalletName,
 };
+use crate::scenario::own_wallets::OwnStep;
 use crate::scenario::trouble::{About, Layer0Fault};
 
 /// Default of `expires` and `deadline`, in ms.
@@ -60,6 +61,7 @@ impl Writer<'_> {
                 ("enrol", super::quoted(&name))
             }
             Action::Binding(step) => self.binding_step(step),
+            Action::Own(step) => self.own_step(step),
             Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
             Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
             Action::Mine { blocks } => ("mine", super::quoted(&blocks.to_string())),
@@ -92,6 +94,39 @@ impl Writer<'_> {
                 ("reconcile", table.end())
             }
             Action::Expect(expectation) => ("expect", self.expect(expectation)),
+        }
+    }
+
+    fn own_step(&self, step: &OwnStep) -> (&'static str, String) {
+        let mut table = Inline::default();
+        match step {
+            OwnStep::Move {
+                id,
+                from,
+                to,
+                amount,
+            } => {
+                table.text("id", self.payment(id));
+                table.text("from", from.as_str());
+                table.text("to", to.as_str());
+                table.text("amount", amounts::sat(*amount));
+                ("move", table.end())
+            }
+            OwnStep::Address { wallet } => ("address", super::quoted(wallet.as_str())),
+            OwnStep::Recover { wallet } => ("recover", super::quoted(wallet.as_str())),
+            OwnStep::Restore => ("restore", super::quoted("engine")),
+            OwnStep::Label {
+                charge,
+                text,
+                spendable,
+            } => {
+                table.text("charge", self.payment(charge));
+                table.maybe("text", text.clone());
+                if let Some(spendable) = spendable {
+                    table.put("spendable", spendable.to_string());
+                }
+                ("label", table.end())
+            }
         }
     }
 

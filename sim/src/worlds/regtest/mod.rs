@@ -21,6 +21,7 @@ mod electrs_questions;
 mod engine_process;
 mod faults;
 mod http_server;
+mod journal_file;
 mod lightning;
 mod nodes;
 mod operator;
@@ -60,7 +61,9 @@ use lockstep_engine::rail::{BlockId, Entropy};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::electrs::ElectrsChain;
 use lockstep_host::adapters::http_client::HttpClient;
-use lockstep_host::ports::{EntropySource, HttpTransport, LightningNode, Ports, Store, StoreError};
+use lockstep_host::ports::{
+    ChainSource, EntropySource, HttpTransport, LightningNode, Ports, Store,
+};
 use lockstep_host::store::JournalStore;
 use nodes::NodeProcess;
 use operator::OperatorNode;
@@ -243,15 +246,7 @@ impl RegtestWorld {
     /// Opens a copy of the journal's file for an audit: the engine at work holds the lock of the file itself. Call it
     /// at rest.
     pub fn open_audit(&self) -> OpenStore {
-        let (journal, copy) = (self.journal(), self.dir.path().join("journal-audit.redb"));
-        Arc::new(move || {
-            let failed = |cause| StoreError::Failed {
-                during: "copying the journal",
-                cause: Box::new(cause),
-            };
-            std::fs::copy(&journal, &copy).map_err(failed)?;
-            JournalStore::open_file(&copy).map(|store| Box::new(store) as Box<dyn Store>)
-        })
+        journal_file::open_copy(self.journal(), self.dir.path().join("journal-audit.redb"))
     }
 
     /// A node's process.
@@ -396,6 +391,18 @@ impl World for RegtestWorld {
         *self.service.lock().expect("no holder panics") = Some(service.clone());
         self.running = Some(service);
         Ok(())
+    }
+
+    fn chain_source(&self) -> Arc<dyn ChainSource> {
+        Arc::new(ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL))
+    }
+
+    fn audit_store(&self) -> OpenStore {
+        self.open_audit()
+    }
+
+    fn lose_journal(&self) -> Result<Box<dyn Store>, WorldError> {
+        journal_file::lose(&self.journal())
     }
 
     fn gateway(&self) -> &SharedGateway {

@@ -124,6 +124,14 @@ impl JournalDisk {
         self.contents().dead = true;
     }
 
+    /// Another disk, empty, is in its place.
+    pub fn lose_all(&self) {
+        let mut contents = self.contents();
+        contents.durable.clear();
+        contents.written.clear();
+        contents.unsynced.clear();
+    }
+
     /// A healthy disk of its own with what is on the medium, for looking at it while the journal is in use.
     pub fn copy(&self) -> JournalDisk {
         JournalDisk::holding(self.contents().durable.clone())

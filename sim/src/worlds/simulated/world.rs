@@ -8,7 +8,7 @@ use crate::faults::FaultId;
 use crate::scenario::Trouble;
 use crate::vtime::Epoch;
 use crate::worlds::http_system::SharedLayer0;
-use crate::worlds::service::{Service, ServiceParts, Switch};
+use crate::worlds::service::{OpenStore, Service, ServiceParts, Switch, error_chain};
 use crate::worlds::{
     ChannelPlan, ChannelState, ForwardingFees, HashTruth, OfferedHtlc, Reorg, Route, SharedGateway,
     TruthSource, World, WorldError, WorldKind, keys,
@@ -16,6 +16,7 @@ use crate::worlds::{
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::Timestamp;
+use lockstep_host::ports::{ChainSource, Store};
 use lockstep_lightning::{
     ForwardingPolicy, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId,
 };
@@ -75,6 +76,20 @@ impl World for SimulatedWorld {
         *self.service.lock().expect("no holder panics") = Some(service.clone());
         self.running = Some(service);
         Ok(())
+    }
+
+    fn chain_source(&self) -> Arc<dyn ChainSource> {
+        self.ports().chain
+    }
+
+    fn audit_store(&self) -> OpenStore {
+        open_store(self.disk.copy())
+    }
+
+    fn lose_journal(&self) -> Result<Box<dyn Store>, WorldError> {
+        self.disk.lose_all();
+        open_store(self.disk.clone())()
+            .map_err(|error| WorldError::harness("make a new journal", error_chain(&error)))
     }
 
     fn gateway(&self) -> &SharedGateway {

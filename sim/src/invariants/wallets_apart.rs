@@ -1,0 +1,64 @@
+//! Owns I13: coins of different wallets, and so of different purposes and owners, are never spent in one transaction, and what
+//! a payout or a move spends is its own wallet's. What spends what is read off the chain itself.
+//! Does not own the sums of each wallet (`ground_truth`).
+
+use super::{Invariant, Settled, Stepped};
+use bitcoin::Txid;
+use lockstep_engine::api::Event;
+use lockstep_engine::id::PaymentId;
+use lockstep_engine::payments::Payment;
+use std::collections::BTreeMap;
+
+/// I13.
+#[derive(Default)]
+pub(super) struct WalletsApart {
+    built: BTreeMap<Txid, PaymentId>,
+}
+
+impl Invariant for WalletsApart {
+    fn name(&self) -> &'static str {
+        "wallets-apart"
+    }
+
+    fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
+        for event in &stepped.output.events {
+            if let Event::TransactionBuilt { payment, txid, .. } = event {
+                self.built.insert(*txid, payment.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn at_rest(&mut self, settled: &Settled<'_>) -> Result<(), String> {
+        for (txid, wallets) in settled.spent_from {
+            let mut wallets = wallets.iter();
+            let Some(wallet) = wallets.next() else {
+                continue;
+            };
+            if let Some(other) = wallets.next() {
+                return Err(format!(
+                    "transaction {txid} spends from `{wallet}` and `{other}`"
+                ));
+            }
+            let Some(payment) = self.built.get(txid) else {
+                return Err(format!(
+                    "nobody built transaction {txid}, which spends from `{wallet}`"
+                ));
+            };
+            let payments = settled.engine.payments();
+            let mut moves = payments.moves();
+            let moved = moves.find(|(id, _)| *id == payment);
+            let meant = match (payments.get(payment), moved) {
+                (Some(Payment::OnchainPayout(payout)), _) => &payout.wallet,
+                (None, Some((_, moved))) => &moved.order.from,
+                _ => continue,
+            };
+            if meant.as_str() != wallet {
+                return Err(format!(
+                    "{payment} is to be paid from `{meant}` and spends from `{wallet}`"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
