@@ -1,4 +1,4 @@
-//! Owns I11: where the policy asks for a binding, nothing is signed or sent for the first time to a wallet that is not
+//! Owns I12: where the policy asks for a binding, nothing is signed or sent for the first time to a wallet that is not
 //! bound, by the model's own book of bindings. Does not own that book (`model`).
 
 use super::{Invariant, Stepped};
@@ -10,7 +10,7 @@ use lockstep_engine::identity::Purpose;
 use lockstep_engine::rail::Effect;
 use std::collections::BTreeMap;
 
-/// I11.
+/// I12.
 pub(super) struct NoUnboundPayment {
     is_asked: bool,
     book: BindingBook,

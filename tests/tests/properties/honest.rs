@@ -225,6 +225,8 @@ impl Honest {
                 outgoing_htlcs_msat: Msat(0),
             },
             Effect::WakeAt { .. } => Fact::TimerFired { key },
+            // Nobody has a DID here.
+            Effect::CallLayer0 { .. } => return None,
             _ if how == 0 => Fact::Unavailable {
                 key,
                 reason: "busy".to_owned(),

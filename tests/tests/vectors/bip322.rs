@@ -112,8 +112,9 @@ fn full_proofs_without_a_lock_are_taken() {
     let vector = &list(&vectors, "simple")[1];
     let key = "L3VFeEujGtevx9w18HD1fhRbCH67Az2dpCymeRE1SoPK6XQtaN2k";
     let (address, message) = (text(vector, "address"), text(vector, "message"));
-    let sign = |locks| bip322::sign_full_encoded(address, message, &[key], None, locks);
-    let proof = sign(LockParams::default()).expect("signs");
+    let no_lock = LockParams::default();
+    let proof = bip322::sign_full_encoded(address, message, &[key], None, no_lock);
+    let proof = proof.expect("signs");
     assert_eq!(verify(vector, &proof), Ok(()));
     let other = verify_proof(&self::address(vector), "another text", &proof);
     assert!(
