@@ -222,6 +222,10 @@ impl Run {
                 key,
                 result: Err("no".to_owned()),
             },
+            Effect::SignStatement { .. } => Fact::StatementSigned {
+                key,
+                result: Err("no".to_owned()),
+            },
             Effect::Broadcast { transaction } if h.how > 0 => Fact::Broadcast {
                 key,
                 result: Ok(transaction.compute_txid()),

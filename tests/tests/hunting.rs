@@ -59,6 +59,10 @@ const FIRST: &[(Bug, &str, u64)] = &[
     (Bug::SkipSignatureCheck, "fiat", 4),
     (Bug::ApplyOlderVersion, "fiat", 23),
     (Bug::AcceptWrongAmount, "fiat", 31),
+    (Bug::StateUnderFreshKey, "reputation", 0),
+    (Bug::StateBeforeFinal, "reputation", 1),
+    (Bug::StateNoFailure, "reputation", 0),
+    (Bug::StateNoCorrection, "reputation", 17),
 ];
 
 /// Bugs without an entry in `FIRST` are hunted under this profile.

@@ -21,6 +21,8 @@ mod http;
 mod identity;
 #[path = "parsers/inputs.rs"]
 mod inputs;
+#[path = "parsers/layer0.rs"]
+mod layer0;
 #[path = "parsers/nodes.rs"]
 mod nodes;
 #[path = "parsers/outside.rs"]
@@ -63,6 +65,21 @@ fn day() {
 #[test]
 fn iban() {
     attack("iban", 2_000, fiat::iban);
+}
+
+#[test]
+fn did() {
+    attack("did", 2_000, layer0::did);
+}
+
+#[test]
+fn did_answer() {
+    attack("did-answer", 2_000, layer0::did_answer);
+}
+
+#[test]
+fn statement() {
+    attack("statement", 1_000, layer0::statement);
 }
 
 #[test]

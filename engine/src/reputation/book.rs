@@ -65,9 +65,12 @@ impl Book {
         of: impl Fn(&PaymentId) -> Option<(Did, Facts)>,
     ) -> Consequences {
         let mut out = Consequences::default();
-        let early = match event {
-            Event::PayoutDispatched { payment } if self.has(Bug::StateBeforeFinal) => Some(payment),
-            _ => None,
+        let early = if let Event::PayoutDispatched { payment } = event
+            && self.has(Bug::StateBeforeFinal)
+        {
+            Some(payment)
+        } else {
+            None
         };
         let silent = matches!(event, Event::PaymentFailed { .. }) && self.has(Bug::StateNoFailure)
             || matches!(event, Event::PaymentUndone { .. }) && self.has(Bug::StateNoCorrection);

@@ -73,8 +73,10 @@ impl Default for Terms {
 impl Terms {
     /// The defaults with a scenario's overrides.
     pub fn of(overrides: &PolicyOverrides) -> Terms {
-        let mut terms = Terms::default();
-        terms.reputation = overrides.reputation;
+        let mut terms = Terms {
+            reputation: overrides.reputation,
+            ..Terms::default()
+        };
         if let Some(rate) = overrides.rate {
             terms.cents_per_btc = rate.get();
         }

@@ -269,6 +269,15 @@ impl Honest {
                 }
             }
             Effect::CallGateway { request } => self.respond(instruction, &request.body, how),
+            // Nobody has a DID here, and nothing is stated.
+            Effect::SignStatement { .. } => Fact::StatementSigned {
+                key,
+                result: Err("no key".to_owned()),
+            },
+            Effect::CallLayer0 { .. } => Fact::HttpFailed {
+                key,
+                failure: HttpFailure::NotConnected,
+            },
         })
     }
 
