@@ -262,6 +262,8 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         Operator,
         OwnWallet,
         Policy,
+        Stray,
+        Shortfall,
         DepthRule,
         Party,
         Fundable,
