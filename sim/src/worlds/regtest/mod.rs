@@ -243,8 +243,7 @@ impl RegtestWorld {
         self.dir.path().join("journal.redb")
     }
 
-    /// Opens a copy of the journal's file for an audit: the engine at work holds the lock of the file itself. Call it
-    /// at rest.
+    /// Opens a copy of the journal's file for an audit. Call it at rest.
     pub fn open_audit(&self) -> OpenStore {
         journal_file::open_copy(self.journal(), self.dir.path().join("journal-audit.redb"))
     }
