@@ -547,6 +547,10 @@ impl<W: World> Runner<W> {
         self.mine(BLOCKS_TO_FINALITY).await?;
         self.pass_until(due.plus(Span::secs(1))).await?;
         self.world.settle().await?;
+        if self.run.scenario.policy.max_tip_age.is_some() {
+            // What is over is decided by the next tip that is not stale.
+            self.mine(1).await?;
+        }
         self.check_recorder()?;
         match self.world.service().with_engine(invariants::unfinished)? {
             None => Ok(()),
