@@ -152,6 +152,7 @@ impl History {
         History {
             size,
             view: ChainView {
+                tip_time_secs: None,
                 blocks: vec![block(genesis), block(tip)],
                 transactions,
             },

@@ -274,10 +274,6 @@ impl Honest {
                 key,
                 result: Err("no key".to_owned()),
             },
-            Effect::CallLayer0 { .. } => Fact::HttpFailed {
-                key,
-                failure: HttpFailure::NotConnected,
-            },
         })
     }
 

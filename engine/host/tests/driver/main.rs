@@ -44,6 +44,7 @@ fn charge() -> Command {
         hold: false,
         expires_in: Span::secs(3_600),
         wallet: None,
+        refund_to: None,
     })
 }
 
