@@ -85,6 +85,14 @@ impl Coverage {
             | Event::WalletBound { .. }
             | Event::BindingEnded { .. }
             | Event::TransactionBuilt { .. }
+            | Event::CosignerAsked { .. }
+            | Event::SweepBuilt { .. }
+            | Event::SweepSent { .. }
+            | Event::SweepSettled { .. }
+            | Event::SweepUndone { .. }
+            | Event::SweepFailed { .. }
+            | Event::CosignerSigned { .. }
+            | Event::CosignerFailed { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }
             | Event::Posted(_)

@@ -27,7 +27,7 @@ const NO_UNBOUND: &str = "invariant `no-unbound-payment`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 45] = [
+const TABLE: [(Bug, &str, &str); 50] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -73,6 +73,11 @@ const TABLE: [(Bug, &str, &str); 45] = [
     (Bug::AcceptOtherChallenge, "binding", MODEL),
     (Bug::ForgetRevocationOnRestart, "binding", FOLD),
     (Bug::PayAfterRevocation, "unbound", NO_UNBOUND),
+    (Bug::CountWrongSignature, "cosigner-alters", MODEL),
+    (Bug::CountCosignerTwice, "cosigner-copies", MODEL),
+    (Bug::SendBelowThreshold, "cosigner-alters", MODEL),
+    (Bug::ForgetSignaturesOnRestart, "cosigner-restart", MODEL),
+    (Bug::ForgetShownTransaction, "cosigner-given-up", MODEL),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -183,6 +183,16 @@ impl Engine {
         {
             self.commands.remove(id);
         }
+        if let (
+            Input::Fact {
+                fact: Fact::Cosigned { key, .. },
+                ..
+            },
+            Some(Bug::ForgetSignaturesOnRestart),
+        ) = (input, self.planted)
+        {
+            self.payments.forget_signatures(key);
+        }
         Ok(output)
     }
 
@@ -294,6 +304,9 @@ impl Engine {
             Command::RotateDid(order) => self.payments.check_rotate(order)?,
             Command::RevokeWallet { binding } => self.payments.check_revoke(binding)?,
             Command::RecordOpening { rail, quantity } => Payments::check_opening(*rail, *quantity)?,
+            Command::SweepByRecovery { sweep, wallet } => {
+                self.payments.check_sweep(sweep, wallet)?;
+            }
             Command::CreateCharge(order) => self.payments.check_charge(order)?,
             Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
             Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
@@ -334,6 +347,10 @@ impl Engine {
             Command::RevokeWallet { binding } => self.payments.revoke_wallet(now, entropy, binding),
             Command::RecordOpening { rail, quantity } => {
                 self.payments.record_opening(now, *rail, *quantity)
+            }
+            Command::SweepByRecovery { sweep, wallet } => {
+                let what = (sweep, wallet);
+                self.payments.sweep_by_recovery(now, entropy, what)
             }
             Command::CreateCharge(order) => self.payments.create_charge(now, entropy, order),
             Command::CreatePayout(order) => self.payments.create_payout(now, entropy, order),
@@ -409,6 +426,7 @@ impl Engine {
             }
             Fact::TimerFired { key } if of_run(key) => self.reconciliation.on_timer(now, key),
             Fact::Signed { .. }
+            | Fact::Cosigned { .. }
             | Fact::Broadcast { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningHeld { .. }

@@ -1,7 +1,7 @@
 //! Owns what comes in through the engine's one door: commands from callers, facts from rails.
 //! Does not own what is made of them.
 
-use crate::id::{BindingId, CommandId, Did, PartyId, PaymentId, ReconciliationId};
+use crate::id::{BindingId, CommandId, Did, PartyId, PaymentId, ReconciliationId, WalletId};
 use crate::identity::{ProveWallet, RegisterWallet, RotateDid};
 use crate::money::Quantity;
 use crate::onchain::WalletSpec;
@@ -66,6 +66,13 @@ pub enum Command {
         rail: Rail,
         /// How much it holds.
         quantity: Quantity,
+    },
+    /// Move what a wallet's recovery key can spend alone to `hot`: its cosigners are lost.
+    SweepByRecovery {
+        /// New; shares its ids with payments.
+        sweep: PaymentId,
+        /// A wallet of several keys.
+        wallet: WalletId,
     },
     /// Ask for money to be paid to a party (a charge).
     CreateCharge(Charge),

@@ -7,7 +7,9 @@ use crate::id::{CommandId, IdempotencyKey};
 use crate::identity::{ProveRefused, RegisterRefused, RevokeRefused, RotateRefused};
 use crate::ledger::PartyExists;
 use crate::onchain::OpenRefused;
-use crate::payments::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
+use crate::payments::{
+    ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused, SweepRefused,
+};
 use crate::reconcile::ReconcileRefused;
 use crate::reputation::EnrolmentRefused;
 
@@ -89,6 +91,13 @@ pub enum Refusal {
         /// Why.
         #[from]
         cause: PayoutRefused,
+    },
+    /// `SweepByRecovery`.
+    #[error("the recovery is refused: {cause}")]
+    Sweep {
+        /// Why.
+        #[from]
+        cause: SweepRefused,
     },
     /// `ReleaseHeld`, `RefuseHeld`.
     #[error("the decision is refused: {cause}")]

@@ -7,13 +7,17 @@
 //! clock is the number of views applied, so that nothing depends on when a view was taken.
 
 mod build;
+mod cosign;
+mod custody;
 mod draws;
 mod payer;
 mod spec;
 mod view;
 mod wallets;
 
-pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused};
+pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused, SweepOrder};
+pub use cosign::{AnswerWrong, Signatures};
+pub use custody::{Cosigner, Cosigners, CosignersRefused, MOST_COSIGNERS, Recovery};
 pub use spec::{Custody, Owner, Purpose, WalletSpec};
 pub use view::ViewRefused;
 pub use wallets::{OpenRefused, WalletSnapshot, Wallets};
@@ -122,6 +126,8 @@ pub struct Onchain {
     total_sat: Sat,
     /// Transactions built here; their inputs stay locked until abandoned or buried.
     built: BTreeMap<Txid, BuiltTransaction>,
+    /// Transactions that were given up after cosigners had seen them, and could still confirm.
+    given_up: BTreeMap<Txid, BuiltTransaction>,
     planted: Option<Bug>,
 }
 
@@ -131,6 +137,8 @@ pub struct Snapshot<'a> {
     views_applied: u64,
     positions: &'a BTreeMap<Txid, Option<u32>>,
     built: &'a BTreeMap<Txid, BuiltTransaction>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    given_up: &'a BTreeMap<Txid, BuiltTransaction>,
     wallet: Option<&'a ChangeSet>,
 }
 
@@ -150,6 +158,7 @@ impl Onchain {
             received: BTreeMap::new(),
             total_sat: Sat(0),
             built: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             planted: None,
         })
     }
@@ -255,6 +264,7 @@ impl Onchain {
             views_applied: self.views_applied,
             positions: &self.positions,
             built: &self.built,
+            given_up: &self.given_up,
             wallet: self.wallet.staged(),
         }
     }

@@ -6,8 +6,9 @@
 use super::payer::payer_scripts;
 use super::view::{self, Look};
 use super::{
-    AbandonRefused, BuildOrder, BuildRefused, Built, DescriptorsRefused, FinaliseRefused, Onchain,
-    Received, Snapshot, ViewRefused, WalletSpec,
+    AbandonRefused, AnswerWrong, BuildOrder, BuildRefused, Built, Cosigner, CosignersRefused,
+    DescriptorsRefused, FinaliseRefused, Onchain, Received, Signatures, Snapshot, SweepOrder,
+    ViewRefused, WalletSpec,
 };
 use crate::id::{PartyId, WalletId};
 use crate::money::Sat;
@@ -42,6 +43,13 @@ pub enum OpenRefused {
         wallet: WalletId,
         /// Who.
         party: PartyId,
+    },
+    /// Those who should sign for it make no wallet.
+    #[error("{cause}")]
+    Cosigners {
+        /// Why not.
+        #[from]
+        cause: CosignersRefused,
     },
     /// They make no wallet.
     #[error("{cause}")]
@@ -130,6 +138,9 @@ impl Wallets {
             return Err(OpenRefused::Exists {
                 wallet: spec.name.clone(),
             });
+        }
+        if let Some(cosigners) = spec.cosigners() {
+            cosigners.check(&spec.descriptors)?;
         }
         let fresh = Onchain::new(&spec.descriptors, self.network).map_err(|refused| {
             OpenRefused::Descriptors {
@@ -295,6 +306,40 @@ impl Wallets {
     /// As [`Onchain::abandon`], by the wallet that built the transaction.
     pub fn abandon(&mut self, wallet: &WalletId, txid: Txid) -> Result<(), AbandonRefused> {
         self.named_mut(wallet).abandon(txid)
+    }
+
+    /// As [`Onchain::build_sweep`], of one wallet.
+    pub fn build_sweep(
+        &mut self,
+        wallet: &WalletId,
+        order: SweepOrder,
+    ) -> Result<Built, BuildRefused> {
+        self.named_mut(wallet).build_sweep(order)
+    }
+
+    /// As [`Onchain::abandon_shown`], by the wallet that built the transaction.
+    pub fn abandon_shown(&mut self, wallet: &WalletId, txid: Txid) -> Result<(), AbandonRefused> {
+        self.named_mut(wallet).abandon_shown(txid)
+    }
+
+    /// As [`Onchain::check_cosigned`], by the wallet that built the transaction.
+    pub fn check_cosigned(
+        &self,
+        wallet: &WalletId,
+        txid: Txid,
+        (cosigner, answer): (&Cosigner, &str),
+    ) -> Option<Result<Signatures, AnswerWrong>> {
+        self.named(wallet).check_cosigned(txid, cosigner, answer)
+    }
+
+    /// As [`Onchain::combine`], by the wallet that built the transaction.
+    pub fn combine<'a>(
+        &self,
+        wallet: &WalletId,
+        txid: Txid,
+        given: impl IntoIterator<Item = &'a Signatures>,
+    ) -> Option<String> {
+        self.named(wallet).combine(txid, given)
     }
 
     /// The whole state, ordered.

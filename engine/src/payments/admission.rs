@@ -3,7 +3,7 @@
 
 use super::order::{Charge, Destination, Payout};
 use super::record::{Payment, Status};
-use super::refusal::{ChargeRefused, DecisionRefused, OpeningRefused, PayoutRefused};
+use super::refusal::{ChargeRefused, DecisionRefused, OpeningRefused, PayoutRefused, SweepRefused};
 use super::{
     Payments, charge_lightning::LightningChargeState, payout_lightning, payout_onchain, payout_sepa,
 };
@@ -15,6 +15,7 @@ use crate::lightning::{self, CheckedInvoice};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
 use crate::policy::BindingAsked;
+use crate::policy::{Policy, WalletStep};
 use crate::rare::{Rare, sometimes};
 use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
@@ -35,7 +36,7 @@ impl Payments {
                 party: order.party.clone(),
             });
         }
-        if self.records.contains_key(&order.payment) {
+        if self.is_id_used(&order.payment) {
             return Err(ChargeRefused::PaymentIdUsed {
                 payment: order.payment.clone(),
             });
@@ -105,9 +106,10 @@ impl Payments {
     ) -> Result<CheckedDestination, PayoutRefused> {
         self.check_identity(&order.party, &order.payment)?;
         check_assets(order)?;
-        if let Some(wallet) = self.unknown_wallet(&order.wallet) {
+        if let Some(wallet) = self.unknown_wallet(&Some(self.paying_wallet(order))) {
             return Err(PayoutRefused::UnknownWallet { wallet });
         }
+        self.check_wallet_for_value(order)?;
         self.check_payout_limits(order)?;
         let destination = self.check_destination(now, order)?;
         let hold = match &destination {
@@ -125,11 +127,52 @@ impl Payments {
         Ok(destination)
     }
 
+    fn is_id_used(&self, id: &PaymentId) -> bool {
+        self.records.contains_key(id) || self.sweeps.contains_key(id)
+    }
+
+    /// Whether a recovery would be accepted.
+    pub fn check_sweep(&self, sweep: &PaymentId, wallet: &WalletId) -> Result<(), SweepRefused> {
+        if self.is_id_used(sweep) {
+            let sweep = sweep.clone();
+            return Err(SweepRefused::IdUsed { sweep });
+        }
+        let spec = self.onchain.spec(wallet);
+        let people = spec.and_then(|spec| spec.cosigners());
+        match people.is_some_and(|people| people.recovery.is_some()) {
+            true => Ok(()),
+            false => Err(SweepRefused::NoRecovery {
+                wallet: wallet.clone(),
+            }),
+        }
+    }
+
     fn unknown_wallet(&self, named: &Option<WalletId>) -> Option<WalletId> {
         let unknown = named
             .iter()
             .find(|wallet| self.onchain.get(wallet).is_none());
         unknown.cloned()
+    }
+
+    /// The wallet that pays: the one that is named, or else the one that the policy has for such an amount.
+    pub(super) fn paying_wallet(&self, order: &Payout) -> WalletId {
+        let by_value = || Some(wallets_for(&self.policy, order)?.first()?.wallet.clone());
+        let named = order.wallet.clone();
+        named.or_else(by_value).unwrap_or_else(WalletId::hot)
+    }
+
+    /// Much money leaves only the wallets that the policy has for it.
+    fn check_wallet_for_value(&self, order: &Payout) -> Result<(), PayoutRefused> {
+        let (Some(named), Some(steps)) = (&order.wallet, wallets_for(&self.policy, order)) else {
+            return Ok(());
+        };
+        match steps.iter().any(|step| step.wallet == *named) {
+            true => Ok(()),
+            false => Err(PayoutRefused::WalletOfLessValue {
+                wallet: named.clone(),
+                quantity: order.quantity,
+            }),
+        }
     }
 
     fn check_identity(&self, party: &PartyId, payment: &PaymentId) -> Result<(), PayoutRefused> {
@@ -147,7 +190,7 @@ impl Payments {
                 party: party.clone(),
             });
         }
-        if self.records.contains_key(payment) {
+        if self.is_id_used(payment) {
             return Err(PayoutRefused::PaymentIdUsed {
                 payment: payment.clone(),
             });
@@ -292,6 +335,14 @@ impl Payments {
         } else {
             Ok(())
         }
+    }
+}
+
+/// The steps of the policy that hold for a payout on chain.
+fn wallets_for<'a>(policy: &'a Policy, order: &Payout) -> Option<&'a [WalletStep]> {
+    match order.destination {
+        Destination::Address(_) => policy.wallets_for(Msat(order.quantity.units).to_sat_floor()),
+        Destination::Invoice(_) | Destination::Iban { .. } => None,
     }
 }
 

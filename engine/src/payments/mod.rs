@@ -9,6 +9,7 @@ mod admission;
 mod bindings;
 mod charge_lightning;
 mod charge_onchain;
+mod cosigning;
 mod desk;
 mod facts;
 mod order;
@@ -19,6 +20,7 @@ mod record;
 mod refunds;
 mod refusal;
 mod shortfall;
+mod sweep;
 
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{OnchainCharge, OnchainChargeState};
@@ -27,7 +29,9 @@ pub use payout_lightning::{LightningPayout, LightningPayoutState};
 pub use payout_onchain::{OnchainPayout, OnchainPayoutState, Sent};
 pub use payout_sepa::{SepaPayout, SepaPayoutState};
 pub use record::{Payment, Status};
-pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
+pub use refusal::{
+    ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused, SweepRefused,
+};
 
 use crate::event::{Consequences, Event, FailureReason};
 use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
@@ -47,6 +51,7 @@ use bitcoin::hex::DisplayHex as _;
 use desk::Desk;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use sweep::Sweep;
 
 /// All payments, the books and the wallets.
 #[derive(Debug)]
@@ -59,6 +64,8 @@ pub struct Payments {
     ledger: Ledger,
     onchain: Wallets,
     records: BTreeMap<PaymentId, Payment>,
+    /// Recoveries; they share their ids with payments.
+    sweeps: BTreeMap<PaymentId, Sweep>,
     /// Payment hash (hexadecimal) of each charge.
     charged_hashes: BTreeMap<String, PaymentId>,
     /// Payment hash (hexadecimal) of each payout.
@@ -93,6 +100,8 @@ pub struct Snapshot<'a> {
     bindings: &'a Bindings,
     onchain: Vec<WalletSnapshot<'a>>,
     records: &'a BTreeMap<PaymentId, Payment>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sweeps: &'a BTreeMap<PaymentId, Sweep>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
     stray_receipts: &'a BTreeSet<String>,
@@ -121,6 +130,7 @@ impl Payments {
             bindings: Bindings::new(config.network),
             ledger: Ledger::new(),
             records: BTreeMap::new(),
+            sweeps: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
             paid_hashes: BTreeMap::new(),
             stray_receipts: BTreeSet::new(),
@@ -187,6 +197,7 @@ impl Payments {
             bindings: &self.bindings,
             onchain: self.onchain.snapshot(),
             records: &self.records,
+            sweeps: &self.sweeps,
             charged_hashes: &self.charged_hashes,
             paid_hashes: &self.paid_hashes,
             stray_receipts: &self.stray_receipts,
@@ -328,7 +339,7 @@ impl Payments {
             self.paid_hashes
                 .insert(hex(&invoice.payment_hash), order.payment.clone());
         }
-        let paying_wallet = self.wallet_of(&order.wallet);
+        let paying_wallet = self.paying_wallet(order);
         let mut desk = self.desk(now, entropy);
         let payment = match destination {
             CheckedDestination::Invoice(text, invoice) => {
@@ -346,9 +357,56 @@ impl Payments {
         out
     }
 
+    /// Moves what the recovery key can spend to `hot`.
+    pub fn sweep_by_recovery(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        (sweep, wallet): (&PaymentId, &WalletId),
+    ) -> Consequences {
+        let mut desk = self.desk(now, entropy);
+        let made = Sweep::create(&mut desk, sweep, wallet);
+        let out = desk.out;
+        self.sweeps.insert(sweep.clone(), made);
+        out
+    }
+
+    /// Lets one recovery act with everything else at hand; `None` if there is none under that key.
+    fn with_sweep(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        key: &IdempotencyKey,
+        act: impl FnOnce(&mut Sweep, &mut Desk<'_>, &str),
+    ) -> Option<Consequences> {
+        let (id, what) = key.0.split_once('/')?;
+        let id = PaymentId::new(id).ok()?;
+        let mut sweep = self.sweeps.remove(&id)?;
+        let mut desk = self.desk(now, entropy);
+        act(&mut sweep, &mut desk, what);
+        let out = desk.out;
+        self.sweeps.insert(id, sweep);
+        Some(out)
+    }
+
     /// The wallet that an order means.
     fn wallet_of(&self, named: &Option<WalletId>) -> WalletId {
         named.clone().unwrap_or_else(WalletId::hot)
+    }
+
+    /// Forgets the signatures of a payout's cosigners, as a planted bug does.
+    #[doc(hidden)]
+    pub fn forget_signatures(&mut self, key: &IdempotencyKey) {
+        let payment = key
+            .0
+            .split_once('/')
+            .map(|(payment, _)| PaymentId::new(payment));
+        let record = payment.and_then(Result::ok);
+        if let Some(Payment::OnchainPayout(payout)) =
+            record.and_then(|payment| self.records.get_mut(&payment))
+        {
+            payout.forget_signatures();
+        }
     }
 
     /// Claims a held payment.

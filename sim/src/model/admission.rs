@@ -40,6 +40,7 @@ impl Model {
                 no(rail.asset() != quantity.asset, Why::WrongAsset)
                     .and(no(quantity.units == 0, Why::Amount))
             }
+            Command::SweepByRecovery { sweep, wallet } => self.forbids_sweep(sweep, wallet),
             Command::CreateCharge(order) => self
                 .new_payment(&order.party, &order.payment)
                 .and(orders::charge(order))
@@ -83,6 +84,18 @@ impl Model {
         }
     }
 
+    /// Only a wallet with a recovery key, and under an id that nothing has.
+    fn forbids_sweep(&self, sweep: &PaymentId, wallet: &WalletId) -> Result<(), Why> {
+        let people = self.wallets.get(wallet).and_then(|spec| spec.cosigners());
+        let has_recovery = people.is_some_and(|people| people.recovery.is_some());
+        no(self.is_id_used(sweep), Why::PaymentIdUsed).and(no(!has_recovery, Why::NoRecovery))
+    }
+
+    fn is_id_used(&self, id: &PaymentId) -> bool {
+        let swept = |command: &Command| matches!(command, Command::SweepByRecovery { sweep, .. } if sweep == id);
+        self.payments.contains_key(id) || self.commands.values().any(swept)
+    }
+
     fn has_wallet(&self, wallet: &WalletId) -> bool {
         *wallet == WalletId::hot() || self.wallets.contains_key(wallet)
     }
@@ -96,7 +109,8 @@ impl Model {
         let known = self
             .new_payment(&order.party, &order.payment)
             .and(orders::payout(order))
-            .and(self.known_wallet(&order.wallet));
+            .and(self.known_wallet(&Some(self.terms.paying_wallet(order))))
+            .and(no(!self.terms.wallet_is_fit(order), Why::WalletUnfit));
         let read = match known.and_then(|()| orders::destination(order, self.network)) {
             Ok(read) => read,
             Err(why) => return Prediction::Refused(why),
@@ -146,7 +160,7 @@ impl Model {
 
     fn new_payment(&self, party: &PartyId, payment: &PaymentId) -> Result<(), Why> {
         no(!self.has_party(party), Why::PartyUnknown)
-            .and(no(self.payments.contains_key(payment), Why::PaymentIdUsed))
+            .and(no(self.is_id_used(payment), Why::PaymentIdUsed))
             .and(no(self.open.len() >= MOST_OPEN_PAYMENTS, Why::TooManyOpen))
     }
 

@@ -37,6 +37,10 @@ pub enum Why {
     WalletExists,
     /// There is no wallet of that name.
     WalletUnknown,
+    /// Nobody may recover that wallet's coins alone.
+    NoRecovery,
+    /// So much must leave another wallet.
+    WalletUnfit,
     /// The payment is not known.
     PaymentUnknown,
     /// The reconciliation's id was used before.

@@ -3,9 +3,7 @@
 
 use super::{Run, Runner, Stop, words};
 use crate::invariants;
-use crate::scenario::{
-    About, DidMethod, Family, Layer0Fault, Layer0FaultKind, Outcome, PartyName,
-};
+use crate::scenario::{About, DidMethod, Family, Layer0Fault, Layer0FaultKind, Outcome, PartyName};
 use crate::worlds::http_system::SharedLayer0;
 use crate::worlds::layer0::{Identity, Layer0Config};
 use crate::worlds::{Layer0Plan, World, WorldError, keys};

@@ -31,6 +31,7 @@ impl Display for Action {
             Self::Payout(payout) => write!(f, "payout {payout}"),
             Self::Enrol { party } => write!(f, "enrol {party}"),
             Self::Binding(step) => write!(f, "{step}"),
+            Self::Sweep { wallet } => write!(f, "sweep {wallet}"),
             Self::Release { charge } => write!(f, "release {charge}"),
             Self::Refuse { charge } => write!(f, "refuse {charge}"),
             Self::Mine { blocks } => write!(f, "mine {blocks}"),

@@ -38,11 +38,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use bindings::{
-    BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep,
-};
+pub use bindings::{BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep};
 pub use model::*;
-pub use own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
+pub use own_wallets::{CosignedBy, HOT, OwnedWallet, ScriptKind, WalletPurpose};
 pub use problem::{Colour, InvalidScenario, Problem};
 pub use schema::schema;
 pub use units::UnitError;

@@ -1,9 +1,9 @@
 //! Owns the words for the operator's own on-chain wallets: as typed in `operator.wallets`, and as checked.
 //! Does not own outside wallets (`text`, `model`) nor how a name is found again (`check`).
 
-use super::model::{OwnWalletName, PartyName, Sat};
-use super::read::{Optional, table, word};
-use super::text::Amount;
+use super::model::{Blocks, CosignerName, OwnWalletName, PartyName, Sat};
+use super::read::{At, Optional, Required, table, word};
+use super::text::{Amount, BlockCount};
 
 /// The wallet that is always there.
 pub const HOT: &str = "hot";
@@ -43,8 +43,34 @@ table!(
         "funds" funds: Optional<Amount>,
         /// The party that it serves alone. Default: it serves every party.
         "owner" owner: Optional<String>,
+        /// Who must sign for it. Default: the engine's own signer.
+        "cosigners" cosigners: Optional<Cosigning>,
     }
 );
+table!(
+    /// Several people with one key each, some of whom must sign.
+    Cosigning {
+        /// How many must sign.
+        "threshold" threshold: Required<u64>,
+        /// Their names, in the order in which they are asked.
+        "of" of: Required<Vec<At<String>>>,
+        /// Who can spend alone when coins have not moved for long. Default nobody.
+        "recovery" recovery: Optional<String>,
+        /// Confirmations that a coin needs before that; with `recovery`.
+        "after" after: Optional<BlockCount>,
+    }
+);
+
+/// Several people who must sign, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CosignedBy {
+    /// How many must sign; at least one, at most as many as there are.
+    pub threshold: u32,
+    /// In the order in which they are asked; no name twice.
+    pub of: Vec<CosignerName>,
+    /// Who can spend alone, and after how many blocks (1 to 65,535).
+    pub recovery: Option<(CosignerName, Blocks)>,
+}
 
 /// One of the operator's wallets, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +85,8 @@ pub struct OwnedWallet {
     pub funds: Sat,
     /// The party that it serves alone.
     pub owner: Option<PartyName>,
+    /// Who must sign for it, if not the engine's own signer.
+    pub cosigners: Option<CosignedBy>,
 }
 
 impl OwnedWallet {
@@ -70,6 +98,7 @@ impl OwnedWallet {
             script,
             funds,
             owner: None,
+            cosigners: None,
         }
     }
 }

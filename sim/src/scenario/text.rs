@@ -4,9 +4,9 @@
 
 use super::bindings::BindingAsked;
 use super::choice::{
-    Asset, Bearer, ChainFault, ClockFault, CrashPoint, DidMethod, DidState, DiskFault, Disposal,
-    EnrolmentState, FailureReason, GatewayFaultKind, Layer0Fault, LinkFault, Outcome, Pace,
-    PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
+    Asset, Bearer, ChainFault, ClockFault, CosignerFault, CrashPoint, DidMethod, DidState,
+    DiskFault, Disposal, EnrolmentState, FailureReason, GatewayFaultKind, Layer0Fault, LinkFault,
+    Outcome, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
 };
 pub(super) use super::own_wallets::OwnWallet;
 use super::problem::Problems;
@@ -137,6 +137,10 @@ table!(
         "payout_depth" payout_depth: Optional<BlockCount>,
         /// Feerate of the operator's transactions.
         "feerate" feerate: Optional<FeerateText>,
+        /// From which value on payouts leave which wallet of the operator's, ascending.
+        "wallet_by_value" wallet_by_value: Optional<Vec<At<WalletRule>>>,
+        /// How long a cosigner is waited for alone; then the next one is asked too.
+        "cosigner_patience" cosigner_patience: Optional<Duration>,
         /// A held payment is failed back when no more than this many blocks remain for its claim.
         "hold_margin" hold_margin: Optional<BlockCount>,
         /// Between two questions about a transfer that the gateway has accepted.
@@ -184,6 +188,15 @@ table!(
         "below" below: Optional<Amount>,
         /// Confirmations that settle the payment; the block that holds it is the first.
         "blocks" blocks: Required<BlockCount>,
+    }
+);
+table!(
+    /// One rule of which wallet pays.
+    WalletRule {
+        /// The rule holds for payouts of this amount and more.
+        "from" from: Required<Amount>,
+        /// One of `operator.wallets`.
+        "wallet" wallet: Required<String>,
     }
 );
 table!(
@@ -432,6 +445,17 @@ table!(
         "for" span: Optional<Duration>,
         /// Which of its channels; for "revoked".
         "channel" channel: Optional<String>,
+    }
+);
+table!(
+    /// A cosigner does not do what he is asked to.
+    Cosigner {
+        /// Which; one of the `cosigners` of a wallet of the operator's.
+        "of" of: Required<String>,
+        /// What he does.
+        "fault" fault: Required<CosignerFault>,
+        /// How long.
+        "for" span: Required<Duration>,
     }
 );
 table!(

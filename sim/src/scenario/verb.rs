@@ -6,10 +6,11 @@ use super::choice::World;
 use super::problem::{Problems, listed, nearest};
 use super::read::{At, Field, Node, Optional, Read, Table};
 use super::text::{
-    BlockCount, Chain, Charge, Clock, Crash, Disk, Duration, ExpectAccount, ExpectChannel,
-    ExpectConfirmations, ExpectEnrolment, ExpectExecuted, ExpectForwarded, ExpectHtlc, ExpectParty,
-    ExpectPayment, ExpectReputation, ExpectRun, ExpectStated, ExpectWallet, FeerateText, Gateway,
-    Layer0, Link, Pay, Payout, Peer, Process, Reconcile, Reorg, Restart,
+    BlockCount, Chain, Charge, Clock, Cosigner, Crash, Disk, Duration, ExpectAccount,
+    ExpectChannel, ExpectConfirmations, ExpectEnrolment, ExpectExecuted, ExpectForwarded,
+    ExpectHtlc, ExpectParty, ExpectPayment, ExpectReputation, ExpectRun, ExpectStated,
+    ExpectWallet, FeerateText, Gateway, Layer0, Link, Pay, Payout, Peer, Process, Reconcile, Reorg,
+    Restart,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -69,6 +70,8 @@ verbs!(
     "rotate" Rotate(Rotate),
     /// A binding is ended.
     "revoke" Revoke(String),
+    /// The recovery key moves what it can of a wallet of several keys to `hot`.
+    "sweep" Sweep(String),
     /// A held charge is claimed.
     "release" Release(String),
     /// A held charge is failed back to its payer.
@@ -93,6 +96,8 @@ verbs!(
     "chain" Chain(Chain),
     /// A Lightning node does not keep to the protocol.
     "peer" Peer(Peer),
+    /// A cosigner does not do what he is asked to.
+    "cosigner" Cosigner(Cosigner),
     /// The fiat gateway misbehaves.
     "gateway" Gateway(Gateway),
     /// Layer 0 changes what it says, or misbehaves.

@@ -49,6 +49,7 @@ fn part(action: &Action) -> Option<String> {
         }
         Action::Binding(_) => "a binding".to_owned(),
         Action::Enrol { .. } => "an enrolment".to_owned(),
+        Action::Sweep { .. } => "a recovery".to_owned(),
         Action::Release { .. } => "a release".to_owned(),
         Action::Refuse { .. } => "a refusal".to_owned(),
         Action::Reorg(_) => "a reorganisation".to_owned(),

@@ -69,6 +69,7 @@ fn is_traffic(action: &Action) -> bool {
             | Action::Payout(_)
             | Action::Enrol { .. }
             | Action::Binding(_)
+            | Action::Sweep { .. }
             | Action::Release { .. }
             | Action::Refuse { .. }
             | Action::Mine { .. }

@@ -13,7 +13,7 @@ mod tests;
 use super::model::{
     Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, Shortfall, Stray, World,
 };
-use super::own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
+use super::own_wallets::{CosignedBy, HOT, OwnedWallet, ScriptKind, WalletPurpose};
 use std::collections::BTreeMap;
 
 /// What a name stands for. Nodes, wallets and accounts share one space: a payout names them without saying which it means.
@@ -255,6 +255,9 @@ impl Writer<'_> {
                 "owner",
                 owner.map(|party| self.name(NameSpace::Party, party.as_str())),
             );
+            if let Some(people) = &wallet.cosigners {
+                table.put("cosigners", cosigners(people).end());
+            }
             if !table.is_empty() || !is_hot {
                 named.put(&key(wallet.name.as_str()), table.end());
             }
@@ -341,6 +344,17 @@ fn forwarding(asked: &Forwarding) -> Inline {
     table
 }
 
+fn cosigners(people: &CosignedBy) -> Inline {
+    let mut table = Inline::default();
+    table.put("threshold", people.threshold.to_string());
+    table.put("of", list(people.of.iter().map(|name| name.as_str())));
+    if let Some((by, after)) = &people.recovery {
+        table.text("recovery", by.as_str());
+        table.text("after", after.to_string());
+    }
+    table
+}
+
 fn policy(policy: &PolicyOverrides) -> Inline {
     let mut table = Inline::default();
     table.maybe("rate", policy.rate.map(amounts::rate));
@@ -350,6 +364,20 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     let blocks = |blocks: super::model::Blocks| blocks.to_string();
     table.maybe("payout_depth", policy.payout_depth.map(blocks));
     table.maybe("feerate", policy.feerate.map(|rate| rate.to_string()));
+    if !policy.wallet_by_value.is_empty() {
+        let rules = policy.wallet_by_value.iter().map(|(from, wallet)| {
+            let mut rule = Inline::default();
+            rule.text("from", amounts::sat(*from));
+            rule.text("wallet", wallet.as_str());
+            rule.end()
+        });
+        let rules: Vec<String> = rules.collect();
+        table.put("wallet_by_value", format!("[{}]", rules.join(", ")));
+    }
+    table.maybe(
+        "cosigner_patience",
+        policy.cosigner_patience.map(amounts::span),
+    );
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
     table.flag("reputation", policy.reputation);

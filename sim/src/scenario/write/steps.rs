@@ -60,6 +60,7 @@ impl Writer<'_> {
                 ("enrol", super::quoted(&name))
             }
             Action::Binding(step) => self.binding_step(step),
+            Action::Sweep { wallet } => ("sweep", super::quoted(wallet.as_str())),
             Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
             Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
             Action::Mine { blocks } => ("mine", super::quoted(&blocks.to_string())),
