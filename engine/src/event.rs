@@ -1,12 +1,14 @@
 //! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
 //! Does not own when any of it happens.
 
-use crate::id::{BindingId, Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId};
+use crate::id::{
+    BindingId, CosignerId, Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId,
+};
 use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
-use crate::onchain::Label;
+use crate::onchain::{AnswerWrong, Label};
 use crate::policy::Outcome;
 use crate::rail::{Instruction, LightningFailure, Rail};
 use bitcoin::Txid;
@@ -219,6 +221,64 @@ pub enum Event {
         /// Its fee.
         fee_sat: Sat,
     },
+    /// A cosigner is asked to sign a payout's transaction.
+    CosignerAsked {
+        /// Of which payout.
+        payment: PaymentId,
+        /// Who.
+        cosigner: CosignerId,
+    },
+    /// A cosigner has signed; his signatures were verified.
+    CosignerSigned {
+        /// Of which payout.
+        payment: PaymentId,
+        /// Who.
+        cosigner: CosignerId,
+    },
+    /// A cosigner did not do what he was asked to, or not yet. He never counts as one who has signed.
+    CosignerFailed {
+        /// Of which payout.
+        payment: PaymentId,
+        /// Who.
+        cosigner: CosignerId,
+        /// How.
+        how: CosignerFailure,
+    },
+    /// The transaction that recovers a wallet's coins; the holder of the recovery key is asked to sign it.
+    SweepBuilt {
+        /// Which recovery.
+        sweep: PaymentId,
+        /// Whose coins.
+        wallet: WalletId,
+        /// Its id.
+        txid: Txid,
+        /// What arrives in `hot`.
+        amount_sat: Sat,
+        /// Its fee.
+        fee_sat: Sat,
+    },
+    /// A recovery was signed and handed to the network.
+    SweepSent {
+        /// Which.
+        sweep: PaymentId,
+    },
+    /// A recovery is deep enough.
+    SweepSettled {
+        /// Which.
+        sweep: PaymentId,
+    },
+    /// A recovery that was deep enough lost its confirmations.
+    SweepUndone {
+        /// Which.
+        sweep: PaymentId,
+    },
+    /// Nothing was recovered.
+    SweepFailed {
+        /// Which.
+        sweep: PaymentId,
+        /// Why.
+        reason: String,
+    },
     /// Final: paid.
     PaymentSettled {
         /// Which.
@@ -355,6 +415,20 @@ pub enum Bearer {
     Frozen,
 }
 
+/// What is wrong with a cosigner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CosignerFailure {
+    /// He cannot be reached. He is asked on; what he signs later counts.
+    Absent,
+    /// He has not answered within the policy's patience. What he signs later counts.
+    Slow,
+    /// He does not sign: his words.
+    Refused(String),
+    /// What he gave back is not what he was asked for.
+    Wrong(AnswerWrong),
+}
+
 /// Why a payment failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -375,6 +449,13 @@ pub enum FailureReason {
     Returned(String),
     /// The signer refused.
     SigningRefused(String),
+    /// Too few cosigners are left who could sign.
+    NotCosigned {
+        /// Who have signed.
+        signed: u32,
+        /// Who must.
+        threshold: u32,
+    },
     /// The network refused the transaction: its reject word.
     BroadcastRefused(String),
     /// A refund: its transaction has left the chain, and the coins that it spends with it.

@@ -97,6 +97,11 @@ identifier!(
     WalletId
 );
 
+identifier!(
+    /// Somebody who holds one of the keys of a wallet of several keys.
+    CosignerId
+);
+
 impl WalletId {
     /// The wallet that the engine begins with; it works for the operator.
     ///

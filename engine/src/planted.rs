@@ -155,6 +155,21 @@ bugs! {
     /// (model-agrees: the party's balance).
     ForgetHoldOnReorg,
 
+    // Cosigners.
+
+    /// What a cosigner gives back counts, whatever it is (model-agrees: he has not signed).
+    CountWrongSignature,
+    /// Any cosigner's signature counts as that of the one who was asked (model-agrees: he has not signed).
+    CountCosignerTwice,
+    /// One signature is enough (model-agrees: the payout's state, if the network refuses what is too little).
+    SendBelowThreshold,
+    /// After a restart nobody has signed yet, and nobody is asked again (model-agrees: the payout's state;
+    /// fold-equals-live).
+    ForgetSignaturesOnRestart,
+    /// A transaction that cosigners were shown is given up as if nobody had seen it (model-agrees: what is sent next
+    /// spends none of its coins).
+    ForgetShownTransaction,
+
     // Identity.
 
     /// Nobody looks at the DID's signature when a wallet is bound (model-agrees: the proof should be refused).

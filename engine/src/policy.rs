@@ -6,6 +6,7 @@ pub use reputation::{Outcome, ReputationPolicy, ScoreRule};
 mod receiving;
 mod reputation;
 
+use crate::id::WalletId;
 use crate::money::{Msat, Sat};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,15 @@ impl fmt::Display for Purpose {
     }
 }
 
+/// From this amount on, an on-chain payout leaves this wallet or one of a later step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalletStep {
+    /// The least amount for which the step holds.
+    pub from_sat: Sat,
+    /// Which.
+    pub wallet: WalletId,
+}
+
 /// Exponential backoff: `first`, then doubled each time, at most `max_attempts` attempts in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
@@ -145,6 +155,10 @@ pub struct Policy {
     pub charges_into: Purpose,
     /// What the wallet is for that payouts are paid from, unless they name one.
     pub payouts_from: Purpose,
+    /// Ascending by amount; below the first step the wallet is the caller's choice.
+    pub wallet_by_value: Vec<WalletStep>,
+    /// A cosigner who has not answered for so long is not waited for alone any more.
+    pub cosigner_patience: Span,
     /// The heaviest transaction we pay for, in weight units; bounds the fee that a payout reserves.
     pub onchain_max_weight_wu: u64,
     /// Repetition of a call whose outcome is unknown.
@@ -205,6 +219,12 @@ pub enum PolicyInvalid {
         floor: i64,
         /// Highest.
         ceiling: i64,
+    },
+    /// Not ascending, or a wallet twice.
+    #[error("wallets by value must ascend (step {step})")]
+    WalletTable {
+        /// Index of the first wrong step.
+        step: usize,
     },
     /// A span or count that must be at least one is zero.
     #[error("`{name}` must not be zero")]
@@ -273,6 +293,10 @@ impl Policy {
             // One wallet does both until the operator opens others.
             charges_into: Purpose::Hot,
             payouts_from: Purpose::Hot,
+            // Until a wallet of several keys is opened there is nothing to choose from.
+            wallet_by_value: Vec::new(),
+            // Ten minutes: time for a person to fetch a device, and six such waits within an hour's deadline.
+            cosigner_patience: Span::secs(600),
             // About 36 P2WPKH inputs (272 WU each); more than that is left to a consolidation.
             onchain_max_weight_wu: 10_000,
             // 5 s doubled six times is 320 s: about 11 minutes in all (seven waits), longer than a gateway's restart.
@@ -326,6 +350,12 @@ impl Policy {
         if let Some(reputation) = &self.reputation {
             check_score(&reputation.score)?;
         }
+        let steps = self.wallet_by_value.windows(2);
+        let descends = |pair: &[WalletStep]| pair[0].from_sat >= pair[1].from_sat;
+        if let Some(at) = steps.map(descends).position(|descends| descends) {
+            let step = at.saturating_add(1);
+            return Err(PolicyInvalid::WalletTable { step });
+        }
         let must_not_be_zero = [
             ("payout_depth", u64::from(self.payout_depth)),
             (
@@ -337,6 +367,7 @@ impl Policy {
             ("retry.max_attempts", u64::from(self.retry.max_attempts)),
             ("poll_interval", self.poll_interval.0),
             ("max_open_payments", u64::from(self.max_open_payments)),
+            ("cosigner_patience", self.cosigner_patience.0),
             ("max_open_runs", u64::from(self.max_open_runs)),
             (
                 "binding.challenge_valid_for",
@@ -352,6 +383,13 @@ impl Policy {
             Some((name, _)) => Err(PolicyInvalid::Zero { name }),
             None => Ok(()),
         }
+    }
+
+    /// The wallets that may pay this amount, by the steps that hold from it on; `None`: any.
+    pub fn wallets_for(&self, amount: Sat) -> Option<&[WalletStep]> {
+        let below = |step: &WalletStep| step.from_sat <= amount;
+        let last = self.wallet_by_value.iter().rposition(below)?;
+        self.wallet_by_value.get(last..)
     }
 
     /// Confirmations that a charge of this amount needs.

@@ -1,7 +1,7 @@
 //! Owns the words that rails, payments and the host share: facts that come in from a rail (`Fact`) and effects that go
 //! out to it (`Instruction`). Does not own what a rail makes of them (`onchain`, `lightning`, `fiat`).
 
-use crate::id::{Did, IdempotencyKey};
+use crate::id::{CosignerId, Did, IdempotencyKey};
 use crate::money::Msat;
 use crate::time::Timestamp;
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
@@ -145,6 +145,13 @@ pub enum Effect {
         /// Canonical JSON (RFC 8785).
         payload: String,
     },
+    /// Have a cosigner sign his part of this PSBT (BIP 174, base64). Answered by `Fact::Cosigned`.
+    Cosign {
+        /// Who.
+        cosigner: CosignerId,
+        /// Base64.
+        psbt: String,
+    },
     /// Hand this transaction to the network. Answered by `Fact::Broadcast`.
     Broadcast {
         /// Signed.
@@ -221,6 +228,13 @@ pub enum Fact {
         /// Of the `SignStatement`.
         key: IdempotencyKey,
         /// JWS in compact form, or the signer's refusal in words.
+        result: Result<String, String>,
+    },
+    /// A cosigner's answer.
+    Cosigned {
+        /// Of the `Cosign`.
+        key: IdempotencyKey,
+        /// The PSBT with his signatures (base64), or his refusal in words.
         result: Result<String, String>,
     },
     /// The backend's answer to a broadcast; `Err` holds its reject word (Bitcoin Core's).

@@ -56,6 +56,19 @@ branches! {
     /// A fact answered what nobody asks any more: it was refused.
     AnswerToNothing,
 
+    // Cosigners.
+
+    /// A cosigner could not be reached.
+    CosignerAbsent,
+    /// A cosigner took longer than the policy's patience.
+    CosignerSlow,
+    /// A cosigner refused to sign.
+    CosignerRefused,
+    /// A cosigner gave back something else than was asked for.
+    CosignerWrong,
+    /// Too few cosigners were left.
+    TooFewCosigners,
+
     // Layer 0.
 
     /// Layer 0 gave no clear answer: it is asked again.

@@ -88,6 +88,14 @@ impl Coverage {
             | Event::LabelSet { .. }
             | Event::MoveStarted { .. }
             | Event::TransactionBuilt { .. }
+            | Event::CosignerAsked { .. }
+            | Event::SweepBuilt { .. }
+            | Event::SweepSent { .. }
+            | Event::SweepSettled { .. }
+            | Event::SweepUndone { .. }
+            | Event::SweepFailed { .. }
+            | Event::CosignerSigned { .. }
+            | Event::CosignerFailed { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }
             | Event::Posted(_)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// One fault that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Which family: `link`, `process`, `disk`, `clock`, `chain`, `http`, `peer`.
+    /// Which family: `link`, `process`, `disk`, `clock`, `chain`, `http`, `peer`, `cosigner`.
     pub family: String,
     /// What: `crash`, `partition`, `lose-response`, ...
     pub name: String,

@@ -71,6 +71,11 @@ fn profile_of(bug: Bug) -> &'static str {
         Some((_, profile, _)) => profile,
         None => match bug {
             Bug::FailOverdueLightning => "lightning",
+            Bug::CountWrongSignature
+            | Bug::CountCosignerTwice
+            | Bug::SendBelowThreshold
+            | Bug::ForgetSignaturesOnRestart
+            | Bug::ForgetShownTransaction => "multisig",
             _ => "chain",
         },
     }

@@ -28,7 +28,7 @@ const APART: &str = "invariant `wallets-apart`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 49] = [
+const TABLE: [(Bug, &str, &str); 54] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -78,6 +78,11 @@ const TABLE: [(Bug, &str, &str); 49] = [
     (Bug::IgnoreWalletOfCharge, "into-savings", MODEL),
     (Bug::IgnoreGapLimit, "gap", MODEL),
     (Bug::ForgetWalletsOnRestart, "gap", FOLD),
+    (Bug::CountWrongSignature, "cosigner-alters", MODEL),
+    (Bug::CountCosignerTwice, "cosigner-copies", MODEL),
+    (Bug::SendBelowThreshold, "cosigner-alters", MODEL),
+    (Bug::ForgetSignaturesOnRestart, "cosigner-restart", MODEL),
+    (Bug::ForgetShownTransaction, "cosigner-given-up", MODEL),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

@@ -3,5 +3,7 @@
 //! The vectors lie in `fixtures/vectors/STANDARD` with their origin and licence. What a standard allows and the engine does
 //! not take is asserted too, with the reason that it gives.
 
+#[path = "vectors/bip174.rs"]
+mod bip174;
 #[path = "vectors/bip322.rs"]
 mod bip322;

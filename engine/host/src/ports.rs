@@ -7,7 +7,7 @@
 use bitcoin::{ScriptBuf, Transaction, Txid};
 use futures_util::future::BoxFuture;
 use lockstep_engine::api::{Engine, Input, Output, Refusal};
-use lockstep_engine::id::{Did, IdempotencyKey};
+use lockstep_engine::id::{CosignerId, Did, IdempotencyKey};
 use lockstep_engine::money::Msat;
 use lockstep_engine::rail::{
     BlockId, ChainView, Entropy, Fact, HttpFailure, HttpRequest, LightningFailure,
@@ -30,6 +30,8 @@ pub struct Ports {
     pub layer0: Arc<dyn HttpTransport>,
     /// Holder of the wallet's keys.
     pub signer: Arc<dyn Signer>,
+    /// Holders of the keys of wallets that several people must sign for.
+    pub cosigners: Arc<dyn Cosigners>,
     /// Randomness for each input.
     pub entropy: Arc<dyn EntropySource>,
     /// Watches; production: [`Unobserved`].
@@ -377,6 +379,59 @@ pub trait Signer: Send + Sync {
 pub struct SignerUnavailable {
     /// In words, for the log.
     pub reason: String,
+}
+
+/// A PSBT for one cosigner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CosignOrder {
+    /// Of the instruction: the same order may be given again, and means the same.
+    pub key: IdempotencyKey,
+    /// Who is asked.
+    pub cosigner: CosignerId,
+    /// BIP 174, base64, without any signature.
+    pub psbt: String,
+}
+
+/// What a cosigner says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CosignAnswer {
+    /// He has the order and will decide; he is asked again.
+    Pending,
+    /// What he gives back. Nothing of it is believed before it is checked.
+    Signed(String),
+    /// He does not sign, in words.
+    Refused(String),
+}
+
+/// Independent people (or their devices) with one key each. Signing the same PSBT twice is harmless: it spends the same
+/// outputs.
+pub trait Cosigners: Send + Sync {
+    /// Gives a cosigner an order, or asks what has become of it.
+    fn cosign(
+        &self,
+        order: CosignOrder,
+    ) -> BoxFuture<'static, Result<CosignAnswer, CosignerUnavailable>>;
+}
+
+/// The cosigner could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cosigner is unavailable: {reason}")]
+pub struct CosignerUnavailable {
+    /// In words, for the log.
+    pub reason: String,
+}
+
+/// Nobody: for an engine without a wallet of several keys.
+pub struct NoCosigners;
+
+impl Cosigners for NoCosigners {
+    fn cosign(
+        &self,
+        order: CosignOrder,
+    ) -> BoxFuture<'static, Result<CosignAnswer, CosignerUnavailable>> {
+        let reason = format!("nobody knows cosigner `{}`", order.cosigner);
+        Box::pin(std::future::ready(Err(CosignerUnavailable { reason })))
+    }
 }
 
 /// Where the journal's records are kept.

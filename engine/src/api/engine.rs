@@ -196,6 +196,16 @@ impl Engine {
         {
             self.payments.forget_wallet(&spec.name);
         }
+        if let (
+            Input::Fact {
+                fact: Fact::Cosigned { key, .. },
+                ..
+            },
+            Some(Bug::ForgetSignaturesOnRestart),
+        ) = (input, self.planted)
+        {
+            self.payments.forget_signatures(key);
+        }
         Ok(output)
     }
 
@@ -335,6 +345,9 @@ impl Engine {
             Command::MoveFunds(order) => self.payments.check_move(order)?,
             Command::SetLabel(label) => label.check(self.payments.network())?,
             Command::RecordOpening { rail, quantity } => Payments::check_opening(*rail, *quantity)?,
+            Command::SweepByRecovery { sweep, wallet } => {
+                self.payments.check_sweep(sweep, wallet)?;
+            }
             Command::CreateCharge(order) => self.payments.check_charge(order)?,
             Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
             Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
@@ -378,6 +391,10 @@ impl Engine {
             Command::SetLabel(label) => self.set_label(label),
             Command::RecordOpening { rail, quantity } => {
                 self.payments.record_opening(now, *rail, *quantity)
+            }
+            Command::SweepByRecovery { sweep, wallet } => {
+                let what = (sweep, wallet);
+                self.payments.sweep_by_recovery(now, entropy, what)
             }
             Command::CreateCharge(order) => self.payments.create_charge(now, entropy, order),
             Command::CreatePayout(order) => self.payments.create_payout(now, entropy, order),
@@ -453,6 +470,7 @@ impl Engine {
             }
             Fact::TimerFired { key } if of_run(key) => self.reconciliation.on_timer(now, key),
             Fact::Signed { .. }
+            | Fact::Cosigned { .. }
             | Fact::Broadcast { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningHeld { .. }

@@ -76,6 +76,13 @@ pub enum Command {
         /// How much it holds.
         quantity: Quantity,
     },
+    /// Move what a wallet's recovery key can spend alone to `hot`: its cosigners are lost.
+    SweepByRecovery {
+        /// New; shares its ids with payments.
+        sweep: PaymentId,
+        /// A wallet of several keys.
+        wallet: WalletId,
+    },
     /// Ask for money to be paid to a party (a charge).
     CreateCharge(Charge),
     /// Pay money out of a party's account.

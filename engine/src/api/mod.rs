@@ -8,7 +8,7 @@ mod output;
 mod outstanding;
 mod refusal;
 
-pub use crate::event::{Bearer, Break, BreakKind, Event, FailureReason, Finding};
+pub use crate::event::{Bearer, Break, BreakKind, CosignerFailure, Event, FailureReason, Finding};
 pub use crate::payments::{Charge, Destination, MoveOrder, Payout, Status};
 pub use engine::{ConfigError, Engine, EngineConfig};
 pub use input::{Command, Input};

@@ -60,6 +60,7 @@ pub(super) fn answered_by(fact: &Fact) -> Option<&IdempotencyKey> {
         Fact::Unavailable { .. } => None,
         Fact::Signed { key, .. }
         | Fact::StatementSigned { key, .. }
+        | Fact::Cosigned { key, .. }
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }
@@ -82,6 +83,7 @@ fn key_of(fact: &Fact) -> Option<&IdempotencyKey> {
         Fact::Chain(_)
         | Fact::Signed { .. }
         | Fact::StatementSigned { .. }
+        | Fact::Cosigned { .. }
         | Fact::Broadcast { .. }
         | Fact::InvoiceCreated { .. }
         | Fact::LightningHeld { .. }
@@ -101,6 +103,7 @@ fn fits(fact: &Fact, effect: &Effect) -> bool {
     match fact {
         Fact::Signed { .. } => matches!(effect, Effect::SignPsbt { .. }),
         Fact::StatementSigned { .. } => matches!(effect, Effect::SignStatement { .. }),
+        Fact::Cosigned { .. } => matches!(effect, Effect::Cosign { .. }),
         Fact::Broadcast { .. } => matches!(effect, Effect::Broadcast { .. }),
         Fact::InvoiceCreated { .. } => matches!(effect, Effect::CreateInvoice { .. }),
         Fact::LightningBalance { .. } => matches!(effect, Effect::ReadLightningBalance),

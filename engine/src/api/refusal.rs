@@ -9,7 +9,7 @@ use crate::ledger::PartyExists;
 use crate::onchain::{LabelRefused, OpenRefused};
 use crate::payments::{
     ChargeRefused, DecisionRefused, FactRefused, MoveRefused, OpeningRefused, PayoutRefused,
-    WalletRefused,
+    SweepRefused, WalletRefused,
 };
 use crate::reconcile::ReconcileRefused;
 use crate::reputation::EnrolmentRefused;
@@ -113,6 +113,13 @@ pub enum Refusal {
         /// Why.
         #[from]
         cause: PayoutRefused,
+    },
+    /// `SweepByRecovery`.
+    #[error("the recovery is refused: {cause}")]
+    Sweep {
+        /// Why.
+        #[from]
+        cause: SweepRefused,
     },
     /// `ReleaseHeld`, `RefuseHeld`.
     #[error("the decision is refused: {cause}")]

@@ -12,15 +12,25 @@ use crate::planted::Bug;
 use crate::rail::Entropy;
 use bdk_wallet::KeychainKind;
 use bdk_wallet::coin_selection::{BranchAndBoundCoinSelection, LargestFirstCoinSelection};
+use bdk_wallet::descriptor::Policy;
 use bdk_wallet::error::CreateTxError;
 use bdk_wallet::miniscript::psbt::PsbtExt;
 use bitcoin::{Amount, FeeRate, OutPoint, Psbt, ScriptBuf, Transaction, Txid};
 use serde::{Serialize, Serializer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A built transaction this deep is forgotten. Coinbase maturity (consensus) is the depth to which nobody plans for a
 /// reorganisation.
 pub(super) const BURIED_CONFIRMATIONS: u32 = 100;
+
+/// Of a descriptor with alternatives, the one that is used day by day.
+const MAIN_BRANCH: usize = 0;
+
+/// The one that recovers coins (`custody`).
+const RECOVERY_BRANCH: usize = 1;
+
+/// bdk's words for which alternatives of a descriptor are used.
+type Path = BTreeMap<String, Vec<usize>>;
 
 /// What to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +56,21 @@ pub struct Built {
     pub txid: Txid,
     /// What the miner gets, in satoshi.
     pub fee_sat: Sat,
+    /// What the first output pays of a sweep, or what was ordered, in satoshi.
+    pub pays_sat: Sat,
+}
+
+/// All coins that the second branch of the descriptors can spend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepOrder {
+    /// Where to.
+    pub script: ScriptBuf,
+    /// Satoshi per 1,000 weight units.
+    pub feerate_sat_per_kwu: u64,
+    /// Confirmations that a coin needs (BIP 68).
+    pub after_blocks: u16,
+    /// Base of the draws.
+    pub entropy: Entropy,
 }
 
 /// Why nothing was built. The wallet is unchanged.
@@ -73,8 +98,14 @@ pub enum BuildRefused {
         /// The limit.
         max_fee_sat: Sat,
     },
+    /// What takes the place of a transaction that was given up is not seen yet; until then nothing else may leave.
+    #[error("transaction {txid} was given up, and what takes its place is not seen yet")]
+    MustWait {
+        /// The one that was given up.
+        txid: Txid,
+    },
     /// Anything else that bdk finds (for instance a descriptor that needs a spending path).
-    #[error("bdk cannot build it: {cause}")]
+    #[error("it cannot be built: {cause}")]
     Unbuildable {
         /// Its words.
         cause: String,
@@ -130,7 +161,7 @@ pub(super) struct BuiltTransaction {
 }
 
 impl BuiltTransaction {
-    fn inputs(&self) -> impl Iterator<Item = OutPoint> {
+    pub(super) fn inputs(&self) -> impl Iterator<Item = OutPoint> {
         self.psbt
             .unsigned_tx
             .input
@@ -173,6 +204,7 @@ impl Onchain {
             psbt_base64,
             txid,
             fee_sat,
+            pays_sat: order.amount_sat,
         })
     }
 
@@ -234,6 +266,10 @@ impl Onchain {
 
     fn select(&mut self, order: &BuildOrder, change: ScriptBuf) -> Result<Psbt, BuildRefused> {
         let unspendable = self.unspendable().into_iter().collect();
+        let contested = self
+            .contested()
+            .map_err(|txid| BuildRefused::MustWait { txid })?;
+        let paths = self.paths(MAIN_BRANCH)?;
         // Falls back on the largest coins, not on a draw: which coins pay for an order follows from the coins alone.
         let selection = BranchAndBoundCoinSelection::<LargestFirstCoinSelection>::default();
         let mut builder = self.wallet.build_tx().coin_selection(selection);
@@ -242,9 +278,75 @@ impl Onchain {
             .drain_to(change)
             .fee_rate(FeeRate::from_sat_per_kwu(order.feerate_sat_per_kwu))
             .unspendable(unspendable);
+        for (keychain, path) in paths {
+            builder.policy_path(path, keychain);
+        }
+        let added = builder.add_utxos(&contested).map(|_| ());
+        added.map_err(|error| BuildRefused::Unbuildable {
+            cause: error.to_string(),
+        })?;
         builder
             .finish_with_aux_rand(&mut Draws::new(order.entropy))
             .map_err(|error| refused(order, error))
+    }
+
+    /// Builds a transaction of all coins that are old enough for the recovery branch, and of nothing else.
+    pub fn build_sweep(&mut self, order: SweepOrder) -> Result<Built, BuildRefused> {
+        let unbuildable = |cause: String| BuildRefused::Unbuildable { cause };
+        let mut unspendable = self.unspendable();
+        let age = |coin: &OutPoint| self.confirmations(coin.txid).unwrap_or(0);
+        let coins = self.wallet.list_unspent().map(|coin| coin.outpoint);
+        let (old, young): (Vec<OutPoint>, Vec<OutPoint>) =
+            coins.partition(|coin| age(coin) >= u32::from(order.after_blocks));
+        unspendable.extend(young);
+        if old.iter().all(|coin| unspendable.contains(coin)) {
+            let after = order.after_blocks;
+            return Err(unbuildable(format!("no free coin is {after} blocks deep")));
+        }
+        let paths = self.paths(RECOVERY_BRANCH)?;
+        let mut builder = self.wallet.build_tx();
+        builder
+            .drain_wallet()
+            .drain_to(order.script)
+            .fee_rate(FeeRate::from_sat_per_kwu(order.feerate_sat_per_kwu))
+            .unspendable(unspendable.into_iter().collect());
+        for (keychain, path) in paths {
+            builder.policy_path(path, keychain);
+        }
+        let psbt = builder
+            .finish_with_aux_rand(&mut Draws::new(order.entropy))
+            .map_err(|error| unbuildable(error.to_string()))?;
+        let (txid, psbt_base64) = (psbt.unsigned_tx.compute_txid(), psbt.to_string());
+        let fee_sat = fee_of(&psbt)?;
+        let outputs = psbt.unsigned_tx.output.iter();
+        let pays_sat = Sat(outputs.map(|output| output.value.to_sat()).sum());
+        self.built.insert(txid, BuiltTransaction { psbt });
+        Ok(Built {
+            psbt_base64,
+            txid,
+            fee_sat,
+            pays_sat,
+        })
+    }
+
+    /// The way through each descriptor that has alternatives with conditions of their own: the one numbered `branch`.
+    fn paths(&self, branch: usize) -> Result<Vec<(KeychainKind, Path)>, BuildRefused> {
+        let mut paths = Vec::new();
+        for keychain in [KeychainKind::External, KeychainKind::Internal] {
+            let policy = self.wallet.policies(keychain);
+            let policy = policy.map_err(|error| BuildRefused::Unbuildable {
+                cause: error.to_string(),
+            })?;
+            if let Some(policy) = policy.filter(Policy::requires_path) {
+                paths.push((keychain, Path::from([(policy.id, vec![branch])])));
+            }
+        }
+        Ok(paths)
+    }
+
+    /// What was built and still stands.
+    pub(super) fn built_psbt(&self, txid: Txid) -> Option<&Psbt> {
+        self.built.get(&txid).map(|built| &built.psbt)
     }
 
     /// Locked coins, and unconfirmed money of others: whoever sent it can still take it back.

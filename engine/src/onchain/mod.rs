@@ -7,6 +7,8 @@
 //! clock is the number of views applied, so that nothing depends on when a view was taken.
 
 mod build;
+mod cosign;
+mod custody;
 mod draws;
 mod label;
 mod payer;
@@ -16,7 +18,9 @@ mod view;
 mod wallets;
 
 pub use crate::policy::Purpose;
-pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused};
+pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused, SweepOrder};
+pub use cosign::{AnswerWrong, Signatures};
+pub use custody::{Cosigner, Cosigners, CosignersRefused, MOST_COSIGNERS, RecoveryKey};
 pub use label::{Label, LabelKind, LabelRefused, MAX_CHARS};
 pub use recovery::{Recovery, RecoveryRefused};
 pub use spec::{Custody, Owner, WalletSpec};
@@ -141,6 +145,8 @@ pub struct Onchain {
     gap_limit: u32,
     /// Coins that people will not have spent.
     frozen: BTreeSet<OutPoint>,
+    /// Transactions that were given up after cosigners had seen them, and could still confirm.
+    given_up: BTreeMap<Txid, BuiltTransaction>,
     planted: Option<Bug>,
 }
 
@@ -151,6 +157,8 @@ pub struct Snapshot<'a> {
     positions: &'a BTreeMap<Txid, Option<u32>>,
     built: &'a BTreeMap<Txid, BuiltTransaction>,
     frozen: &'a BTreeSet<OutPoint>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    given_up: &'a BTreeMap<Txid, BuiltTransaction>,
     wallet: Option<&'a ChangeSet>,
 }
 
@@ -181,6 +189,7 @@ impl Onchain {
             built: BTreeMap::new(),
             gap_limit,
             frozen: BTreeSet::new(),
+            given_up: BTreeMap::new(),
             planted: None,
         })
     }
@@ -355,6 +364,7 @@ impl Onchain {
             positions: &self.positions,
             built: &self.built,
             frozen: &self.frozen,
+            given_up: &self.given_up,
             wallet: self.wallet.staged(),
         }
     }

@@ -1,7 +1,7 @@
 //! Owns what one of our wallets is: its name, what it is for, whom it serves, its descriptors, and who has its keys.
 //! Does not own what lies in it (`Onchain`).
 
-use super::{Descriptors, LOOKAHEAD_SCRIPTS};
+use super::{Cosigners, Descriptors, LOOKAHEAD_SCRIPTS};
 use crate::id::{PartyId, WalletId};
 use crate::policy::Purpose;
 use serde::{Deserialize, Serialize};
@@ -17,11 +17,13 @@ pub enum Owner {
 }
 
 /// Who has the keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Custody {
     /// The signer behind the host's port.
     Signer,
+    /// Several people, of whom some must sign.
+    Cosigners(Cosigners),
 }
 
 /// A wallet to be opened.
@@ -43,6 +45,14 @@ pub struct WalletSpec {
 }
 
 impl WalletSpec {
+    /// Who must sign, if several people have the keys.
+    pub fn cosigners(&self) -> Option<&Cosigners> {
+        match &self.custody {
+            Custody::Signer => None,
+            Custody::Cosigners(cosigners) => Some(cosigners),
+        }
+    }
+
     /// The wallet that the engine begins with.
     pub fn hot(descriptors: Descriptors) -> WalletSpec {
         WalletSpec {

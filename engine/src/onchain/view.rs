@@ -397,4 +397,9 @@ fn record(known: &mut Onchain, look: &Look<'_>) {
     for txid in buried {
         known.built.remove(&txid);
     }
+    let deep = |txid: &Txid| known.confirmations(*txid) >= Some(BURIED_CONFIRMATIONS);
+    let spent = look.transactions.iter().filter(|(txid, _)| deep(txid));
+    let spent = spent.flat_map(|(_, seen)| &seen.transaction.input);
+    let spent = spent.map(|input| input.previous_output).collect();
+    known.forget_given_up(&spent);
 }

@@ -6,8 +6,9 @@
 use super::payer::payer_scripts;
 use super::view::{self, Look};
 use super::{
-    AbandonRefused, BuildOrder, BuildRefused, Built, DescriptorsRefused, FinaliseRefused, Onchain,
-    Received, Snapshot, ViewRefused, WalletSpec,
+    AbandonRefused, AnswerWrong, BuildOrder, BuildRefused, Built, Cosigner, CosignersRefused,
+    DescriptorsRefused, FinaliseRefused, Onchain, Received, Signatures, Snapshot, SweepOrder,
+    ViewRefused, WalletSpec,
 };
 use crate::id::{PartyId, WalletId};
 use crate::money::Sat;
@@ -51,6 +52,13 @@ pub enum OpenRefused {
     GapLimit {
         /// Asked.
         gap_limit: u32,
+    },
+    /// Those who should sign for it make no wallet.
+    #[error("{cause}")]
+    Cosigners {
+        /// Why not.
+        #[from]
+        cause: CosignersRefused,
     },
     /// They make no wallet.
     #[error("{cause}")]
@@ -144,6 +152,9 @@ impl Wallets {
             return Err(OpenRefused::GapLimit {
                 gap_limit: spec.gap_limit,
             });
+        }
+        if let Some(cosigners) = spec.cosigners() {
+            cosigners.check(&spec.descriptors)?;
         }
         let fresh = Onchain::with_gap_limit(&spec.descriptors, self.network, spec.gap_limit);
         let fresh = fresh.map_err(|refused| OpenRefused::Descriptors {
@@ -336,6 +347,40 @@ impl Wallets {
         for kept in self.set.values_mut() {
             kept.onchain.set_spendable(outpoint, spendable);
         }
+    }
+
+    /// As [`Onchain::build_sweep`], of one wallet.
+    pub fn build_sweep(
+        &mut self,
+        wallet: &WalletId,
+        order: SweepOrder,
+    ) -> Result<Built, BuildRefused> {
+        self.named_mut(wallet).build_sweep(order)
+    }
+
+    /// As [`Onchain::abandon_shown`], by the wallet that built the transaction.
+    pub fn abandon_shown(&mut self, wallet: &WalletId, txid: Txid) -> Result<(), AbandonRefused> {
+        self.named_mut(wallet).abandon_shown(txid)
+    }
+
+    /// As [`Onchain::check_cosigned`], by the wallet that built the transaction.
+    pub fn check_cosigned(
+        &self,
+        wallet: &WalletId,
+        txid: Txid,
+        (cosigner, answer): (&Cosigner, &str),
+    ) -> Option<Result<Signatures, AnswerWrong>> {
+        self.named(wallet).check_cosigned(txid, cosigner, answer)
+    }
+
+    /// As [`Onchain::combine`], by the wallet that built the transaction.
+    pub fn combine<'a>(
+        &self,
+        wallet: &WalletId,
+        txid: Txid,
+        given: impl IntoIterator<Item = &'a Signatures>,
+    ) -> Option<String> {
+        self.named(wallet).combine(txid, given)
     }
 
     /// The whole state, ordered.

@@ -3,18 +3,19 @@
 
 use super::order::{Charge, Destination, Payout};
 use super::record::{Payment, Status};
-use super::refusal::{ChargeRefused, DecisionRefused, OpeningRefused, PayoutRefused};
+use super::refusal::{ChargeRefused, DecisionRefused, OpeningRefused, PayoutRefused, SweepRefused};
 use super::{
     Payments, charge_lightning::LightningChargeState, payout_lightning, payout_onchain, payout_sepa,
 };
 use crate::fiat::{self, Iban};
-use crate::id::{BindingId, PartyId, PaymentId};
+use crate::id::{BindingId, PartyId, PaymentId, WalletId};
 use crate::identity::Purpose;
 use crate::ledger::Account;
 use crate::lightning::{self, CheckedInvoice};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
 use crate::policy::BindingAsked;
+use crate::policy::{Policy, WalletStep};
 use crate::rare::{Rare, sometimes};
 use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
@@ -107,8 +108,9 @@ impl Payments {
     ) -> Result<CheckedDestination, PayoutRefused> {
         self.check_identity(&order.party, &order.payment)?;
         check_assets(order)?;
-        let wallet = self.wallet_for(&order.party, &order.wallet, self.policy.payouts_from);
+        let wallet = self.paying_wallet(order);
         self.check_serves(&wallet, &order.party)?;
+        self.check_wallet_for_value(order)?;
         self.check_payout_limits(order)?;
         let destination = self.check_destination(now, order)?;
         let hold = match &destination {
@@ -124,6 +126,43 @@ impl Payments {
         };
         self.ledger.check_hold(&hold)?;
         Ok(destination)
+    }
+
+    /// Whether a recovery would be accepted.
+    pub fn check_sweep(&self, sweep: &PaymentId, wallet: &WalletId) -> Result<(), SweepRefused> {
+        if self.is_id_used(sweep) {
+            let sweep = sweep.clone();
+            return Err(SweepRefused::IdUsed { sweep });
+        }
+        let spec = self.onchain.spec(wallet);
+        let people = spec.and_then(|spec| spec.cosigners());
+        match people.is_some_and(|people| people.recovery.is_some()) {
+            true => Ok(()),
+            false => Err(SweepRefused::NoRecovery {
+                wallet: wallet.clone(),
+            }),
+        }
+    }
+
+    /// The wallet that pays: the one that is named, or else the one that the policy has for such an amount, or for payouts.
+    pub(super) fn paying_wallet(&self, order: &Payout) -> WalletId {
+        let by_value = || Some(wallets_for(&self.policy, order)?.first()?.wallet.clone());
+        let named = order.wallet.clone().or_else(by_value);
+        self.wallet_for(&order.party, &named, self.policy.payouts_from)
+    }
+
+    /// Much money leaves only the wallets that the policy has for it.
+    fn check_wallet_for_value(&self, order: &Payout) -> Result<(), PayoutRefused> {
+        let (Some(named), Some(steps)) = (&order.wallet, wallets_for(&self.policy, order)) else {
+            return Ok(());
+        };
+        match steps.iter().any(|step| step.wallet == *named) {
+            true => Ok(()),
+            false => Err(PayoutRefused::WalletOfLessValue {
+                wallet: named.clone(),
+                quantity: order.quantity,
+            }),
+        }
     }
 
     fn check_identity(&self, party: &PartyId, payment: &PaymentId) -> Result<(), PayoutRefused> {
@@ -286,6 +325,14 @@ impl Payments {
         } else {
             Ok(())
         }
+    }
+}
+
+/// The steps of the policy that hold for a payout on chain.
+fn wallets_for<'a>(policy: &'a Policy, order: &Payout) -> Option<&'a [WalletStep]> {
+    match order.destination {
+        Destination::Address(_) => policy.wallets_for(Msat(order.quantity.units).to_sat_floor()),
+        Destination::Invoice(_) | Destination::Iban { .. } => None,
     }
 }
 

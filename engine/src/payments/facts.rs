@@ -97,6 +97,7 @@ impl Payments {
             | Fact::LightningReceived { .. }
             | Fact::Signed { .. }
             | Fact::StatementSigned { .. }
+            | Fact::Cosigned { .. }
             | Fact::Broadcast { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningBalance { .. }
@@ -155,6 +156,9 @@ impl Payments {
     }
 
     fn route(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
+        if let Some(out) = self.on_sweep_fact(now, entropy, fact) {
+            return out;
+        }
         match fact {
             Fact::Chain(view) => self.on_chain(now, entropy, view),
             Fact::Signed { key, result } if self.is_move(&key.0) => {
@@ -176,6 +180,13 @@ impl Payments {
                 self.by_key(now, entropy, &key.0, |payment, desk, _| {
                     if let Payment::OnchainPayout(payout) = payment {
                         payout.on_signed(desk, result);
+                    }
+                })
+            }
+            Fact::Cosigned { key, result } => {
+                self.by_key(now, entropy, &key.0, |payment, desk, what| {
+                    if let Payment::OnchainPayout(payout) = payment {
+                        payout.on_cosigned(desk, what, result);
                     }
                 })
             }
@@ -240,12 +251,36 @@ impl Payments {
         }
     }
 
+    /// Facts that a recovery waits for.
+    fn on_sweep_fact(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        fact: &Fact,
+    ) -> Option<Consequences> {
+        if let Fact::Cosigned { key, result } = fact {
+            self.with_sweep(now, entropy, key, |sweep, desk, _| {
+                sweep.on_cosigned(desk, result)
+            })
+        } else if let Fact::Broadcast { key, result } = fact {
+            self.with_sweep(now, entropy, key, |sweep, desk, _| {
+                sweep.on_broadcast(desk, result)
+            })
+        } else if let Fact::Unavailable { key, .. } = fact {
+            self.with_sweep(now, entropy, key, |sweep, _, what| {
+                sweep.on_unavailable(what)
+            })
+        } else {
+            None
+        }
+    }
+
     /// An attempt did not end as far as the host knows; it will try again. Money that the attempt may have moved must
     /// not be freed by what a later attempt says.
     fn on_unavailable(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
         self.by_key(now, entropy, key, |payment, desk, what| match payment {
             Payment::SepaPayout(payout) => payout.on_unavailable(desk, what),
-            Payment::OnchainPayout(payout) => payout.on_unavailable(what),
+            Payment::OnchainPayout(payout) => payout.on_unavailable(desk, what),
             Payment::LightningCharge(_)
             | Payment::OnchainCharge(_)
             | Payment::LightningPayout(_) => {}
@@ -503,7 +538,8 @@ impl Payments {
                 Payment::LightningCharge(charge) => charge.on_expiry(desk),
                 Payment::OnchainCharge(charge) => charge.on_expiry(desk),
                 Payment::LightningPayout(payout) => payout.on_deadline(desk),
-                Payment::OnchainPayout(payout) => payout.on_deadline(desk),
+                Payment::OnchainPayout(payout) if what == "deadline" => payout.on_deadline(desk),
+                Payment::OnchainPayout(payout) => payout.on_patience(desk, what),
                 Payment::SepaPayout(payout) if what == "deadline" => payout.on_deadline(desk),
                 Payment::SepaPayout(payout) => payout.on_timer(desk, what),
             }
@@ -519,6 +555,7 @@ impl Payments {
         let unseen = self.onchain.take_unseen();
         let mut records = std::mem::take(&mut self.records);
         let mut moves = std::mem::take(&mut self.moves);
+        let mut sweeps = std::mem::take(&mut self.sweeps);
         let mut desk = self.desk(now, entropy);
         for payment in records.values_mut() {
             match payment {
@@ -527,6 +564,9 @@ impl Payments {
                 Payment::LightningCharge(charge) => charge.on_tip(&mut desk),
                 Payment::LightningPayout(_) | Payment::SepaPayout(_) => {}
             }
+        }
+        for sweep in sweeps.values_mut() {
+            sweep.on_view(&mut desk);
         }
         for payment in records.values_mut() {
             if let Payment::OnchainPayout(payout) = payment {
@@ -542,6 +582,7 @@ impl Payments {
         let out = desk.out;
         self.records = records;
         self.moves = moves;
+        self.sweeps = sweeps;
         out
     }
 }

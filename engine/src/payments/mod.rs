@@ -9,6 +9,7 @@ mod admission;
 mod bindings;
 mod charge_lightning;
 mod charge_onchain;
+mod cosigning;
 mod desk;
 mod facts;
 mod funds_move;
@@ -20,6 +21,7 @@ mod record;
 mod refunds;
 mod refusal;
 mod shortfall;
+mod sweep;
 mod wallets;
 
 pub use charge_lightning::{LightningCharge, LightningChargeState};
@@ -30,11 +32,13 @@ pub use payout_lightning::{LightningPayout, LightningPayoutState};
 pub use payout_onchain::{OnchainPayout, OnchainPayoutState, Sent};
 pub use payout_sepa::{SepaPayout, SepaPayoutState};
 pub use record::{Payment, Status};
-pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
+pub use refusal::{
+    ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused, SweepRefused,
+};
 pub use wallets::{MoveRefused, WalletRefused};
 
 use crate::event::{Consequences, Event, FailureReason};
-use crate::id::{PartyId, PaymentId};
+use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
 use crate::identity::Bindings;
 use crate::ledger::{Account, Ledger, PartyExists, Posting};
 use crate::money::{Quantity, Rail};
@@ -49,6 +53,7 @@ use bitcoin::hex::DisplayHex as _;
 use desk::Desk;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use sweep::Sweep;
 
 /// All payments, the books and the wallets.
 #[derive(Debug)]
@@ -63,6 +68,8 @@ pub struct Payments {
     records: BTreeMap<PaymentId, Payment>,
     /// Between our own wallets; their ids are payment ids too.
     moves: BTreeMap<PaymentId, FundsMove>,
+    /// Recoveries; they share their ids with payments.
+    sweeps: BTreeMap<PaymentId, Sweep>,
     /// Payment hash (hexadecimal) of each charge.
     charged_hashes: BTreeMap<String, PaymentId>,
     /// Payment hash (hexadecimal) of each payout.
@@ -98,6 +105,8 @@ pub struct Snapshot<'a> {
     onchain: Vec<WalletSnapshot<'a>>,
     records: &'a BTreeMap<PaymentId, Payment>,
     moves: &'a BTreeMap<PaymentId, FundsMove>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sweeps: &'a BTreeMap<PaymentId, Sweep>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
     stray_receipts: &'a BTreeSet<String>,
@@ -122,6 +131,7 @@ impl Payments {
             ledger: Ledger::new(),
             records: BTreeMap::new(),
             moves: BTreeMap::new(),
+            sweeps: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
             paid_hashes: BTreeMap::new(),
             stray_receipts: BTreeSet::new(),
@@ -193,6 +203,7 @@ impl Payments {
             onchain: self.onchain.snapshot(),
             records: &self.records,
             moves: &self.moves,
+            sweeps: &self.sweeps,
             charged_hashes: &self.charged_hashes,
             paid_hashes: &self.paid_hashes,
             stray_receipts: &self.stray_receipts,
@@ -303,7 +314,7 @@ impl Payments {
             self.paid_hashes
                 .insert(hex(&invoice.payment_hash), order.payment.clone());
         }
-        let paying_wallet = self.wallet_for(&order.party, &order.wallet, self.policy.payouts_from);
+        let paying_wallet = self.paying_wallet(order);
         let mut desk = self.desk(now, entropy);
         let payment = match destination {
             CheckedDestination::Invoice(text, invoice) => {
@@ -319,6 +330,53 @@ impl Payments {
         let out = desk.out;
         self.records.insert(order.payment.clone(), payment);
         out
+    }
+
+    /// Moves what the recovery key can spend to `hot`.
+    pub fn sweep_by_recovery(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        (sweep, wallet): (&PaymentId, &WalletId),
+    ) -> Consequences {
+        let mut desk = self.desk(now, entropy);
+        let made = Sweep::create(&mut desk, sweep, wallet);
+        let out = desk.out;
+        self.sweeps.insert(sweep.clone(), made);
+        out
+    }
+
+    /// Lets one recovery act with everything else at hand; `None` if there is none under that key.
+    fn with_sweep(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        key: &IdempotencyKey,
+        act: impl FnOnce(&mut Sweep, &mut Desk<'_>, &str),
+    ) -> Option<Consequences> {
+        let (id, what) = key.0.split_once('/')?;
+        let id = PaymentId::new(id).ok()?;
+        let mut sweep = self.sweeps.remove(&id)?;
+        let mut desk = self.desk(now, entropy);
+        act(&mut sweep, &mut desk, what);
+        let out = desk.out;
+        self.sweeps.insert(id, sweep);
+        Some(out)
+    }
+
+    /// Forgets the signatures of a payout's cosigners, as a planted bug does.
+    #[doc(hidden)]
+    pub fn forget_signatures(&mut self, key: &IdempotencyKey) {
+        let payment = key
+            .0
+            .split_once('/')
+            .map(|(payment, _)| PaymentId::new(payment));
+        let record = payment.and_then(Result::ok);
+        if let Some(Payment::OnchainPayout(payout)) =
+            record.and_then(|payment| self.records.get_mut(&payment))
+        {
+            payout.forget_signatures();
+        }
     }
 
     /// Claims a held payment.

@@ -4,6 +4,7 @@
 //! Exactly one transaction is ever built for a payout, so no repetition can pay twice: signing and broadcasting it again
 //! under any key is the same payment.
 
+use super::cosigning::{Progress, Question, Round};
 use super::desk::{Desk, in_msat, party_btc, wallet_account};
 use super::order::Payout;
 use super::record::Status;
@@ -11,7 +12,7 @@ use crate::event::{Event, FailureReason};
 use crate::id::{BindingId, PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, Hold, HoldOrder};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
-use crate::onchain::{BuildOrder, BuildRefused};
+use crate::onchain::{BuildOrder, BuildRefused, Built};
 use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::Effect;
@@ -45,6 +46,9 @@ pub struct OnchainPayout {
     pub refund_of: Option<PaymentId>,
     /// A refund's transaction is gone, and the coins that it spends are gone, too: nothing is owed that could be sent.
     moot: bool,
+    /// The signatures of several cosigners that its transaction waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round: Option<Box<Round>>,
     /// Where it stands.
     pub state: OnchainPayoutState,
 }
@@ -172,6 +176,7 @@ impl OnchainPayout {
             overdue: false,
             refund_of: None,
             moot: false,
+            round: None,
             state: State::Reserved,
         };
         payout.try_build(desk);
@@ -213,15 +218,9 @@ impl OnchainPayout {
                     txid: built.txid,
                     fee_sat: built.fee_sat,
                 });
-                desk.instruct(
-                    &self.id,
-                    "sign",
-                    Effect::SignPsbt {
-                        psbt: built.psbt_base64,
-                    },
-                );
+                self.have_signed(desk, built);
             }
-            Err(BuildRefused::InsufficientFunds { .. }) => {}
+            Err(BuildRefused::InsufficientFunds { .. } | BuildRefused::MustWait { .. }) => {}
             Err(
                 refused @ (BuildRefused::Dust { .. }
                 | BuildRefused::FeeTooHigh { .. }
@@ -231,6 +230,56 @@ impl OnchainPayout {
                 desk.void_hold(&self.id);
                 self.fail(desk, FailureReason::NotBuildable(refused.to_string()));
             }
+        }
+    }
+
+    /// By the cosigners, if the wallet has any; otherwise by the signer.
+    fn have_signed(&mut self, desk: &mut Desk<'_>, built: Built) {
+        let question = Question {
+            payment: self.id.clone(),
+            wallet: self.wallet.clone(),
+            txid: built.txid,
+            psbt: built.psbt_base64.clone(),
+        };
+        self.round = Round::begin(desk, question).map(Box::new);
+        if self.round.is_none() {
+            let psbt = built.psbt_base64;
+            desk.instruct(&self.id, "sign", Effect::SignPsbt { psbt });
+        }
+    }
+
+    pub(super) fn on_cosigned(
+        &mut self,
+        desk: &mut Desk<'_>,
+        what: &str,
+        result: &Result<String, String>,
+    ) {
+        let (Some(mut round), State::Signing { txid, .. }) = (self.round.take(), &self.state)
+        else {
+            return;
+        };
+        let txid = *txid;
+        match round.on_answer(desk, what, result) {
+            Progress::Waiting => self.round = Some(round),
+            Progress::Complete(psbt) => self.on_signed(desk, &Ok(psbt)),
+            Progress::Hopeless { signed, threshold } => {
+                sometimes(Rare::TooFewCosigners);
+                let reason = FailureReason::NotCosigned { signed, threshold };
+                self.give_up(desk, txid, reason);
+            }
+        }
+    }
+
+    pub(super) fn on_patience(&mut self, desk: &mut Desk<'_>, what: &str) {
+        if let Some(round) = &mut self.round {
+            round.on_patience(desk, what);
+        }
+    }
+
+    /// Forgets whoever has signed, as a planted bug does.
+    pub(super) fn forget_signatures(&mut self) {
+        if let Some(round) = &mut self.round {
+            round.forget();
         }
     }
 
@@ -292,7 +341,10 @@ impl OnchainPayout {
     }
 
     /// An effect was not performed to its end as far as the host knows: the transaction may be out all the same.
-    pub(super) fn on_unavailable(&mut self, what: &str) {
+    pub(super) fn on_unavailable(&mut self, desk: &mut Desk<'_>, what: &str) {
+        if let Some(round) = &mut self.round {
+            round.on_unavailable(desk, what);
+        }
         if let (State::Sent(sent), true) = (&mut self.state, what.starts_with("broadcast")) {
             sent.accepted = true;
         }
@@ -497,7 +549,10 @@ impl OnchainPayout {
             State::Signing { txid, .. } => {
                 sometimes(Rare::DeadlineWhileSigning);
                 let txid = *txid;
-                desk.answered(&self.id, "sign");
+                match self.round.take() {
+                    Some(round) => round.end(desk),
+                    None => desk.answered(&self.id, "sign"),
+                }
                 self.give_up(desk, txid, FailureReason::Expired);
             }
             State::Sent(sent) => {
@@ -546,7 +601,15 @@ impl OnchainPayout {
     /// Frees coins and hold of a transaction that never left. If the network knows it all the same (the signer handed it
     /// out), nothing is freed: its fate is unknown.
     fn give_up(&mut self, desk: &mut Desk<'_>, txid: Txid, reason: FailureReason) {
-        if desk.onchain.abandon(txid).is_err() {
+        let was_shown = desk
+            .onchain
+            .spec(&self.wallet)
+            .is_some_and(|spec| spec.cosigners().is_some());
+        let abandoned = match was_shown && !desk.has_bug(Bug::ForgetShownTransaction) {
+            true => desk.onchain.abandon_shown(&self.wallet, txid),
+            false => desk.onchain.abandon(txid),
+        };
+        if abandoned.is_err() {
             sometimes(Rare::GivenUpButOut);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),

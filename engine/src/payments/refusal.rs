@@ -5,7 +5,7 @@
 use super::wallets::WalletRefused;
 use crate::fiat::{IbanRefused, NameRefused, WebhookRefused};
 use crate::fx::ConvertError;
-use crate::id::{PartyId, PaymentId};
+use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::HoldRefused;
 use crate::lightning::InvoiceRefused;
 use crate::money::{Asset, Msat, Quantity, Rail};
@@ -163,6 +163,14 @@ pub enum PayoutRefused {
         /// Whose it would have to be.
         payee: PartyId,
     },
+    /// The policy asks for another wallet from a smaller amount on.
+    #[error("{quantity} is too much to leave wallet `{wallet}`")]
+    WalletOfLessValue {
+        /// Named.
+        wallet: WalletId,
+        /// Ordered.
+        quantity: Quantity,
+    },
     /// Too many payments are not final.
     #[error("{open} payments are open, no more are taken")]
     TooManyOpen {
@@ -238,6 +246,23 @@ pub enum PayoutRefused {
         /// Why.
         #[from]
         cause: HoldRefused,
+    },
+}
+
+/// Why a recovery is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SweepRefused {
+    /// An id is used once for ever.
+    #[error("id `{sweep}` was used before")]
+    IdUsed {
+        /// Which.
+        sweep: PaymentId,
+    },
+    /// No such wallet is open, or nobody may recover its coins.
+    #[error("wallet `{wallet}` has no recovery key")]
+    NoRecovery {
+        /// Which.
+        wallet: WalletId,
     },
 }
 

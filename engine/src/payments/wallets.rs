@@ -260,9 +260,11 @@ impl Payments {
         self.moves.iter()
     }
 
-    /// Whether a payment or a move has this id.
+    /// Whether a payment, a move or a recovery has this id.
     pub(super) fn is_id_used(&self, payment: &PaymentId) -> bool {
-        self.records.contains_key(payment) || self.moves.contains_key(payment)
+        self.records.contains_key(payment)
+            || self.moves.contains_key(payment)
+            || self.sweeps.contains_key(payment)
     }
 }
 

@@ -63,6 +63,7 @@ fn by_whom(role: Role, reason: &FailureReason) -> Outcome {
         (
             FailureReason::InvoiceNotCreated(_)
             | FailureReason::SigningRefused(_)
+            | FailureReason::NotCosigned { .. }
             | FailureReason::BroadcastRefused(_)
             | FailureReason::NotBuildable(_),
             _,

@@ -8,7 +8,7 @@ use super::strays::PAYERS;
 use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
 use bitcoin::Address;
 use lockstep_engine::api::{Charge, Command, Destination, Payout};
-use lockstep_engine::id::{CommandId, PartyId, PaymentId};
+use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
 use lockstep_engine::identity::Purpose;
 use lockstep_engine::money::Asset;
 use lockstep_engine::onchain::LabelKind;
@@ -50,6 +50,7 @@ impl Model {
                 no(rail.asset() != quantity.asset, Why::WrongAsset)
                     .and(no(quantity.units == 0, Why::Amount))
             }
+            Command::SweepByRecovery { sweep, wallet } => self.forbids_sweep(sweep, wallet),
             Command::CreateCharge(order) => self
                 .new_payment(&order.party, &order.payment)
                 .and(orders::charge(order))
@@ -89,17 +90,30 @@ impl Model {
         }
     }
 
-    fn payout_wallet(&self, order: &Payout) -> Result<(), Why> {
-        let purpose = self.terms.payouts_from;
-        self.serving_wallet(&order.party, &order.wallet, purpose)
-            .map(|_| ())
+    /// The wallet that pays for an order.
+    pub(super) fn paying_wallet(&self, order: &Payout) -> Result<WalletId, Why> {
+        let named = self.terms.wallet_by_value(order);
+        self.serving_wallet(&order.party, &named, self.terms.payouts_from)
+    }
+
+    /// Only a wallet with a recovery key, and under an id that nothing has.
+    fn forbids_sweep(&self, sweep: &PaymentId, wallet: &WalletId) -> Result<(), Why> {
+        let people = self.wallets.opened.get(wallet).and_then(|spec| spec.cosigners());
+        let has_recovery = people.is_some_and(|people| people.recovery.is_some());
+        no(self.is_id_used(sweep), Why::PaymentIdUsed).and(no(!has_recovery, Why::NoRecovery))
+    }
+
+    fn is_id_used(&self, id: &PaymentId) -> bool {
+        let swept = |command: &Command| matches!(command, Command::SweepByRecovery { sweep, .. } if sweep == id);
+        self.payments.contains_key(id) || self.is_move(id) || self.commands.values().any(swept)
     }
 
     fn predict_payout(&self, now: Timestamp, order: &Payout) -> Prediction {
         let known = self
             .new_payment(&order.party, &order.payment)
             .and(orders::payout(order))
-            .and(self.payout_wallet(order));
+            .and(self.paying_wallet(order).map(|_| ()))
+            .and(no(!self.terms.wallet_is_fit(order), Why::WalletUnfit));
         let read = match known.and_then(|()| orders::destination(order, self.network)) {
             Ok(read) => read,
             Err(why) => return Prediction::Refused(why),
@@ -149,10 +163,7 @@ impl Model {
 
     fn new_payment(&self, party: &PartyId, payment: &PaymentId) -> Result<(), Why> {
         no(!self.has_party(party), Why::PartyUnknown)
-            .and(no(
-                self.payments.contains_key(payment) || self.is_move(payment),
-                Why::PaymentIdUsed,
-            ))
+            .and(no(self.is_id_used(payment), Why::PaymentIdUsed))
             .and(no(self.open.len() >= MOST_OPEN_PAYMENTS, Why::TooManyOpen))
     }
 

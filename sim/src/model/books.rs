@@ -3,6 +3,7 @@
 //! it, and says what of that must not be. What a look at the chain means is in `chain`.
 
 use super::bindings::BindingBook;
+use super::cosigners::Questions;
 use super::layer0::Layer0;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
@@ -91,6 +92,7 @@ pub struct Model {
     pub(super) refunds_told: BTreeMap<PaymentId, (PaymentId, u64)>,
     /// By the last input: what refunds of a charge send less, or again, in satoshi.
     pub(super) moot: Vec<(PaymentId, i64)>,
+    pub(super) questions: Questions,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -119,6 +121,7 @@ impl Model {
             borne: BTreeMap::new(),
             refunds_told: BTreeMap::new(),
             moot: Vec::new(),
+            questions: Questions::default(),
         }
     }
 
@@ -219,6 +222,7 @@ impl Model {
             self.on_end(now, event);
         }
         self.check_all_stated()?;
+        self.on_cosigners(input, output)?;
         for instruction in &output.instructions {
             self.on_instruction(instruction);
         }
@@ -292,6 +296,7 @@ impl Model {
             | Command::ProveWallet(_)
             | Command::RotateDid(_)
             | Command::RevokeWallet { .. }
+            | Command::SweepByRecovery { .. }
             | Command::RecordOpening { .. } => {}
         }
         Ok(())
@@ -323,9 +328,7 @@ impl Model {
         let mut payout = tracked(kind, State::Reserved, &order.party, order.quantity.units);
         (payout.asset, payout.reserve, payout.held) = (asset, units, units);
         let purpose = self.terms.payouts_from;
-        payout.wallet = self
-            .serving_wallet(&order.party, &order.wallet, purpose)
-            .ok();
+        payout.wallet = self.paying_wallet(order).ok();
         self.insert(&order.payment, payout);
         let told = output.events.contains(&reserved);
         unless(told, || format!("{reserved:?} was not told"))
@@ -514,6 +517,14 @@ impl Model {
             | Event::PayoutReserved { .. }
             | Event::ShortfallCovered { .. }
             | Event::ShortfallReturned { .. }
+            | Event::CosignerAsked { .. }
+            | Event::SweepBuilt { .. }
+            | Event::SweepSent { .. }
+            | Event::SweepSettled { .. }
+            | Event::SweepUndone { .. }
+            | Event::SweepFailed { .. }
+            | Event::CosignerSigned { .. }
+            | Event::CosignerFailed { .. }
             | Event::TransferAccepted { .. }
             | Event::Posted(_)
             | Event::Hold(_)

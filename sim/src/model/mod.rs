@@ -10,6 +10,7 @@ mod admission;
 mod bindings;
 mod books;
 mod chain;
+mod cosigners;
 mod layer0;
 mod lightning;
 mod orders;

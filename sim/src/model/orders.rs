@@ -43,6 +43,10 @@ pub enum Why {
     GapLimit,
     /// What is labelled is not there.
     Label,
+    /// Nobody may recover that wallet's coins alone.
+    NoRecovery,
+    /// So much must leave another wallet.
+    WalletUnfit,
     /// The payment is not known.
     PaymentUnknown,
     /// The reconciliation's id was used before.

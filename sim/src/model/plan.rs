@@ -11,7 +11,7 @@ use crate::scenario::{
     WalletName,
 };
 use lockstep_engine::api::{self, Destination};
-use lockstep_engine::id::{PartyId, PaymentId};
+use lockstep_engine::id::{PartyId, PaymentId, WalletId};
 use lockstep_engine::money::{Asset, Minor, Msat, Quantity, Rail};
 use lockstep_engine::onchain::Purpose;
 use lockstep_engine::time::Span;
@@ -101,6 +101,7 @@ impl<'a> Plan<'a> {
             Action::Enrol { .. } => Some(Prediction::Either("what Layer 0 has said by then")),
             // What of it is right is judged when it is given (I9).
             Action::Binding(step) => self.binding(step),
+            Action::Sweep { .. } => Some(Prediction::Either("whether the engine lives")),
             Action::Release { charge } | Action::Refuse { charge } => Some(self.decision(charge)),
             Action::Reconcile { .. } => {
                 self.runs += 1;
@@ -336,7 +337,11 @@ impl<'a> Plan<'a> {
             (Payee::Account { .. }, _) => orders::destination(&order, bitcoin::Network::Regtest)
                 .map(|read| !matches!(read, Read::Doubtful)),
         };
-        let sure = match orders::payout(&order).and(readable) {
+        let fit = match self.terms.wallet_is_fit(&order) {
+            true => Ok(()),
+            false => Err(Why::WalletUnfit),
+        };
+        let sure = match orders::payout(&order).and(fit).and(readable) {
             Ok(sure) => sure,
             Err(why) => return Prediction::Refused(why),
         };
@@ -432,7 +437,10 @@ impl<'a> Plan<'a> {
             funded_by,
             payee: None,
             deadline: Span(payout.deadline.get()),
-            wallet: None,
+            wallet: match &payout.payee {
+                Payee::Wallet { out_of, .. } => out_of.as_ref().and_then(own_wallet),
+                Payee::Node { .. } | Payee::Account { .. } => None,
+            },
         }
     }
 
@@ -539,6 +547,10 @@ impl<'a> Plan<'a> {
             charge.low = 0;
         }
     }
+}
+
+fn own_wallet(name: &scenario::OwnWalletName) -> Option<WalletId> {
+    WalletId::new(name.as_str()).ok()
 }
 
 fn id(name: &PaymentName) -> PaymentId {

@@ -261,6 +261,8 @@ impl Model {
         let fee = reserved.units.saturating_sub(quantity.units);
         let mut refund = tracked(Kind::OnchainPayout, State::Reserved, party, quantity.units);
         (refund.reserve, refund.held) = (reserved.units, reserved.units);
+        let asked = charge.as_ref().and_then(|charge| self.payments.get(charge));
+        refund.wallet = asked.and_then(|charge| charge.wallet.clone());
         refund.refund_of = charge;
         let new = !self.payments.contains_key(id);
         self.insert(id, refund);

@@ -3,6 +3,7 @@
 
 use crate::scenario::{BindingAsked, PolicyOverrides, Shortfall, Stray, WalletPurpose};
 use lockstep_engine::api::{Destination, Payout};
+use lockstep_engine::id::WalletId;
 use lockstep_engine::money::Asset;
 use lockstep_engine::onchain::Purpose;
 
@@ -30,6 +31,8 @@ pub struct Terms {
     depth_above: u32,
     /// As deep must a payout's transaction be.
     pub(super) payout_depth: u32,
+    /// From so many satoshi on (ascending) a payout leaves this wallet or a later one.
+    wallet_from: Vec<(u64, WalletId)>,
     /// The most that a payout's transaction may cost.
     pub(super) miner_fee_sat: u64,
     /// Whether Layer 0 is told how payments end.
@@ -57,6 +60,7 @@ impl Default for Terms {
             depth_below: vec![(1_000_000, 1), (100_000_000, 3)],
             depth_above: 6,
             payout_depth: 1,
+            wallet_from: Vec::new(),
             miner_fee_sat: 5_000,
             reputation: false,
             stray: None,
@@ -87,6 +91,10 @@ impl Terms {
             terms.depth_below = depth.below.iter().map(below).collect();
             terms.depth_above = depth.otherwise.get() as u32;
         }
+        let by_value = overrides.wallet_by_value.iter();
+        terms.wallet_from = by_value
+            .filter_map(|(from, wallet)| Some((from.get(), WalletId::new(wallet.as_str()).ok()?)))
+            .collect();
         if let Some(depth) = overrides.payout_depth {
             terms.payout_depth = depth.get() as u32;
         }
@@ -132,6 +140,31 @@ impl Terms {
             .iter()
             .find(fits)
             .map_or(self.depth_above, |(_, blocks)| *blocks)
+    }
+
+    /// The wallets that may pay so much; none: any may.
+    fn wallets_for(&self, order: &Payout) -> &[(u64, WalletId)] {
+        let is_onchain = matches!(order.destination, Destination::Address(_));
+        let sat = order.quantity.units / 1_000;
+        let last = self.wallet_from.iter().rposition(|(from, _)| *from <= sat);
+        match last.filter(|_| is_onchain) {
+            Some(last) => &self.wallet_from[last..],
+            None => &[],
+        }
+    }
+
+    /// The wallet that the order names, or else the one for such an amount.
+    pub(super) fn wallet_by_value(&self, order: &Payout) -> Option<WalletId> {
+        let by_value = self.wallets_for(order).first();
+        let by_value = by_value.map(|(_, wallet)| wallet.clone());
+        order.wallet.clone().or(by_value)
+    }
+
+    /// Whether the wallet that the order names may pay so much.
+    pub(super) fn wallet_is_fit(&self, order: &Payout) -> bool {
+        let may = self.wallets_for(order);
+        let is_one = |named: &WalletId| may.iter().any(|(_, wallet)| wallet == named);
+        may.is_empty() || order.wallet.as_ref().is_none_or(is_one)
     }
 
     /// Bitcoin sold for euro, rounded up to the next msat (SPEC, "Money"); `None`: more than can be counted.

@@ -25,7 +25,7 @@ const MOST_MOVE_SAT: u64 = 1_000_000_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnWallets {
     /// But for `hot`.
-    opened: BTreeMap<WalletId, WalletSpec>,
+    pub(super) opened: BTreeMap<WalletId, WalletSpec>,
     /// Addresses given out of each, in order.
     given: BTreeMap<WalletId, Vec<ScriptBuf>>,
     /// Scripts that were ever paid.

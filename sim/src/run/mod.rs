@@ -11,6 +11,7 @@ mod observe;
 pub mod outcome;
 pub(crate) mod own_wallets;
 mod owners;
+mod policy;
 pub mod recorder;
 mod reorgs;
 mod steps;
@@ -20,11 +21,12 @@ mod words;
 use crate::coverage::Coverage;
 use crate::faults::{FaultId, Faults};
 use crate::invariants;
-use crate::model::{Terms, purpose};
+use crate::model::Terms;
 use crate::prng::RootSeed;
-use crate::scenario::{Action, Expectation, HOT, Pace, PolicyOverrides, Scenario, Step};
+use crate::scenario::{Action, Expectation, HOT, Pace, Scenario, Step};
 use crate::trace::{SharedTrace, Trace};
 use crate::worlds::chain_book::ChainBook;
+use crate::worlds::cosigners::EmulatedCosigners;
 use crate::worlds::gateway::GatewayConfig;
 use crate::worlds::keys::{self, NETWORK, WalletKeys};
 use crate::worlds::purse::Purse;
@@ -32,10 +34,8 @@ use crate::worlds::service::OpenStore;
 use crate::worlds::{Blueprint, NodeDisks, World, WorldError, WorldKind};
 use bitcoin::ScriptBuf;
 use lockstep_engine::api::{Engine, EngineConfig};
-use lockstep_engine::money::Sat;
 use lockstep_engine::onchain::Label;
 use lockstep_engine::planted::Bug;
-use lockstep_engine::policy::{DepthStep, Policy, Rate, ReputationPolicy, ScoreRule, Stray};
 use lockstep_engine::time::{Span, Timestamp};
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use outcome::{Outcome, Phase, Stop, Verdict};
@@ -107,7 +107,8 @@ impl Run {
         let (seed, scenario) = (self.options.seed, &self.scenario);
         let keys = own_wallets(scenario, seed);
         let (token, secret) = (keys::gateway_token(seed), keys::webhook_secret(seed));
-        let private: Vec<_> = keys.values().map(|keys| keys.private.clone()).collect();
+        let private = keys.values().filter_map(|keys| keys.private.clone());
+        let private: Vec<_> = private.collect();
         let signer = SoftwareSigner::of_wallets(&private, NETWORK)
             .map_err(|error| WorldError::harness("make the signer", error))?
             .with_statement_key(keys::operator_key(seed));
@@ -137,6 +138,7 @@ impl Run {
                 .map(|(name, keys)| (name, keys.public))
                 .collect(),
             signer,
+            cosigners: self.cosigners(),
             observer: self.recorder.clone(),
             trace: self.trace.clone(),
             faults: self.faults.clone(),
@@ -146,12 +148,24 @@ impl Run {
         })
     }
 
+    /// Everybody who must sign for some wallet, or may recover one.
+    fn cosigners(&self) -> EmulatedCosigners {
+        let wallets = self.scenario.operator.wallets.iter();
+        let people = wallets.filter_map(|wallet| wallet.cosigners.as_ref());
+        let names = people.flat_map(|people| {
+            let recovery = people.recovery.iter().map(|(by, _)| by);
+            people.of.iter().chain(recovery)
+        });
+        let names = names.map(ToString::to_string);
+        EmulatedCosigners::new(self.options.seed, names, self.faults.clone())
+    }
+
     fn engine_config(&self) -> EngineConfig {
         let seed = self.options.seed;
         EngineConfig {
             network: NETWORK,
             descriptors: keys::wallet_keys(seed, HOT, self.scenario.operator.hot().script).public,
-            policy: policy(&self.scenario, seed),
+            policy: policy::policy(&self.scenario, seed),
             webhook_secrets: vec![keys::webhook_secret(seed)],
             layer0_secrets: vec![keys::layer0_secret(seed)],
             planted: self.options.planted,
@@ -194,81 +208,10 @@ fn own_wallets(scenario: &Scenario, seed: RootSeed) -> BTreeMap<String, WalletKe
     wallets
         .map(|wallet| {
             let name = wallet.name.as_str();
-            let keys = keys::wallet_keys(seed, name, wallet.script);
+            let keys = keys::keys_of(seed, wallet);
             (name.to_owned(), keys)
         })
         .collect()
-}
-
-/// The engine's policy: regtest's defaults with the scenario's overrides.
-fn policy(scenario: &Scenario, seed: RootSeed) -> Policy {
-    let mut policy = Policy::regtest_default();
-    let overrides = &scenario.policy;
-    policy.reputation = overrides.reputation.then(|| ReputationPolicy {
-        issuer: keys::operator_did(seed),
-        score: ScoreRule::regtest_default(),
-    });
-    if let Some(feerate) = overrides.feerate {
-        policy.onchain_feerate_sat_per_kwu = feerate.get();
-    }
-    if let Some(asked) = overrides.binding {
-        policy.binding.asked = words::binding_asked(asked);
-    }
-    if let Some(depth) = overrides.payout_depth {
-        policy.payout_depth = depth.get() as u32;
-    }
-    if let Some(word) = overrides.charges_into {
-        policy.charges_into = purpose(word);
-    }
-    if let Some(word) = overrides.payouts_from {
-        policy.payouts_from = purpose(word);
-    }
-    if let Some(margin) = overrides.hold_margin {
-        policy.hold_margin_blocks = margin.get() as u32;
-    }
-    if let Some(interval) = overrides.poll_interval {
-        policy.poll_interval = Span(interval.get());
-    }
-    if let Some(rate) = overrides.rate {
-        policy.rate = Rate {
-            cents: rate.get(),
-            btc: 1,
-        };
-    }
-    if let Some(depth) = &overrides.depth {
-        let mut from = 0;
-        policy.depth_by_value.clear();
-        for (below, blocks) in &depth.below {
-            policy.depth_by_value.push(DepthStep {
-                from_sat: Sat(from),
-                confirmations: blocks.get() as u32,
-            });
-            from = below.get();
-        }
-        policy.depth_by_value.push(DepthStep {
-            from_sat: Sat(from),
-            confirmations: depth.otherwise.get() as u32,
-        });
-    }
-    receiving(&mut policy, overrides);
-    policy
-}
-
-/// What becomes of money that is not as asked, or was taken back.
-fn receiving(policy: &mut Policy, overrides: &PolicyOverrides) {
-    if let Some(stray) = &overrides.stray {
-        policy.stray = Some(Stray {
-            partial: words::disposal(stray.partial),
-            over: words::disposal(stray.over),
-            late: words::disposal(stray.late),
-            double: words::disposal(stray.double),
-        });
-    }
-    if let Some(tolerance) = overrides.tolerance {
-        policy.charge_tolerance = Sat(tolerance.get());
-    }
-    policy.max_tip_age = overrides.max_tip_age.map(|age| Span(age.get()));
-    policy.shortfall = overrides.shortfall.map(words::shortfall);
 }
 
 fn outcome(
@@ -334,6 +277,8 @@ struct Runner<W: World> {
     alarms: BTreeMap<(Timestamp, u32), Alarm>,
     alarms_set: u32,
     commands: u32,
+    /// Recoveries asked for.
+    sweeps: u32,
     fee_floor_sat_per_kwu: u64,
     last_balances: BTreeMap<String, serde_json::Value>,
     /// Faults that last until the run heals.
@@ -379,6 +324,7 @@ impl<W: World> Runner<W> {
             alarms: BTreeMap::new(),
             alarms_set: 0,
             commands: 0,
+            sweeps: 0,
             fee_floor_sat_per_kwu: 0,
             last_balances: BTreeMap::new(),
             until_healed: Vec::new(),

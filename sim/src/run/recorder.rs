@@ -262,6 +262,9 @@ impl Recorder {
             Event::WalletRegistered {
                 binding, challenge, ..
             } => trace.names.give(challenge, format!("challenge:{binding}")),
+            Event::SweepBuilt { sweep, txid, .. } => {
+                trace.names.give(txid.to_string(), format!("tx:{sweep}"))
+            }
             _ => {}
         }
         trace.record_canonical(subsystem, &subject, value);
@@ -270,7 +273,7 @@ impl Recorder {
 
 /// Whom an event is about: the first of these fields that it has.
 fn subject(event: &Value) -> String {
-    ["payment", "binding", "party", "run"]
+    ["payment", "sweep", "binding", "party", "run"]
         .iter()
         .find_map(|field| event.get(field)?.as_str())
         .unwrap_or("engine")
@@ -360,6 +363,14 @@ fn learn(state: &mut State, event: &Event) {
         | Event::AddressGiven { .. }
         | Event::LabelSet { .. }
         | Event::TransferAccepted { .. }
+        | Event::CosignerAsked { .. }
+        | Event::SweepBuilt { .. }
+        | Event::SweepSent { .. }
+        | Event::SweepSettled { .. }
+        | Event::SweepUndone { .. }
+        | Event::SweepFailed { .. }
+        | Event::CosignerSigned { .. }
+        | Event::CosignerFailed { .. }
         | Event::Converted { .. }
         | Event::Posted(_)
         | Event::Hold(_)

@@ -98,6 +98,7 @@ impl<W: World> Runner<W> {
             Action::Enrol { party } => self.enrol(party).await,
             Action::Binding(step) => self.binding(step).await,
             Action::Own(step) => self.own_step(step).await,
+            Action::Sweep { wallet } => self.sweep(wallet).await,
             Action::Release { charge } => {
                 self.command(Command::ReleaseHeld {
                     payment: payment(charge.as_str()),
@@ -141,6 +142,15 @@ impl<W: World> Runner<W> {
             Action::Reconcile { run } => self.reconcile(run.as_str()).await,
             Action::Expect(_) => Ok(()),
         }
+    }
+
+    /// Under ids of its own; a payment of such a name makes the engine refuse the later of both.
+    async fn sweep(&mut self, wallet: &crate::scenario::OwnWalletName) -> Result<(), Stop> {
+        self.sweeps += 1;
+        let sweep = payment(&format!("sweep.{}", self.sweeps));
+        let wallet = wallet_id(wallet);
+        self.command(Command::SweepByRecovery { sweep, wallet })
+            .await
     }
 
     /// Gives the engine a command; a refusal is recorded and left to the expectations.

@@ -12,7 +12,7 @@ use bitcoin::{Amount, ScriptBuf, TxOut};
 use lockstep_engine::api::Command;
 use lockstep_engine::id::{PartyId, WalletId};
 use lockstep_engine::money::{Minor, Msat, Quantity};
-use lockstep_engine::onchain::{Custody, Owner, WalletSpec};
+use lockstep_engine::onchain::{Owner, WalletSpec};
 use lockstep_engine::rail::Rail;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -183,7 +183,7 @@ impl<W: World> Runner<W> {
                 purpose: purpose(wallet.purpose),
                 owner,
                 descriptors: keys[wallet.name.as_str()].public.clone(),
-                custody: Custody::Signer,
+                custody: keys[wallet.name.as_str()].custody.clone(),
                 gap_limit: wallet.gap_limit,
             };
             self.command(Command::OpenWallet(spec)).await?;

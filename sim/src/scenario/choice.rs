@@ -121,6 +121,8 @@ word!(
         "returned" Returned,
         /// On chain: the signer refused.
         "signing-refused" SigningRefused,
+        /// On chain: too few cosigners were left who could sign.
+        "not-cosigned" NotCosigned,
         /// On chain: the network refused the transaction.
         "broadcast-refused" BroadcastRefused,
         /// On chain, refunds: the transaction has left the chain, and the coins that it spends with it.
@@ -317,6 +319,31 @@ word!(
         "silent" Silent,
         /// It broadcasts a revoked commitment transaction of `channel` (BOLT 5).
         "revoked" Revoked,
+    }
+);
+word!(
+    /// What a cosigner does instead of signing.
+    pub(super) CosignerFault {
+        /// He cannot be reached.
+        "absent" Absent,
+        /// He does not decide until the fault is over.
+        "slow" Slow,
+        /// He refuses to sign.
+        "refuse" Refuse,
+        /// He signs another transaction, and gives that back.
+        "alter" Alter,
+        /// He signs with SIGHASH_NONE|ANYONECANPAY: outputs and other inputs stay open.
+        "wrong-sighash" WrongSighash,
+        /// He gives the PSBT back with a signature of another transaction.
+        "something-else" SomethingElse,
+        /// He signs with a second key of his, too.
+        "twice" Twice,
+        /// He gives the PSBT back with the signature of another cosigner in place of his own.
+        "somebody-elses" SomebodyElses,
+        /// He leaves the last input out.
+        "leave-out" LeaveOut,
+        /// What he gives back is no PSBT.
+        "garbage" Garbage,
     }
 );
 word!(

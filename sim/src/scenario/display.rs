@@ -32,6 +32,7 @@ impl Display for Action {
             Self::Enrol { party } => write!(f, "enrol {party}"),
             Self::Binding(step) => write!(f, "{step}"),
             Self::Own(step) => write!(f, "{step}"),
+            Self::Sweep { wallet } => write!(f, "sweep {wallet}"),
             Self::Release { charge } => write!(f, "release {charge}"),
             Self::Refuse { charge } => write!(f, "refuse {charge}"),
             Self::Mine { blocks } => write!(f, "mine {blocks}"),

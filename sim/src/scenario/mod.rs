@@ -40,7 +40,9 @@ mod tests;
 
 pub use bindings::{BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep};
 pub use model::*;
-pub use own_wallets::{HOT, OwnStep, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose};
+pub use own_wallets::{
+    CosignedBy, HOT, OwnStep, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose,
+};
 pub use problem::{Colour, InvalidScenario, Problem};
 pub use schema::schema;
 pub use units::UnitError;

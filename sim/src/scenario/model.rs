@@ -9,9 +9,9 @@ pub use super::choice::{
 pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
 use super::own_wallets::{HOT, OwnStep, OwnedWallet, WalletPurpose};
 pub use super::trouble::{
-    About, ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
-    GatewayFaultKind, Layer0Fault, Layer0FaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind,
-    Trouble,
+    About, ChainFaultKind, ClockFaultKind, CosignerFaultKind, DiskFaultKind, Endpoint, Family,
+    GatewayFault, GatewayFaultKind, Layer0Fault, Layer0FaultKind, LinkFaultKind, PeerFaultKind,
+    ProcessFaultKind, Trouble,
 };
 pub use super::units::{Balance, Blocks, Cents, CentsPerBtc, Feerate, Millis, Msat, Sat};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,8 @@ name!(
     AccountName,
     /// An on-chain wallet of the operator's; a legal id of the engine.
     OwnWalletName,
+    /// Somebody who holds one of the keys of a wallet of the operator's; a legal id of the engine.
+    CosignerName,
     /// A channel of the scenario.
     ChannelName,
     /// A charge or payout that a step makes; a legal id of the engine.
@@ -149,6 +151,10 @@ pub struct PolicyOverrides {
     pub charges_into: Option<WalletPurpose>,
     /// What the wallet is for that payouts on chain are paid from.
     pub payouts_from: Option<WalletPurpose>,
+    /// From so much on (ascending) payouts leave this wallet.
+    pub wallet_by_value: Vec<(Sat, OwnWalletName)>,
+    /// How long a cosigner is waited for alone, above zero.
+    pub cosigner_patience: Option<Millis>,
     /// Blocks before a held payment's claim deadline at which it is failed back.
     pub hold_margin: Option<Blocks>,
     /// Between two questions about an accepted transfer, above zero.
@@ -234,6 +240,11 @@ pub enum Action {
     Binding(BindingStep),
     /// Something with the operator's own wallets.
     Own(OwnStep),
+    /// The recovery key moves what it can of a wallet to `hot`.
+    Sweep {
+        /// One of the operator's.
+        wallet: OwnWalletName,
+    },
     /// Command to the engine: claim a held charge.
     Release {
         /// Made with `hold` by an earlier step, not decided yet.
@@ -599,6 +610,7 @@ impl Action {
             | Self::Enrol { .. }
             | Self::Layer0(_)
             | Self::Binding(_)
+            | Self::Sweep { .. }
             | Self::Release { .. }
             | Self::Refuse { .. }
             | Self::Mine { .. } => None,

@@ -1,9 +1,9 @@
 //! Owns the words for the operator's own on-chain wallets: as typed in `operator.wallets`, and as checked.
 //! Does not own outside wallets (`text`, `model`) nor how a name is found again (`check`).
 
-use super::model::{OwnWalletName, PartyName, PaymentName, Sat};
-use super::read::{Optional, Required, table, word};
-use super::text::Amount;
+use super::model::{Blocks, CosignerName, OwnWalletName, PartyName, PaymentName, Sat};
+use super::read::{At, Optional, Required, table, word};
+use super::text::{Amount, BlockCount};
 use std::fmt;
 
 /// The wallet that is always there.
@@ -53,8 +53,34 @@ table!(
         "owner" owner: Optional<String>,
         /// Addresses that it may give out in a row without one being paid. Default 20.
         "gap_limit" gap_limit: Optional<u64>,
+        /// Who must sign for it. Default: the engine's own signer.
+        "cosigners" cosigners: Optional<Cosigning>,
     }
 );
+table!(
+    /// Several people with one key each, some of whom must sign.
+    Cosigning {
+        /// How many must sign.
+        "threshold" threshold: Required<u64>,
+        /// Their names, in the order in which they are asked.
+        "of" of: Required<Vec<At<String>>>,
+        /// Who can spend alone when coins have not moved for long. Default nobody.
+        "recovery" recovery: Optional<String>,
+        /// Confirmations that a coin needs before that; with `recovery`.
+        "after" after: Optional<BlockCount>,
+    }
+);
+
+/// Several people who must sign, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CosignedBy {
+    /// How many must sign; at least one, at most as many as there are.
+    pub threshold: u32,
+    /// In the order in which they are asked; no name twice.
+    pub of: Vec<CosignerName>,
+    /// Who can spend alone, and after how many blocks (1 to 65,535).
+    pub recovery: Option<(CosignerName, Blocks)>,
+}
 
 table!(
     /// Coins are moved from one of the operator's wallets to another.
@@ -176,6 +202,8 @@ pub struct OwnedWallet {
     pub owner: Option<PartyName>,
     /// Addresses that it may give out in a row without one being paid; 1 to 1,000.
     pub gap_limit: u32,
+    /// Who must sign for it, if not the engine's own signer.
+    pub cosigners: Option<CosignedBy>,
 }
 
 /// The usual gap limit (BIP 44).
@@ -191,6 +219,7 @@ impl OwnedWallet {
             funds,
             owner: None,
             gap_limit: USUAL_GAP_LIMIT,
+            cosigners: None,
         }
     }
 }

@@ -4,9 +4,9 @@
 
 use super::bindings::BindingAsked;
 use super::choice::{
-    Asset, Bearer, ChainFault, ClockFault, CrashPoint, DidMethod, DidState, DiskFault, Disposal,
-    EnrolmentState, FailureReason, GatewayFaultKind, Layer0Fault, LinkFault, Outcome, Pace,
-    PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
+    Asset, Bearer, ChainFault, ClockFault, CosignerFault, CrashPoint, DidMethod, DidState,
+    DiskFault, Disposal, EnrolmentState, FailureReason, GatewayFaultKind, Layer0Fault, LinkFault,
+    Outcome, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode, World,
 };
 pub(super) use super::own_wallets::OwnWallet;
 use super::own_wallets::WalletPurpose;
@@ -142,6 +142,10 @@ table!(
         "charges_into" charges_into: Optional<WalletPurpose>,
         /// What the wallet is for that payouts on chain are paid from, unless they name one. Default "hot".
         "payouts_from" payouts_from: Optional<WalletPurpose>,
+        /// From which value on payouts leave which wallet of the operator's, ascending.
+        "wallet_by_value" wallet_by_value: Optional<Vec<At<WalletRule>>>,
+        /// How long a cosigner is waited for alone; then the next one is asked too.
+        "cosigner_patience" cosigner_patience: Optional<Duration>,
         /// A held payment is failed back when no more than this many blocks remain for its claim.
         "hold_margin" hold_margin: Optional<BlockCount>,
         /// Between two questions about a transfer that the gateway has accepted.
@@ -189,6 +193,15 @@ table!(
         "below" below: Optional<Amount>,
         /// Confirmations that settle the payment; the block that holds it is the first.
         "blocks" blocks: Required<BlockCount>,
+    }
+);
+table!(
+    /// One rule of which wallet pays.
+    WalletRule {
+        /// The rule holds for payouts of this amount and more.
+        "from" from: Required<Amount>,
+        /// One of `operator.wallets`.
+        "wallet" wallet: Required<String>,
     }
 );
 table!(
@@ -437,6 +450,17 @@ table!(
         "for" span: Optional<Duration>,
         /// Which of its channels; for "revoked".
         "channel" channel: Optional<String>,
+    }
+);
+table!(
+    /// A cosigner does not do what he is asked to.
+    Cosigner {
+        /// Which; one of the `cosigners` of a wallet of the operator's.
+        "of" of: Required<String>,
+        /// What he does.
+        "fault" fault: Required<CosignerFault>,
+        /// How long.
+        "for" span: Required<Duration>,
     }
 );
 table!(

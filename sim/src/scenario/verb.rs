@@ -7,10 +7,11 @@ use super::own_wallets::{LabelCharge, MoveFunds, Restored};
 use super::problem::{Problems, listed, nearest};
 use super::read::{At, Field, Node, Optional, Read, Table};
 use super::text::{
-    BlockCount, Chain, Charge, Clock, Crash, Disk, Duration, ExpectAccount, ExpectChannel,
-    ExpectConfirmations, ExpectEnrolment, ExpectExecuted, ExpectForwarded, ExpectHtlc, ExpectParty,
-    ExpectPayment, ExpectReputation, ExpectRun, ExpectStated, ExpectWallet, FeerateText, Gateway,
-    Layer0, Link, Pay, Payout, Peer, Process, Reconcile, Reorg, Restart,
+    BlockCount, Chain, Charge, Clock, Cosigner, Crash, Disk, Duration, ExpectAccount,
+    ExpectChannel, ExpectConfirmations, ExpectEnrolment, ExpectExecuted, ExpectForwarded,
+    ExpectHtlc, ExpectParty, ExpectPayment, ExpectReputation, ExpectRun, ExpectStated,
+    ExpectWallet, FeerateText, Gateway, Layer0, Link, Pay, Payout, Peer, Process, Reconcile, Reorg,
+    Restart,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::borrow::Cow;
@@ -80,6 +81,8 @@ verbs!(
     "recover" Recover(String),
     /// The database of the `engine` is lost, and restored from an exported journal.
     "restore" Restore(Restored),
+    /// The recovery key moves what it can of a wallet of several keys to `hot`.
+    "sweep" Sweep(String),
     /// A held charge is claimed.
     "release" Release(String),
     /// A held charge is failed back to its payer.
@@ -104,6 +107,8 @@ verbs!(
     "chain" Chain(Chain),
     /// A Lightning node does not keep to the protocol.
     "peer" Peer(Peer),
+    /// A cosigner does not do what he is asked to.
+    "cosigner" Cosigner(Cosigner),
     /// The fiat gateway misbehaves.
     "gateway" Gateway(Gateway),
     /// Layer 0 changes what it says, or misbehaves.

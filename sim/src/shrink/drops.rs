@@ -174,7 +174,11 @@ pub(super) fn names(step: &Step) -> Named<'_> {
         },
         Action::Trouble(trouble) => name_trouble(trouble, &mut named),
         Action::Expect(expectation) => name_expectation(expectation, &mut named),
-        Action::Mine { .. } | Action::Reorg(_) | Action::Fee { .. } | Action::Wait { .. } => {}
+        Action::Sweep { .. }
+        | Action::Mine { .. }
+        | Action::Reorg(_)
+        | Action::Fee { .. }
+        | Action::Wait { .. } => {}
         Action::Reconcile { .. } => {}
     }
     named
@@ -217,7 +221,7 @@ fn name_trouble<'a>(trouble: &'a Trouble, named: &mut Named<'a>) {
         Trouble::Chain(ChainFaultKind::Evict { on } | ChainFaultKind::Replace { on }) => {
             named.payment = Some(on.as_str());
         }
-        Trouble::Chain(_) => {}
+        Trouble::Chain(_) | Trouble::Cosigner { .. } => {}
         Trouble::Peer { of, kind } => {
             named.outside.push(of.as_str());
             if let PeerFaultKind::Revoked { channel } = kind {

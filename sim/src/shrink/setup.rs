@@ -63,6 +63,8 @@ pub(super) fn drops(plan: &Scenario) -> Vec<Edit> {
         change(|plan| plan.policy.depth = None),
         change(|plan| plan.policy.payout_depth = None),
         change(|plan| plan.policy.feerate = None),
+        change(|plan| plan.policy.wallet_by_value.clear()),
+        change(|plan| plan.policy.cosigner_patience = None),
         change(|plan| plan.policy.hold_margin = None),
         change(|plan| plan.policy.poll_interval = None),
         change(|plan| plan.policy.stray = None),

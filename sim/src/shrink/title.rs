@@ -53,6 +53,7 @@ fn part(action: &Action) -> Option<String> {
         Action::Own(OwnStep::Move { .. }) => "a move of funds".to_owned(),
         Action::Own(OwnStep::Restore) => "a lost database".to_owned(),
         Action::Own(_) => "a wallet".to_owned(),
+        Action::Sweep { .. } => "a recovery".to_owned(),
         Action::Release { .. } => "a release".to_owned(),
         Action::Refuse { .. } => "a refusal".to_owned(),
         Action::Reorg(_) => "a reorganisation".to_owned(),

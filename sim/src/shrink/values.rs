@@ -3,9 +3,9 @@
 
 use super::Edit;
 use crate::scenario::{
-    Action, Blocks, Cents, ChainFaultKind, ClockFaultKind, DiskFaultKind, Expectation,
-    GatewayFaultKind, Layer0FaultKind, LinkFaultKind, Millis, Msat, Payee, Payer, PeerFaultKind,
-    ProcessFaultKind, Request, Sat, Scenario, Step, Trouble,
+    Action, Blocks, Cents, ChainFaultKind, ClockFaultKind, CosignerFaultKind, DiskFaultKind,
+    Expectation, GatewayFaultKind, Layer0FaultKind, LinkFaultKind, Millis, Msat, Payee, Payer,
+    PeerFaultKind, ProcessFaultKind, Request, Sat, Scenario, Step, Trouble,
 };
 use std::collections::BTreeSet;
 
@@ -224,6 +224,18 @@ fn spans_of_trouble(trouble: &mut Trouble) -> Vec<&mut Millis> {
         Trouble::Peer { kind, .. } => match kind {
             PeerFaultKind::WithholdHtlc { lasts } | PeerFaultKind::Silent { lasts } => vec![lasts],
             PeerFaultKind::Revoked { .. } => Vec::new(),
+        },
+        Trouble::Cosigner { kind, .. } => match kind {
+            CosignerFaultKind::Absent { lasts }
+            | CosignerFaultKind::Slow { lasts }
+            | CosignerFaultKind::Refuse { lasts }
+            | CosignerFaultKind::Alter { lasts }
+            | CosignerFaultKind::WrongSighash { lasts }
+            | CosignerFaultKind::SomethingElse { lasts }
+            | CosignerFaultKind::Twice { lasts }
+            | CosignerFaultKind::SomebodyElses { lasts }
+            | CosignerFaultKind::LeaveOut { lasts }
+            | CosignerFaultKind::Garbage { lasts } => vec![lasts],
         },
     }
 }

@@ -240,6 +240,7 @@ impl Target {
             Target::Onchain(payment) => vec!["the chain".to_owned(), payment.clone()],
             Target::Sepa(payment) => vec![format!("{} {payment}", kind.name)],
             Target::Statement(payment) => vec![format!("{} statements of {payment}", kind.name)],
+            Target::Cosigner(name) => vec![format!("cosigner {name}")],
             Target::Point(_) => vec!["process engine".to_owned()],
         };
         // A node that is away cannot be found again while another is away, too.

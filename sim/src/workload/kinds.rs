@@ -28,6 +28,8 @@ pub enum Hits {
     OnchainCharge,
     /// A SEPA payout.
     SepaPayout,
+    /// Somebody who must sign for a wallet of the operator's.
+    Cosigner,
 }
 
 /// A kind of fault.
@@ -129,6 +131,16 @@ pub const KINDS: &[FaultKind] = &[
     kind(Family::Peer, "withhold-htlc", 3, Hits::Outsider),
     kind(Family::Peer, "silent", 2, Hits::Outsider),
     closing(Family::Peer, "revoked", 1, Hits::Channel),
+    kind(Family::Cosigner, "absent", 3, Hits::Cosigner),
+    kind(Family::Cosigner, "slow", 3, Hits::Cosigner),
+    kind(Family::Cosigner, "refuse", 3, Hits::Cosigner),
+    kind(Family::Cosigner, "alter", 2, Hits::Cosigner),
+    kind(Family::Cosigner, "wrong-sighash", 2, Hits::Cosigner),
+    kind(Family::Cosigner, "something-else", 2, Hits::Cosigner),
+    kind(Family::Cosigner, "twice", 2, Hits::Cosigner),
+    kind(Family::Cosigner, "somebody-elses", 2, Hits::Cosigner),
+    kind(Family::Cosigner, "leave-out", 2, Hits::Cosigner),
+    kind(Family::Cosigner, "garbage", 1, Hits::Cosigner),
 ];
 
 /// The kind under `family/name`.

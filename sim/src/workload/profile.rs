@@ -31,6 +31,9 @@ pub struct Profile {
     pub reputation_ppm: u32,
     /// What may break.
     pub faults: Budget,
+    /// In so many plans of a million, payouts from some amount on leave a wallet of several keys.
+    #[serde(default)]
+    pub cosigned_ppm: u32,
     /// Cells of the coverage matrix that all seeds together must reach, as "rail/state/fault".
     #[serde(default)]
     pub required: Vec<String>,
@@ -103,6 +106,8 @@ pub enum FamilyName {
     Http,
     /// A Lightning node that does not keep to the protocol.
     Peer,
+    /// A cosigner who does not do what he is asked to.
+    Cosigner,
 }
 
 impl From<FamilyName> for Family {
@@ -115,6 +120,7 @@ impl From<FamilyName> for Family {
             FamilyName::Chain => Family::Chain,
             FamilyName::Http => Family::Http,
             FamilyName::Peer => Family::Peer,
+            FamilyName::Cosigner => Family::Cosigner,
         }
     }
 }
@@ -130,6 +136,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("lightning", include_str!("profiles/lightning.toml")),
     ("fiat", include_str!("profiles/fiat.toml")),
     ("reputation", include_str!("profiles/reputation.toml")),
+    ("multisig", include_str!("profiles/multisig.toml")),
     ("nightly", include_str!("profiles/nightly.toml")),
 ];
 
@@ -205,6 +212,7 @@ impl Profile {
         }
         for (key, ppm) in [
             ("off_ppm", self.off_ppm),
+            ("cosigned_ppm", self.cosigned_ppm),
             ("reputation_ppm", self.reputation_ppm),
         ] {
             if ppm > 1_000_000 {

@@ -70,6 +70,7 @@ fn is_traffic(action: &Action) -> bool {
             | Action::Own(_)
             | Action::Enrol { .. }
             | Action::Binding(_)
+            | Action::Sweep { .. }
             | Action::Release { .. }
             | Action::Refuse { .. }
             | Action::Mine { .. }

@@ -90,15 +90,18 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
     if lightning {
         channels = topology(&mut setup, profile, seed);
     }
-    operator(&mut setup, seed, lightning);
+    let vault = vault(profile, seed);
+    operator(&mut setup, seed, lightning, vault.as_ref());
     let mut draws = Draws::of(seed, "people");
     let count = draws.between(profile.parties.least.into(), profile.parties.most.into()) as usize;
     setup.parties = PARTIES[..count].to_vec();
     setup.wallets = ["walt", "wanda"][..draws.between(1, 2) as usize].to_vec();
     let binding = bindings::draw(&mut setup, seed);
-    policy(&mut setup, seed, binding);
+    policy(&mut setup, seed, (binding, vault.as_ref()));
     people(&mut setup, draws, seed);
-    own_wallets(&mut setup, seed);
+    if vault.is_none() {
+        own_wallets(&mut setup, seed);
+    }
     if lightning {
         nodes(&mut setup, &channels);
     }
@@ -217,7 +220,51 @@ fn nodes(setup: &mut Setup, channels: &[Channel]) {
         .extend(channels.iter().map(|channel| channel.line.clone()));
 }
 
-fn operator(setup: &mut Setup, seed: RootSeed, lightning: bool) {
+/// A wallet of several keys: its line among the operator's wallets, and what the policy says of it.
+struct Vault {
+    wallet: String,
+    policy: String,
+}
+
+/// Who may have to sign.
+const COSIGNERS: [&str; 5] = ["nora", "otto", "pia", "quinn", "rosa"];
+
+fn vault(profile: &Profile, seed: RootSeed) -> Option<Vault> {
+    let mut draws = Draws::of(seed, "vault");
+    if !draws.ppm(profile.cosigned_ppm) {
+        return None;
+    }
+    let people = draws.between(1, COSIGNERS.len() as u64) as usize;
+    let threshold = draws.between(1, people as u64);
+    let names = COSIGNERS[..people].iter().map(|name| format!("\"{name}\""));
+    let names: Vec<String> = names.collect();
+    let recovery = match draws.percent(70) {
+        true => format!(
+            ", recovery = \"uma\", after = \"{}\"",
+            blocks(draws.between(1, 30))
+        ),
+        false => String::new(),
+    };
+    let funds = sat(draws.between(5, 60) * 1_000_000);
+    let mut policy = format!(
+        "wallet_by_value = [{{ from = \"{}\", wallet = \"vault\" }}]",
+        sat(draws.between(1, 100) * 1_000)
+    );
+    // Mostly shorter than a cosigner's fault lasts.
+    if draws.percent(70) {
+        let patience = span(draws.between(2, 90) * 1_000);
+        policy.push_str(&format!(", cosigner_patience = \"{patience}\""));
+    }
+    let cosigners = format!(
+        "{{ threshold = {threshold}, of = [{}]{recovery} }}",
+        names.join(", ")
+    );
+    let wallet =
+        format!("{{ purpose = \"multisig\", funds = \"{funds}\", cosigners = {cosigners} }}");
+    Some(Vault { wallet, policy })
+}
+
+fn operator(setup: &mut Setup, seed: RootSeed, lightning: bool, vault: Option<&Vault>) {
     let mut draws = Draws::of(seed, "operator");
     let node = if lightning {
         format!("node = \"{OPERATOR}\", ")
@@ -235,8 +282,11 @@ fn operator(setup: &mut Setup, seed: RootSeed, lightning: bool) {
     } else {
         draws.between(200, 5_000) * 100
     };
+    let wallets = vault.map_or_else(String::new, |vault| {
+        format!(", wallets = {{ vault = {} }}", vault.wallet)
+    });
     setup.lines.push(format!(
-        "operator = {{ {node}wallet = \"{}\", gateway = \"{}\" }}",
+        "operator = {{ {node}wallet = \"{}\"{wallets}, gateway = \"{}\" }}",
         sat(wallet),
         euro(gateway)
     ));
@@ -274,7 +324,7 @@ fn own_wallets(setup: &mut Setup, seed: RootSeed) {
     }
 }
 
-fn policy(setup: &mut Setup, seed: RootSeed, binding: Option<&str>) {
+fn policy(setup: &mut Setup, seed: RootSeed, (binding, vault): (Option<&str>, Option<&Vault>)) {
     let mut draws = Draws::of(seed, "policy");
     let (small, large) = (draws.between(1, 2), draws.between(1, 4));
     let payout_depth = draws.between(1, 3);
@@ -312,6 +362,7 @@ fn policy(setup: &mut Setup, seed: RootSeed, binding: Option<&str>) {
         keys.push(format!("binding = \"{asked}\""));
     }
     receiving(setup, &mut keys, seed);
+    keys.extend(vault.map(|vault| vault.policy.clone()));
     setup
         .lines
         .push(format!("policy = {{ {} }}", keys.join(", ")));

@@ -162,6 +162,7 @@ fn the_table_has_every_fault_of_the_format() {
         ("ClockFault", "clock"),
         ("ChainFault", "chain"),
         ("PeerFault", "peer"),
+        ("CosignerFault", "cosigner"),
         ("GatewayFaultKind", "http"),
         ("Layer0Fault", "http"),
     ] {

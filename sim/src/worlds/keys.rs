@@ -2,17 +2,17 @@
 //! They guard nothing but regtest coins. Does not own signing.
 
 use crate::prng::RootSeed;
-use crate::scenario::{DidMethod, HOT, ScriptKind};
+use crate::scenario::{CosignedBy, DidMethod, HOT, OwnedWallet, ScriptKind};
 use bdk_wallet::miniscript::{Descriptor, DescriptorPublicKey};
-use bitcoin::bip32::Xpriv;
+use bitcoin::bip32::{DerivationPath, Xpriv, Xpub};
 use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::secp256k1::{Message, Secp256k1, SecretKey};
 use bitcoin::{Network, ScriptBuf};
 use ed25519_dalek::{Signer as _, SigningKey};
-use lockstep_engine::id::Did;
+use lockstep_engine::id::{CosignerId, Did};
 use lockstep_engine::identity::DidKey;
 use lockstep_engine::layer0::did_of_key;
-use lockstep_engine::onchain::Descriptors;
+use lockstep_engine::onchain::{Cosigner, Cosigners, Custody, Descriptors, RecoveryKey};
 
 /// The network of both worlds.
 pub const NETWORK: Network = Network::Regtest;
@@ -21,8 +21,10 @@ pub const NETWORK: Network = Network::Regtest;
 pub struct WalletKeys {
     /// Without private keys.
     pub public: Descriptors,
-    /// With private keys.
-    pub private: Descriptors,
+    /// With private keys; nobody has them all if several people must sign.
+    pub private: Option<Descriptors>,
+    /// Who has the keys.
+    pub custody: Custody,
 }
 
 /// The keys of the wallet `hot` with addresses of the usual kind.
@@ -30,9 +32,61 @@ pub fn engine_keys(seed: RootSeed) -> WalletKeys {
     wallet_keys(seed, HOT, ScriptKind::Wpkh)
 }
 
+/// The keys of a wallet of the operator's.
+pub fn keys_of(seed: RootSeed, wallet: &OwnedWallet) -> WalletKeys {
+    let Some(people) = &wallet.cosigners else {
+        return wallet_keys(seed, wallet.name.as_str(), wallet.script);
+    };
+    let cosigners = cosigners(seed, people);
+    WalletKeys {
+        public: cosigners.descriptors(),
+        private: None,
+        custody: Custody::Cosigners(cosigners),
+    }
+}
+
+fn cosigners(seed: RootSeed, people: &CosignedBy) -> Cosigners {
+    let person = |name: &crate::scenario::CosignerName| Cosigner {
+        name: CosignerId::new(name.as_str()).expect("checked with the scenario"),
+        key: cosigner_key(seed, name.as_str()),
+    };
+    let recovery = people.recovery.as_ref();
+    Cosigners {
+        threshold: people.threshold,
+        of: people.of.iter().map(person).collect(),
+        recovery: recovery.map(|(by, after)| RecoveryKey {
+            by: person(by),
+            after_blocks: after.get() as u16,
+        }),
+    }
+}
+
+/// The account of a cosigner's own wallet (BIP 48, P2WSH).
+const COSIGNER_PATH: &str = "48h/1h/0h/2h";
+
+fn cosigner_root(seed: RootSeed, name: &str) -> Xpriv {
+    let bytes = seed.bytes(&format!("cosigner {name}"));
+    Xpriv::new_master(NETWORK, &bytes).expect("32 bytes make a master key")
+}
+
+/// The private key of a cosigner's account; each is from a seed of its own.
+pub fn cosigner_account(seed: RootSeed, name: &str) -> Xpriv {
+    let path: DerivationPath = COSIGNER_PATH.parse().expect("a literal path");
+    cosigner_root(seed, name)
+        .derive_priv(&Secp256k1::new(), &path)
+        .expect("hardened derivation of a fresh key")
+}
+
+/// Its public key with its origin (BIP 380).
+fn cosigner_key(seed: RootSeed, name: &str) -> String {
+    let secp = Secp256k1::new();
+    let origin = cosigner_root(seed, name).fingerprint(&secp);
+    let public = Xpub::from_priv(&secp, &cosigner_account(seed, name));
+    format!("[{origin}/{COSIGNER_PATH}]{public}")
+}
+
 /// The keys of one of the operator's wallets in this run, each from a seed of its own, in the shape of BIP 84 or BIP 86.
 pub fn wallet_keys(seed: RootSeed, wallet: &str, script: ScriptKind) -> WalletKeys {
-    use bitcoin::bip32::{DerivationPath, Xpub};
     let secp = Secp256k1::new();
     let name = match wallet {
         HOT => "engine wallet".to_owned(),
@@ -54,7 +108,8 @@ pub fn wallet_keys(seed: RootSeed, wallet: &str, script: ScriptKind) -> WalletKe
     };
     WalletKeys {
         public: descriptors(&public.to_string()),
-        private: descriptors(&account.to_string()),
+        private: Some(descriptors(&account.to_string())),
+        custody: Custody::Signer,
     }
 }
 

@@ -3,6 +3,7 @@
 //! (`run`) nor what must hold in it (`invariants`).
 
 pub mod chain_book;
+pub mod cosigners;
 pub mod gateway;
 pub mod http_system;
 pub mod http_traffic;
@@ -21,6 +22,7 @@ use crate::scenario::{DiskFaultKind, Endpoint, PeerFaultKind, ProcessFaultKind, 
 use crate::trace::SharedTrace;
 use crate::vtime::Epoch;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
+use cosigners::EmulatedCosigners;
 use http_system::SharedLayer0;
 use lockstep_engine::api::EngineConfig;
 use lockstep_engine::onchain::Descriptors;
@@ -324,6 +326,8 @@ pub struct Blueprint {
     pub wallets: BTreeMap<String, Descriptors>,
     /// Its wallets' keys.
     pub signer: SoftwareSigner,
+    /// Those who must sign for some of its wallets.
+    pub cosigners: EmulatedCosigners,
     /// Watches the engine.
     pub observer: Arc<dyn Observer>,
     /// Trace.

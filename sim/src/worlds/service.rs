@@ -441,6 +441,7 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
             | Command::ProveWallet(_)
             | Command::RotateDid(_)
             | Command::RevokeWallet { .. }
+            | Command::SweepByRecovery { .. }
             | Command::Reconcile { .. } => false,
         },
         Input::Fact { fact, .. } => answered_key(fact)
@@ -453,6 +454,7 @@ fn answered_key(fact: &Fact) -> Option<&lockstep_engine::id::IdempotencyKey> {
     match fact {
         Fact::Signed { key, .. }
         | Fact::StatementSigned { key, .. }
+        | Fact::Cosigned { key, .. }
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }

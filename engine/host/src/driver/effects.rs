@@ -6,8 +6,9 @@
 //! journaled, recovery issues it again too: each effect below says why that is safe.
 
 use crate::ports::{
-    BroadcastError, ClaimOrder, ClaimTaken, FailOrder, GatewayCall, HttpTransport, InvoiceOrder,
-    LightningError, PayError, PayOrder, PayTaken, Ports, StatementOrder,
+    BroadcastError, ClaimOrder, ClaimTaken, CosignAnswer, CosignOrder, FailOrder, GatewayCall,
+    HttpTransport, InvoiceOrder, LightningError, PayError, PayOrder, PayTaken, Ports,
+    StatementOrder,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -21,6 +22,8 @@ pub(super) enum Outcome {
     Answered(Fact),
     /// Taken; the answer comes later by another way (a Lightning event).
     Taken,
+    /// Whoever was asked has not decided yet: to be asked again under the same key, without a word to the engine.
+    Pending,
     /// Not possible now: to be tried again under the same key.
     Unavailable(String),
 }
@@ -43,6 +46,7 @@ pub(super) fn name(effect: &Effect) -> &'static str {
         Effect::WatchScript { .. } => "watch script",
         Effect::SignPsbt { .. } => "sign PSBT",
         Effect::SignStatement { .. } => "sign statement",
+        Effect::Cosign { .. } => "cosign PSBT",
         Effect::Broadcast { .. } => "broadcast",
         Effect::CreateInvoice { .. } => "create invoice",
         Effect::PayInvoice { .. } => "pay invoice",
@@ -65,6 +69,7 @@ pub(super) fn moves_money_unasked(effect: &Effect) -> bool {
         Effect::WatchScript { .. }
         | Effect::SignPsbt { .. }
         | Effect::SignStatement { .. }
+        | Effect::Cosign { .. }
         | Effect::CreateInvoice { .. }
         | Effect::PayInvoice { .. }
         | Effect::ClaimHeld { .. }
@@ -91,6 +96,14 @@ pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
         Effect::SignStatement { issuer, payload } => {
             sign_statement(ports, key, StatementOrder { issuer, payload })
         }
+        Effect::Cosign { cosigner, psbt } => cosign(
+            ports,
+            CosignOrder {
+                key,
+                cosigner,
+                psbt,
+            },
+        ),
         Effect::Broadcast { transaction } => broadcast(ports, key, transaction),
         Effect::CreateInvoice {
             amount_msat,
@@ -162,6 +175,28 @@ fn sign_statement(
         .sign_statement(order)
         .map(move |answer| match answer {
             Ok(result) => Outcome::Answered(Fact::StatementSigned { key, result }),
+            Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: no signature exists. Stopped after: the cosigner is given the same order again; what he has signed
+/// once he may sign again, it spends the same outputs.
+fn cosign(ports: &Ports, order: CosignOrder) -> BoxFuture<'static, Outcome> {
+    let key = order.key.clone();
+    ports
+        .cosigners
+        .cosign(order)
+        .map(move |answer| match answer {
+            Ok(CosignAnswer::Pending) => Outcome::Pending,
+            Ok(CosignAnswer::Signed(psbt)) => Outcome::Answered(Fact::Cosigned {
+                key,
+                result: Ok(psbt),
+            }),
+            Ok(CosignAnswer::Refused(words)) => Outcome::Answered(Fact::Cosigned {
+                key,
+                result: Err(words),
+            }),
             Err(unavailable) => Outcome::Unavailable(unavailable.reason),
         })
         .boxed()

@@ -448,21 +448,28 @@ impl Driver {
                 self.failures.remove(&key);
                 self.active.remove(&key);
             }
+            Outcome::Pending => {
+                self.try_later(&key);
+            }
             Outcome::Unavailable(reason) => {
-                self.active.remove(&key);
-                let failures = self.failures.entry(key.clone()).or_default();
-                *failures += 1;
-                let (first, at) = (
-                    *failures == 1,
-                    self.ports.clock.now().plus(pause_after(*failures)),
-                );
-                self.timers.set(at, Wake::Retry(key.clone()));
+                let first = self.try_later(&key) == 1;
                 // The engine is told once per outage, not once per try: the journal must not grow with its length.
                 if first {
                     self.enqueue(Fact::Unavailable { key, reason }, Then::Nothing);
                 }
             }
         }
+    }
+
+    /// Plans the next try of an effect; gives how many tries in a row have led to none.
+    fn try_later(&mut self, key: &IdempotencyKey) -> u32 {
+        self.active.remove(key);
+        let failures = self.failures.entry(key.clone()).or_default();
+        *failures += 1;
+        let tries = *failures;
+        let at = self.ports.clock.now().plus(pause_after(tries));
+        self.timers.set(at, Wake::Retry(key.clone()));
+        tries
     }
 
     fn on_due(&mut self) {

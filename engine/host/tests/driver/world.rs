@@ -23,8 +23,8 @@ use lockstep_host::ports::{
     BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock, EntropySource,
     FailOrder, Flow, GatewayCall, HttpResponse, HttpTransport, Interruption, InvoiceOrder,
     LightningBalance, LightningError, LightningEvent, LightningNode, LightningUnavailable,
-    Observer, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable, StatementOrder,
-    Store, StoreError,
+    NoCosigners, Observer, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable,
+    StatementOrder, Store, StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -116,6 +116,7 @@ impl World {
             http: this.clone(),
             layer0: this.clone(),
             signer: this.clone(),
+            cosigners: Arc::new(NoCosigners),
             entropy: this.clone(),
             observer: this.clone(),
             interruption: this,

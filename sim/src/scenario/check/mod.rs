@@ -32,7 +32,7 @@ pub(super) fn check(
     names.collect_steps(&typed.value, problems);
     let head = setup::head(typed, problems);
     let operator = setup::operator(&typed.value, &names, problems);
-    let policy = policy::policy(&typed.value, problems);
+    let policy = policy::policy(&typed.value, &names, problems);
     let nodes = setup::nodes(&typed.value, problems);
     let wallets = setup::wallets(&typed.value, problems);
     let accounts = setup::accounts(&typed.value, problems);

@@ -497,7 +497,9 @@ impl StepChecker<'_> {
         let rail = match kind {
             Kind::Node => Rail::Lightning,
             Kind::Wallet => Rail::Onchain,
-            Kind::Account | Kind::Party | Kind::Channel | Kind::OwnWallet => Rail::Sepa,
+            Kind::Account | Kind::Party | Kind::Channel | Kind::OwnWallet | Kind::Cosigner => {
+                Rail::Sepa
+            }
         };
         let out_of = self.named_wallet(rail, typed.wallet.as_ref())?;
         if let Some(over) = typed.over.as_ref().filter(|over| over.value != rail) {

@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Party,
     Channel,
     OwnWallet,
+    Cosigner,
 }
 
 impl Kind {
@@ -32,6 +33,7 @@ impl Kind {
             Self::Party => "party",
             Self::Channel => "channel",
             Self::OwnWallet => "wallet of the operator's",
+            Self::Cosigner => "cosigner",
         }
     }
 
@@ -43,6 +45,7 @@ impl Kind {
             Self::Party => "parties",
             Self::Channel => "channels",
             Self::OwnWallet => "operator.wallets",
+            Self::Cosigner => "operator.wallets.NAME.cosigners",
         }
     }
 }
@@ -120,6 +123,21 @@ fn names_of<T>(table: &Optional<Named<T>>) -> Vec<At<String>> {
         .collect()
 }
 
+/// Everybody who holds a key of a wallet of the operator's.
+fn cosigners_of(typed: &text::Scenario) -> Vec<At<String>> {
+    let wallets = typed
+        .operator
+        .iter()
+        .flat_map(|operator| &operator.value.wallets);
+    let wallets = wallets.flat_map(|wallets| wallets.value.entries());
+    let signed = wallets.filter_map(|(_, wallet)| wallet.value.cosigners.as_ref());
+    let people = signed.flat_map(|people| {
+        let of = people.value.of.0.iter().flat_map(|of| of.value.clone());
+        of.chain(people.value.recovery.clone())
+    });
+    people.collect()
+}
+
 impl Names {
     /// Takes in the setup's tables.
     pub(super) fn collect_setup(&mut self, typed: &text::Scenario, problems: &mut Problems) {
@@ -135,6 +153,7 @@ impl Names {
         let operator = typed.operator.iter();
         own.extend(operator.flat_map(|operator| names_of(&operator.value.wallets)));
         self.setup.insert(Kind::OwnWallet, own);
+        self.setup.insert(Kind::Cosigner, cosigners_of(typed));
         for (name, channel) in typed
             .channels
             .iter()
@@ -147,7 +166,7 @@ impl Names {
         }
         for (kind, names) in &self.setup {
             for name in names {
-                let capitals = !matches!(kind, Kind::Party | Kind::OwnWallet);
+                let capitals = !matches!(kind, Kind::Party | Kind::OwnWallet | Kind::Cosigner);
                 check_text(name, capitals, problems);
                 if matches!(kind, Kind::Wallet | Kind::Account) && name.value == OPERATOR {
                     problems.at(

@@ -6,16 +6,17 @@ use super::names::{Kind, Names, When};
 use super::steps::StepChecker;
 use super::{positive, quantity};
 use crate::scenario::choice::Rail;
-use crate::scenario::model::{OwnWalletName, PartyName, PaymentName};
+use crate::scenario::model::{CosignerName, OwnWalletName, PartyName, PaymentName};
 use crate::scenario::own_wallets::{
-    HOT, LabelCharge, MoveFunds, OwnStep, OwnWallet, OwnedWallet, Restored, ScriptKind,
-    USUAL_GAP_LIMIT, WalletPurpose,
+    CosignedBy, Cosigning, HOT, LabelCharge, MoveFunds, OwnStep, OwnWallet, OwnedWallet, Restored,
+    ScriptKind, USUAL_GAP_LIMIT, WalletPurpose,
 };
 use crate::scenario::problem::Problems;
 use crate::scenario::read::At;
 use crate::scenario::text;
-use crate::scenario::units::Sat;
+use crate::scenario::units::{Blocks, Sat};
 use crate::scenario::verb::Verb;
+use std::collections::BTreeSet;
 
 /// All wallets of the operator's, `hot` first; its funds may be `funds`, those of `operator.wallet`.
 pub(super) fn own_wallets(
@@ -69,6 +70,18 @@ fn own_wallet(
             "remove `funds`; the wallet is filled by charges",
         );
     }
+    let cosigners = match &wallet.cosigners {
+        Some(typed) => Some(cosigned_by(typed, problems)?),
+        None => None,
+    };
+    if let (Some(script), Some(_)) = (&wallet.script, &wallet.cosigners) {
+        problems.at(
+            &script.span,
+            "a wallet of several keys has a script of its own",
+            "it is P2WSH in any case",
+            "remove `script`",
+        );
+    }
     let purpose = wallet.purpose.as_ref();
     let gap_limit = gap_limit(wallet, problems);
     Some(OwnedWallet {
@@ -80,6 +93,7 @@ fn own_wallet(
             .map_or(ScriptKind::Wpkh, |script| script.value),
         funds: funds?,
         owner,
+        cosigners,
         gap_limit: gap_limit?,
     })
 }
@@ -176,8 +190,77 @@ impl StepChecker<'_> {
     }
 }
 
+/// The longest relative lock in blocks (BIP 68).
+const LONGEST_LOCK: u64 = 65_535;
+
+fn cosigned_by(typed: &At<Cosigning>, problems: &mut Problems) -> Option<CosignedBy> {
+    let people = &typed.value;
+    let of: Vec<CosignerName> = people.of.0.as_ref()?.value.iter().map(cosigner).collect();
+    let threshold = people.threshold.0.as_ref()?;
+    let most = of.len().min(lockstep_engine::onchain::MOST_COSIGNERS) as u64;
+    if threshold.value == 0 || threshold.value > most || of.len() as u64 > most {
+        problems.at(
+            &threshold.span,
+            format!("{} of {} cannot sign", threshold.value, of.len()),
+            "more than there are, none, or too many people",
+            "at most 20 people, of whom at least one and at most all must sign",
+        );
+        return None;
+    }
+    let recovery = match (&people.recovery, &people.after) {
+        (None, None) => None,
+        (Some(by), Some(after)) => {
+            let place = "the age of a coin that can be recovered";
+            let blocks = positive(&after.value.0, &after.span, place, Blocks::parse, problems)?;
+            if blocks.get() > LONGEST_LOCK {
+                let help = format!("{LONGEST_LOCK} blocks at most (BIP 68)");
+                problems.at(&after.span, "this lock is too long", "too long", help);
+                return None;
+            }
+            Some((cosigner(by), blocks))
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            problems.at(
+                &typed.span,
+                "a recovery has a name and an age",
+                "one of them is missing",
+                "give both `recovery` and `after`, or none",
+            );
+            return None;
+        }
+    };
+    let names = of.iter().chain(recovery.iter().map(|(by, _)| by));
+    let distinct: BTreeSet<&CosignerName> = names.clone().collect();
+    if distinct.len() < names.count() {
+        problems.at(
+            &typed.span,
+            "somebody has two keys",
+            "he would count twice",
+            "name each person once",
+        );
+        return None;
+    }
+    Some(CosignedBy {
+        threshold: threshold.value as u32,
+        of,
+        recovery,
+    })
+}
+
+fn cosigner(name: &At<String>) -> CosignerName {
+    CosignerName(name.value.clone())
+}
+
 fn check_hot(typed: &At<OwnWallet>, operator: &text::Operator, problems: &mut Problems) {
     let wallet = &typed.value;
+    if let Some(cosigners) = &wallet.cosigners {
+        problems.at(
+            &cosigners.span,
+            "the wallet `hot` is signed for by the engine's own signer",
+            "not by these",
+            "give the wallet another name",
+        );
+    }
     let other_purpose = wallet
         .purpose
         .as_ref()

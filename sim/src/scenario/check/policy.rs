@@ -1,8 +1,9 @@
 //! Owns checking what the scenario sets of the engine's policy. Does not own the rest of the setup (`setup`).
 
+use super::names::{Kind, Names};
 use super::{positive, quantity, right_or_absent};
 use crate::scenario::choice::{Bearer, Disposal};
-use crate::scenario::model::{Depth, PolicyOverrides, Shortfall, Stray};
+use crate::scenario::model::{Depth, OwnWalletName, PolicyOverrides, Shortfall, Stray};
 use crate::scenario::problem::Problems;
 use crate::scenario::read::{At, Optional};
 use crate::scenario::text;
@@ -11,7 +12,11 @@ use crate::scenario::units::{Blocks, CentsPerBtc, Feerate, Millis, Sat};
 /// Default of the most that a party may owe.
 const RECEIVABLE: &str = "0.01 BTC";
 
-pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<PolicyOverrides> {
+pub(super) fn policy(
+    file: &text::Scenario,
+    names: &Names,
+    problems: &mut Problems,
+) -> Option<PolicyOverrides> {
     let Some(typed) = file.policy.as_ref().map(|typed| &typed.value) else {
         return Some(PolicyOverrides::default());
     };
@@ -81,7 +86,22 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
     });
     let shortfall = typed.shortfall.as_ref();
     let shortfall = shortfall.map(|typed| self::shortfall(&typed.value, problems));
+    let patience = typed.cosigner_patience.as_ref().map(|patience| {
+        positive(
+            &patience.value.0,
+            &patience.span,
+            "the patience with a cosigner",
+            Millis::parse,
+            problems,
+        )
+    });
+    let by_value = match &typed.wallet_by_value {
+        Some(rules) => wallet_by_value(rules, names, problems)?,
+        None => Vec::new(),
+    };
     Some(PolicyOverrides {
+        wallet_by_value: by_value,
+        cosigner_patience: right_or_absent(patience)?,
         rate: right_or_absent(rate)?,
         depth: right_or_absent(depth)?,
         payout_depth: right_or_absent(payout_depth)?,
@@ -133,6 +153,32 @@ fn shortfall(typed: &text::Shortfall, problems: &mut Problems) -> Option<Shortfa
         Bearer::Operator => Shortfall::Operator,
         Bearer::Freeze => Shortfall::Freeze,
     })
+}
+
+fn wallet_by_value(
+    rules: &At<Vec<At<text::WalletRule>>>,
+    names: &Names,
+    problems: &mut Problems,
+) -> Option<Vec<(Sat, OwnWalletName)>> {
+    let mut steps: Vec<(Sat, OwnWalletName)> = Vec::new();
+    for rule in &rules.value {
+        let from = rule.value.from.0.as_ref()?;
+        let place = "the amount from which a wallet pays";
+        let sat = positive(&from.value.0, &from.span, place, Sat::parse, problems)?;
+        let wallet = rule.value.wallet.0.as_ref();
+        let wallet = names.resolve(Kind::OwnWallet, OwnWalletName, wallet, problems)?;
+        if steps.last().is_some_and(|(before, _)| *before >= sat) {
+            problems.at(
+                &from.span,
+                "wallets by value must ascend",
+                "not above the rule before",
+                "sort the rules by `from`",
+            );
+            return None;
+        }
+        steps.push((sat, wallet));
+    }
+    Some(steps)
 }
 
 fn depth(rules: &At<Vec<At<text::DepthRule>>>, problems: &mut Problems) -> Option<Depth> {

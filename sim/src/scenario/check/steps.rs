@@ -1,11 +1,11 @@
 //! Owns checking the list of steps: their order in time, the worlds they can run in, and which check each verb gets.
 //! Does not own payments (`money`), trouble (`faults`) or expectations (`expect`).
 
-use super::names::{Names, When};
+use super::names::{Kind, Names, When};
 use super::{positive, quantity};
 use crate::scenario::bindings::BindingName;
 use crate::scenario::choice::{DidMethod, World};
-use crate::scenario::model::{Action, NodeName, PartyName, PaymentName, Step};
+use crate::scenario::model::{Action, NodeName, OwnWalletName, PartyName, PaymentName, Step};
 use crate::scenario::problem::{Problem, Problems};
 use crate::scenario::read::At;
 use crate::scenario::text;
@@ -178,6 +178,7 @@ impl StepChecker<'_> {
             | Verb::Label(_)
             | Verb::Recover(_)
             | Verb::Restore(_) => self.own_step(verb).map(Action::Own),
+            Verb::Sweep(typed) => self.sweep(typed, span),
             Verb::Release(typed) => self
                 .held(typed, span)
                 .map(|charge| Action::Release { charge }),
@@ -201,6 +202,7 @@ impl StepChecker<'_> {
             Verb::Clock(typed) => self.clock(typed, span).map(Action::Trouble),
             Verb::Chain(typed) => self.chain(typed, span).map(Action::Trouble),
             Verb::Peer(typed) => self.peer(typed, span).map(Action::Trouble),
+            Verb::Cosigner(typed) => self.cosigner(typed).map(Action::Trouble),
             Verb::Gateway(typed) => self.gateway(typed, span).map(Action::Gateway),
             Verb::Layer0(typed) => self.layer0(typed, span),
             Verb::Fee(typed) => positive(
@@ -230,6 +232,18 @@ impl StepChecker<'_> {
             .names
             .run(typed.id.0.as_ref(), self.index + 1, self.problems)?;
         Some(Action::Reconcile { run })
+    }
+
+    /// A wallet of the operator's, with or without a recovery key.
+    fn sweep(&mut self, name: &str, span: &Range<usize>) -> Option<Action> {
+        let name = At {
+            value: name.to_owned(),
+            span: span.clone(),
+        };
+        let wallet =
+            self.names
+                .resolve(Kind::OwnWallet, OwnWalletName, Some(&name), self.problems)?;
+        Some(Action::Sweep { wallet })
     }
 
     /// A held charge that is decided now.

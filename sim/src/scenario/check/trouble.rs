@@ -6,11 +6,11 @@ use super::names::Kind;
 use super::positive;
 use super::steps::StepChecker;
 use crate::scenario::choice::{
-    ChainFault, ClockFault, DiskFault, LinkFault, PeerFault, ProcessFault,
+    ChainFault, ClockFault, CosignerFault, DiskFault, LinkFault, PeerFault, ProcessFault,
 };
 use crate::scenario::model::{
-    ChainFaultKind, ChannelName, ClockFaultKind, DiskFaultKind, Endpoint, LinkFaultKind, NodeName,
-    PeerFaultKind, ProcessFaultKind, Trouble,
+    ChainFaultKind, ChannelName, ClockFaultKind, CosignerFaultKind, CosignerName, DiskFaultKind,
+    Endpoint, LinkFaultKind, NodeName, PeerFaultKind, ProcessFaultKind, Trouble,
 };
 use crate::scenario::problem::Problem;
 use crate::scenario::read::{At, Optional};
@@ -391,5 +391,27 @@ impl StepChecker<'_> {
             }
         };
         Some(Trouble::Peer { of: of?, kind })
+    }
+
+    pub(super) fn cosigner(&mut self, typed: &text::Cosigner) -> Option<Trouble> {
+        let of = typed.of.0.as_ref();
+        let of = self
+            .names
+            .resolve(Kind::Cosigner, CosignerName, of, self.problems);
+        let lasts = self.required_span(typed.span.0.as_ref()?);
+        let (fault, lasts) = (typed.fault.0.as_ref()?.value, lasts?);
+        let kind = match fault {
+            CosignerFault::Absent => CosignerFaultKind::Absent { lasts },
+            CosignerFault::Slow => CosignerFaultKind::Slow { lasts },
+            CosignerFault::Refuse => CosignerFaultKind::Refuse { lasts },
+            CosignerFault::Alter => CosignerFaultKind::Alter { lasts },
+            CosignerFault::WrongSighash => CosignerFaultKind::WrongSighash { lasts },
+            CosignerFault::SomethingElse => CosignerFaultKind::SomethingElse { lasts },
+            CosignerFault::Twice => CosignerFaultKind::Twice { lasts },
+            CosignerFault::SomebodyElses => CosignerFaultKind::SomebodyElses { lasts },
+            CosignerFault::LeaveOut => CosignerFaultKind::LeaveOut { lasts },
+            CosignerFault::Garbage => CosignerFaultKind::Garbage { lasts },
+        };
+        Some(Trouble::Cosigner { of: of?, kind })
     }
 }

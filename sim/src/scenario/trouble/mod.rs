@@ -9,7 +9,9 @@ mod words;
 pub use gateway::{GatewayFault, GatewayFaultKind};
 pub use layer0::{About, Layer0Fault, Layer0FaultKind};
 
-use super::model::{Blocks, ChannelName, Feerate, Millis, NodeName, PaymentName, World};
+use super::model::{
+    Blocks, ChannelName, CosignerName, Feerate, Millis, NodeName, PaymentName, World,
+};
 use std::fmt::{self, Display, Formatter};
 
 /// What breaks. Families are switched on and off as a whole when plans are drawn.
@@ -29,11 +31,13 @@ pub enum Family {
     Http,
     /// A Lightning node that does not keep to the protocol.
     Peer,
+    /// A cosigner who does not do what he is asked to.
+    Cosigner,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 7] = [
+    pub const ALL: [Family; 8] = [
         Family::Link,
         Family::Process,
         Family::Disk,
@@ -41,6 +45,7 @@ impl Family {
         Family::Chain,
         Family::Http,
         Family::Peer,
+        Family::Cosigner,
     ];
 
     /// One word.
@@ -53,6 +58,7 @@ impl Family {
             Self::Chain => "chain",
             Self::Http => "http",
             Self::Peer => "peer",
+            Self::Cosigner => "cosigner",
         }
     }
 }
@@ -130,6 +136,13 @@ pub enum Trouble {
         of: NodeName,
         /// What.
         kind: PeerFaultKind,
+    },
+    /// With a cosigner.
+    Cosigner {
+        /// Who.
+        of: CosignerName,
+        /// What.
+        kind: CosignerFaultKind,
     },
 }
 
@@ -366,6 +379,61 @@ pub enum PeerFaultKind {
     },
 }
 
+/// What a cosigner does instead of signing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CosignerFaultKind {
+    /// He cannot be reached.
+    Absent {
+        /// How long.
+        lasts: Millis,
+    },
+    /// He does not decide.
+    Slow {
+        /// How long.
+        lasts: Millis,
+    },
+    /// He refuses.
+    Refuse {
+        /// How long.
+        lasts: Millis,
+    },
+    /// He signs another transaction, and gives that back.
+    Alter {
+        /// How long.
+        lasts: Millis,
+    },
+    /// His signatures leave outputs and other inputs open.
+    WrongSighash {
+        /// How long.
+        lasts: Millis,
+    },
+    /// His signatures are of another transaction than he gives back.
+    SomethingElse {
+        /// How long.
+        lasts: Millis,
+    },
+    /// He signs with a second key of his, too.
+    Twice {
+        /// How long.
+        lasts: Millis,
+    },
+    /// He gives the signature of another one in place of his own.
+    SomebodyElses {
+        /// How long.
+        lasts: Millis,
+    },
+    /// He leaves the last input out.
+    LeaveOut {
+        /// How long.
+        lasts: Millis,
+    },
+    /// What he gives back is no PSBT.
+    Garbage {
+        /// How long.
+        lasts: Millis,
+    },
+}
+
 impl Trouble {
     /// The family.
     pub fn family(&self) -> Family {
@@ -376,6 +444,7 @@ impl Trouble {
             Self::Clock { .. } => Family::Clock,
             Self::Chain(_) => Family::Chain,
             Self::Peer { .. } => Family::Peer,
+            Self::Cosigner { .. } => Family::Cosigner,
         }
     }
 
@@ -388,6 +457,7 @@ impl Trouble {
             Self::Clock { kind, .. } => kind.name(),
             Self::Chain(kind) => kind.name(),
             Self::Peer { kind, .. } => kind.name(),
+            Self::Cosigner { kind, .. } => kind.name(),
         }
     }
 
@@ -403,6 +473,7 @@ impl Trouble {
             }
             Self::Chain(_) => Endpoint::Chain.to_string(),
             Self::Peer { of, .. } => of.to_string(),
+            Self::Cosigner { of, .. } => of.to_string(),
         }
     }
 
@@ -415,6 +486,7 @@ impl Trouble {
             Self::Clock { kind, .. } => kind.lasts(),
             Self::Chain(kind) => kind.lasts(),
             Self::Peer { kind, .. } => kind.lasts(),
+            Self::Cosigner { kind, .. } => Some(kind.lasts()),
         }
     }
 
@@ -453,6 +525,8 @@ impl Trouble {
                     | ChainFaultKind::FeeSpike { .. }
                     | ChainFaultKind::Stop { .. }
             ),
+            // The same emulated people sign in both worlds.
+            Self::Cosigner { .. } => true,
             Self::Disk { .. } | Self::Clock { .. } | Self::Peer { .. } => false,
         }
     }

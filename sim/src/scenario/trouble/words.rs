@@ -1,8 +1,8 @@
 //! Owns what each kind of trouble is called, how long it lasts, and its canonical line. Does not own the kinds.
 
 use super::{
-    ChainFaultKind, ClockFaultKind, DiskFaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind,
-    Trouble,
+    ChainFaultKind, ClockFaultKind, CosignerFaultKind, DiskFaultKind, LinkFaultKind, PeerFaultKind,
+    ProcessFaultKind, Trouble,
 };
 use crate::scenario::model::Millis;
 use std::fmt::{self, Display, Formatter};
@@ -146,6 +146,38 @@ impl PeerFaultKind {
     }
 }
 
+impl CosignerFaultKind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Absent { .. } => "absent",
+            Self::Slow { .. } => "slow",
+            Self::Refuse { .. } => "refuse",
+            Self::Alter { .. } => "alter",
+            Self::WrongSighash { .. } => "wrong-sighash",
+            Self::SomethingElse { .. } => "something-else",
+            Self::Twice { .. } => "twice",
+            Self::SomebodyElses { .. } => "somebody-elses",
+            Self::LeaveOut { .. } => "leave-out",
+            Self::Garbage { .. } => "garbage",
+        }
+    }
+
+    pub(super) fn lasts(self) -> Millis {
+        match self {
+            Self::Absent { lasts }
+            | Self::Slow { lasts }
+            | Self::Refuse { lasts }
+            | Self::Alter { lasts }
+            | Self::WrongSighash { lasts }
+            | Self::SomethingElse { lasts }
+            | Self::Twice { lasts }
+            | Self::SomebodyElses { lasts }
+            | Self::LeaveOut { lasts }
+            | Self::Garbage { lasts } => lasts,
+        }
+    }
+}
+
 /// ` behind`, or nothing.
 fn behind(behind: bool) -> &'static str {
     if behind { " behind" } else { "" }
@@ -163,6 +195,7 @@ impl Display for Trouble {
             }
             Self::Chain(_) => write!(f, "{family} {name}")?,
             Self::Peer { of, .. } => write!(f, "{family} {name} {of}")?,
+            Self::Cosigner { of, .. } => write!(f, "{family} {name} {of}")?,
         }
         self.fmt_details(f)?;
         match self.lasts() {
@@ -211,6 +244,7 @@ impl Trouble {
                 PeerFaultKind::Revoked { channel } => write!(f, " {channel}"),
                 PeerFaultKind::WithholdHtlc { .. } | PeerFaultKind::Silent { .. } => Ok(()),
             },
+            Self::Cosigner { .. } => Ok(()),
         }
     }
 }

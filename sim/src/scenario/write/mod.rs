@@ -13,7 +13,9 @@ mod tests;
 use super::model::{
     Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, Shortfall, Stray, World,
 };
-use super::own_wallets::{HOT, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose};
+use super::own_wallets::{
+    CosignedBy, HOT, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose,
+};
 use std::collections::BTreeMap;
 
 /// What a name stands for. Nodes, wallets and accounts share one space: a payout names them without saying which it means.
@@ -258,6 +260,9 @@ impl Writer<'_> {
             if wallet.gap_limit != USUAL_GAP_LIMIT {
                 table.put("gap_limit", wallet.gap_limit.to_string());
             }
+            if let Some(people) = &wallet.cosigners {
+                table.put("cosigners", cosigners(people).end());
+            }
             if !table.is_empty() || !is_hot {
                 named.put(&key(wallet.name.as_str()), table.end());
             }
@@ -344,6 +349,17 @@ fn forwarding(asked: &Forwarding) -> Inline {
     table
 }
 
+fn cosigners(people: &CosignedBy) -> Inline {
+    let mut table = Inline::default();
+    table.put("threshold", people.threshold.to_string());
+    table.put("of", list(people.of.iter().map(|name| name.as_str())));
+    if let Some((by, after)) = &people.recovery {
+        table.text("recovery", by.as_str());
+        table.text("after", after.to_string());
+    }
+    table
+}
+
 fn policy(policy: &PolicyOverrides) -> Inline {
     let mut table = Inline::default();
     table.maybe("rate", policy.rate.map(amounts::rate));
@@ -356,6 +372,20 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     let purpose = |word: WalletPurpose| word.to_string();
     table.maybe("charges_into", policy.charges_into.map(purpose));
     table.maybe("payouts_from", policy.payouts_from.map(purpose));
+    if !policy.wallet_by_value.is_empty() {
+        let rules = policy.wallet_by_value.iter().map(|(from, wallet)| {
+            let mut rule = Inline::default();
+            rule.text("from", amounts::sat(*from));
+            rule.text("wallet", wallet.as_str());
+            rule.end()
+        });
+        let rules: Vec<String> = rules.collect();
+        table.put("wallet_by_value", format!("[{}]", rules.join(", ")));
+    }
+    table.maybe(
+        "cosigner_patience",
+        policy.cosigner_patience.map(amounts::span),
+    );
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
     table.flag("reputation", policy.reputation);

@@ -62,6 +62,7 @@ impl Writer<'_> {
             }
             Action::Binding(step) => self.binding_step(step),
             Action::Own(step) => self.own_step(step),
+            Action::Sweep { wallet } => ("sweep", super::quoted(wallet.as_str())),
             Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
             Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
             Action::Mine { blocks } => ("mine", super::quoted(&blocks.to_string())),

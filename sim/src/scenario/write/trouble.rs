@@ -20,6 +20,7 @@ impl Writer<'_> {
             Trouble::Peer { of, .. } => {
                 table.text("of", self.name(NameSpace::Outside, of.as_str()));
             }
+            Trouble::Cosigner { of, .. } => table.text("of", of.as_str()),
             Trouble::Chain(_) => {}
         }
         table.text("fault", trouble.name());
@@ -61,6 +62,7 @@ impl Writer<'_> {
             }
             Trouble::Clock { kind, .. } => clock(kind, table),
             Trouble::Chain(kind) => self.chain(kind, table),
+            Trouble::Cosigner { .. } => {}
             Trouble::Peer { kind, .. } => {
                 if let PeerFaultKind::Revoked { channel } = kind {
                     table.text("channel", self.name(NameSpace::Channel, channel.as_str()));

@@ -25,6 +25,8 @@ pub(super) enum Target {
     Sepa(String),
     /// What is stated of a payment to Layer 0.
     Statement(String),
+    /// Somebody who must sign.
+    Cosigner(String),
     /// The engine, at an input of this payment.
     Point(String),
 }
@@ -43,6 +45,16 @@ pub(super) struct Payment {
     pub(super) is_paid: bool,
 }
 
+/// Everybody who may be asked to sign.
+fn cosigners_of(scenario: &Scenario) -> Vec<String> {
+    let wallets = scenario.operator.wallets.iter();
+    let people = wallets.filter_map(|wallet| wallet.cosigners.as_ref());
+    people
+        .flat_map(|people| &people.of)
+        .map(ToString::to_string)
+        .collect()
+}
+
 /// What a plan offers.
 #[derive(Clone, Debug)]
 pub(super) struct Grounds {
@@ -51,6 +63,7 @@ pub(super) struct Grounds {
     /// Name and ends.
     channels: Vec<(String, String, String)>,
     payments: Vec<Payment>,
+    cosigners: Vec<String>,
     /// When blocks are mined.
     mined: Vec<u64>,
     /// Whether Layer 0 is told how payments end.
@@ -74,6 +87,7 @@ impl Grounds {
                 .map(|c| (c.name.to_string(), c.from.to_string(), c.to.to_string()))
                 .collect(),
             payments: Vec::new(),
+            cosigners: cosigners_of(scenario),
             mined: Vec::new(),
             states: scenario.policy.reputation && !scenario.dids.is_empty(),
             until: draft.last().max(3_000),
@@ -186,6 +200,10 @@ impl Grounds {
                     false => moments,
                 }
             }
+            Target::Cosigner(_) => {
+                let payouts = self.on(Rail::Onchain).filter(|payment| payment.is_payout);
+                payouts.map(|payout| payout.made_at).collect()
+            }
             Target::Onchain(_) | Target::Sepa(_) | Target::Statement(_) | Target::Point(_) => {
                 Vec::new()
             }
@@ -231,6 +249,7 @@ impl Grounds {
             Hits::SepaPayout => {
                 self.on(Rail::Sepa).next().is_some() || self.can_hit_statement(kind)
             }
+            Hits::Cosigner => !self.cosigners.is_empty(),
         }
     }
 
@@ -345,6 +364,7 @@ impl Grounds {
                 let (channel, node) = draws.pick(&far)?.clone();
                 Some(Target::Channel(channel, node))
             }
+            Hits::Cosigner => draws.pick(&self.cosigners).cloned().map(Target::Cosigner),
             Hits::Chain => Some(Target::Chain),
             Hits::OnchainPayment => {
                 let ids = ids(self.on(Rail::Onchain).collect());

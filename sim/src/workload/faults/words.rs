@@ -81,6 +81,10 @@ pub(super) fn verb(
             format!("peer = {{ of = \"{of}\", fault = \"{fault}\", for = \"{for_}\" }}"),
             true,
         ),
+        (_, Target::Cosigner(of)) => (
+            format!("cosigner = {{ of = \"{of}\", fault = \"{fault}\", for = \"{for_}\" }}"),
+            true,
+        ),
         (_, Target::Onchain(payment)) => (
             format!("chain = {{ fault = \"{fault}\", on = \"{payment}\" }}"),
             false,

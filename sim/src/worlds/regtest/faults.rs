@@ -92,6 +92,10 @@ impl RegtestWorld {
                 Some(self.begin_process(trouble, of, *kind, fault).await?)
             }
             Trouble::Chain(kind) => Some(self.begin_chain(trouble, kind)?),
+            Trouble::Cosigner { .. } => {
+                self.blueprint.cosigners.begin_trouble(trouble, fault);
+                None
+            }
             Trouble::Disk { .. } | Trouble::Clock { .. } | Trouble::Peer { .. } => {
                 return Err(impossible(trouble));
             }
@@ -160,6 +164,7 @@ impl RegtestWorld {
 
     /// Ends what was begun under `fault`.
     pub(super) async fn end_fault(&mut self, fault: FaultId) -> Result<(), WorldError> {
+        self.blueprint.cosigners.end_trouble(fault);
         match self.troubles.begun.remove(&fault) {
             None | Some(Begun::EmptyBlocks | Begun::FeeSpike(_)) => Ok(()),
             Some(Begun::Link(a, b)) => {

@@ -283,6 +283,7 @@ impl RegtestWorld {
             http: Arc::new(self.way_to(&self.gateway_server, &self.blueprint.gateway_token)),
             layer0,
             signer: Arc::new(self.blueprint.signer.clone()),
+            cosigners: Arc::new(self.blueprint.cosigners.clone()),
             entropy: Arc::new(SeededEntropy(Mutex::new(
                 self.blueprint.seed.stream("engine entropy"),
             ))),

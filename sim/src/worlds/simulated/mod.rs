@@ -102,7 +102,7 @@ fn host(name: &str) -> NodeHandle {
 
 impl SimulatedWorld {
     /// The parts in which faults are brought about.
-    fn sites(&self) -> [&dyn FaultSite; 7] {
+    fn sites(&self) -> [&dyn FaultSite; 8] {
         [
             &self.network,
             &self.clocks,
@@ -111,6 +111,7 @@ impl SimulatedWorld {
             &self.disks,
             &self.node_site,
             &self.peer_site,
+            &self.blueprint.cosigners,
         ]
     }
 
@@ -257,6 +258,7 @@ impl SimulatedWorld {
             }),
             layer0: self.layer0_port(),
             signer: Arc::new(self.blueprint.signer.clone()),
+            cosigners: Arc::new(self.blueprint.cosigners.clone()),
             entropy: Arc::new(SeededEntropy(Mutex::new(
                 self.blueprint.seed.stream("engine entropy"),
             ))),
