@@ -98,7 +98,11 @@ impl Model {
 
     /// Only a wallet with a recovery key, and under an id that nothing has.
     fn forbids_sweep(&self, sweep: &PaymentId, wallet: &WalletId) -> Result<(), Why> {
-        let people = self.wallets.opened.get(wallet).and_then(|spec| spec.cosigners());
+        let people = self
+            .wallets
+            .opened
+            .get(wallet)
+            .and_then(|spec| spec.cosigners());
         let has_recovery = people.is_some_and(|people| people.recovery.is_some());
         no(self.is_id_used(sweep), Why::PaymentIdUsed).and(no(!has_recovery, Why::NoRecovery))
     }

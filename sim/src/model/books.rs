@@ -1,6 +1,6 @@
 //! Owns the model's memory: every payment, where it stands, and what each party is owed and has set aside because of it
 //! (docs/SPEC.md, "Holds", "What is posted", "Payments", "Idempotency"). It is told each accepted input with what came of
-//! it, and says what of that must not be. What a look at the chain means is in `chain`.
+//! it, and says what of that must not be. What an event means is in `events`, a look at the chain in `chain`.
 
 use super::bindings::BindingBook;
 use super::cosigners::Questions;
@@ -11,9 +11,7 @@ use super::strays::{Borne, Money, PAYERS};
 use super::terms::Terms;
 use super::wallets::OwnWallets;
 use bitcoin::{Network, OutPoint, ScriptBuf, Txid};
-use lockstep_engine::api::{
-    Charge, Command, Destination, Event, FailureReason, Input, Output, Payout,
-};
+use lockstep_engine::api::{Charge, Command, Destination, Event, Input, Output, Payout};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId, WalletId};
 use lockstep_engine::money::{Asset, Quantity, Rail};
 use lockstep_engine::rail::Fact;
@@ -72,7 +70,7 @@ pub struct Model {
     pub(super) payments: BTreeMap<PaymentId, Tracked>,
     pub(super) open: BTreeSet<PaymentId>,
     /// By the last input.
-    changed: BTreeSet<PaymentId>,
+    pub(super) changed: BTreeSet<PaymentId>,
     /// Whose a Lightning payment hash is.
     pub(super) hashes: BTreeMap<(Kind, [u8; 32]), PaymentId>,
     pub(super) strays: BTreeSet<[u8; 32]>,
@@ -327,7 +325,6 @@ impl Model {
         };
         let mut payout = tracked(kind, State::Reserved, &order.party, order.quantity.units);
         (payout.asset, payout.reserve, payout.held) = (asset, units, units);
-        let purpose = self.terms.payouts_from;
         payout.wallet = self.paying_wallet(order).ok();
         self.insert(&order.payment, payout);
         let told = output.events.contains(&reserved);
@@ -392,233 +389,6 @@ impl Model {
         self.change(party, asset, total, -i128::from(held));
         Ok(())
     }
-
-    fn on_event(&mut self, event: &Event, input: &Input) -> Checked {
-        if let Some(checked) = self.on_move_event(event) {
-            return checked;
-        }
-        match event {
-            Event::ChargeIssued { payment, request } => self.on_issued(payment, request),
-            Event::PaymentSeen { payment, .. } => self.go(payment, State::Seen),
-            Event::PaymentVanished { payment } => self.go(payment, State::Issued),
-            Event::PaymentHeld { payment, .. } => self.go(payment, State::Held),
-            Event::PayoutDispatched { payment } => {
-                if self.payment(payment)?.state == State::Failed {
-                    self.refund_is_back(payment)?;
-                }
-                self.go(payment, State::Dispatched)
-            }
-            Event::TransactionBuilt {
-                payment,
-                txid,
-                fee_sat,
-            } => {
-                let payout = self.payment(payment)?;
-                let once = payout.transaction.is_none() && payout.state == State::Reserved;
-                payout.transaction = Some((*txid, fee_sat.0 * 1_000));
-                unless(once, || {
-                    format!("another transaction was built for {payment}")
-                })
-            }
-            Event::PaymentSettled {
-                payment,
-                quantity,
-                fee_msat,
-            } => {
-                self.go(payment, State::Settled)?;
-                self.on_settled(payment, quantity.units, fee_msat.0, input)
-            }
-            Event::PaymentUndone { payment } => match self.payment(payment)?.kind {
-                Kind::OnchainCharge => self
-                    .go(payment, State::Seen)
-                    .and_then(|()| self.book(payment, 0)),
-                _ => self.go(payment, State::Dispatched),
-            },
-            Event::PaymentFailed { payment, reason } => {
-                let failing = self.payment(payment)?;
-                let was = failing.state;
-                let by_tip = failing.kind == Kind::OnchainCharge;
-                unless(!by_tip || !self.tip_is_stale, || {
-                    format!("{payment} failed by a stale tip")
-                })?;
-                let back = was != State::Settled || matches!(reason, FailureReason::Returned(_));
-                self.go(payment, State::Failed)?;
-                self.book(payment, 0)?;
-                if *reason == FailureReason::CoinsLost {
-                    self.refund_is_moot(payment)?;
-                }
-                unless(back, || {
-                    format!("settled payment {payment} failed: {reason:?}")
-                })
-            }
-            Event::Converted {
-                payment, sold_msat, ..
-            } => {
-                let reserve = self.payment(payment)?.reserve;
-                unless(sold_msat.0 == reserve, || {
-                    format!("{sold_msat} sold for {payment}, not {reserve}")
-                })
-            }
-            Event::Reconciled { run, .. } => {
-                let was_open = self.runs.insert(run.clone(), false) == Some(true);
-                unless(was_open, || {
-                    format!("reconciliation {run} ended and was not under way")
-                })
-            }
-            Event::OutcomeStated {
-                payment,
-                number,
-                outcome,
-                corrects,
-            } => self.on_stated(payment, (*number, *outcome, *corrects)),
-            Event::StatementAccepted { payment, number } => {
-                self.on_told(payment, *number, fact_of(input), &[200, 201])
-            }
-            Event::StatementRefused { payment, number } => {
-                self.on_told(payment, *number, fact_of(input), &[422])
-            }
-            Event::PartyEnrolled { party, did } => self.on_enrolled(party, did, fact_of(input)),
-            Event::EnrolmentRefused { party, did, state } => {
-                self.on_enrolment_refused((party, did), *state, fact_of(input))
-            }
-            Event::ChargeFound {
-                payment,
-                finding,
-                amount_sat,
-            } => {
-                let told = &mut self.payment(payment)?.money.told;
-                told.insert(*finding, amount_sat.0);
-                Ok(())
-            }
-            Event::RefundOrdered {
-                payment,
-                refund,
-                amount_sat,
-            } => {
-                let told = (payment.clone(), amount_sat.0);
-                self.refunds_told.insert(refund.clone(), told);
-                Ok(())
-            }
-            Event::PayoutReserved { payment, party, .. } if party.as_str() == PAYERS => {
-                self.on_refund(payment, event)
-            }
-            Event::PartyOpened { .. }
-            | Event::WalletOpened { .. }
-            | Event::WalletRegistered { .. }
-            | Event::WalletBound { .. }
-            | Event::WalletNotBound { .. }
-            | Event::BindingEnded { .. }
-            | Event::BindingEndedTooLate { .. }
-            | Event::PayerNotBound { .. }
-            | Event::AddressGiven { .. }
-            | Event::MoveStarted { .. }
-            | Event::LabelSet { .. }
-            | Event::ChargeCreated { .. }
-            | Event::PayoutReserved { .. }
-            | Event::ShortfallCovered { .. }
-            | Event::ShortfallReturned { .. }
-            | Event::CosignerAsked { .. }
-            | Event::SweepBuilt { .. }
-            | Event::SweepSent { .. }
-            | Event::SweepSettled { .. }
-            | Event::SweepUndone { .. }
-            | Event::SweepFailed { .. }
-            | Event::CosignerSigned { .. }
-            | Event::CosignerFailed { .. }
-            | Event::TransferAccepted { .. }
-            | Event::Posted(_)
-            | Event::Hold(_)
-            | Event::WebhookIgnored { .. }
-            | Event::OutcomeUnknown { .. }
-            | Event::BreakFound { .. } => Ok(()),
-        }
-    }
-
-    /// What is paid to the request is this charge's.
-    fn on_issued(&mut self, id: &PaymentId, request: &str) -> Checked {
-        self.go(id, State::Issued)?;
-        let network = self.network;
-        let charge = self.payment(id)?;
-        if charge.kind == Kind::OnchainCharge {
-            let address = request
-                .parse::<bitcoin::Address<_>>()
-                .map_err(|error| error.to_string())?;
-            charge.script = Some(address.assume_checked().script_pubkey());
-            let wallet = charge.wallet.clone();
-            return match wallet {
-                Some(wallet) => self.give(&wallet, request),
-                None => Ok(()),
-            };
-        }
-        let asked = charge.amount;
-        match orders::invoice(request, network) {
-            Ok(Read::Invoice { hash, msat, .. }) if msat == asked => {
-                let hash = (Kind::LightningCharge, hash);
-                self.hashes.entry(hash).or_insert_with(|| id.clone());
-                Ok(())
-            }
-            _ => Err(format!("the invoice of {id} is not over {asked} msat")),
-        }
-    }
-
-    /// A settled payment has moved what the fact says that settled it.
-    fn on_settled(&mut self, id: &PaymentId, units: u64, fee: u64, input: &Input) -> Checked {
-        let payment = self.payment(id)?.clone();
-        let Input::Fact { fact, .. } = input else {
-            return Err(format!("a command settled payment {id}"));
-        };
-        let (asked, same) = (payment.amount, units == payment.amount);
-        let is_its = |hash: &[u8; 32]| self.hashes.get(&(payment.kind, *hash)) == Some(id);
-        let (right, moved) = match (payment.kind, fact) {
-            (
-                Kind::LightningCharge,
-                Fact::LightningReceived {
-                    payment_hash,
-                    amount_msat,
-                },
-            ) => (
-                is_its(payment_hash) && amount_msat.0 == units && units >= asked,
-                units,
-            ),
-            (
-                Kind::LightningPayout,
-                Fact::LightningSent {
-                    payment_hash,
-                    fee_msat,
-                    ..
-                },
-            ) => {
-                let borne = payment.reserve.min(asked + fee);
-                (is_its(payment_hash) && same && fee_msat.0 == fee, borne)
-            }
-            (Kind::OnchainCharge | Kind::OnchainPayout, Fact::Chain(_)) if self.tip_is_stale => {
-                return Err(format!("{id} settled by a stale tip"));
-            }
-            (Kind::OnchainCharge, Fact::Chain(_)) => {
-                let enough = self.terms.enough(asked);
-                let charge = self.payment(id)?;
-                charge.fresh = true;
-                charge.money.paid = units;
-                (units >= enough, units)
-            }
-            (Kind::OnchainPayout, Fact::Chain(_)) => {
-                let built = payment.transaction.map(|(_, fee)| fee);
-                return unless(same && built == Some(fee), || {
-                    format!("{id} settled with {units} and {fee}")
-                });
-            }
-            (Kind::SepaPayout, Fact::Webhook { .. } | Fact::HttpResponded { .. }) => {
-                (same && fee == 0, payment.reserve)
-            }
-            _ => (false, 0),
-        };
-        if !right {
-            return Err(format!(
-                "payment {id} settled with {units} and fee {fee} by {fact:?}"
-            ));
-        }
-        self.book(id, moved)
-    }
 }
 
 fn tracked_charge(terms: &Terms, order: &Charge) -> Tracked {
@@ -665,11 +435,4 @@ fn rail_of(kind: Kind) -> Rail {
 
 pub(super) fn unless(right: bool, what: impl FnOnce() -> String) -> Checked {
     if right { Ok(()) } else { Err(what()) }
-}
-
-fn fact_of(input: &Input) -> Option<&Fact> {
-    match input {
-        Input::Fact { fact, .. } => Some(fact),
-        Input::Command { .. } => None,
-    }
 }

@@ -11,6 +11,7 @@ mod bindings;
 mod books;
 mod chain;
 mod cosigners;
+mod events;
 mod layer0;
 mod lightning;
 mod orders;

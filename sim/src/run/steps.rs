@@ -1,15 +1,16 @@
-//! Owns what each step of a scenario does to the world. Does not own what it should lead to (`expectations`).
+//! Owns what each step of a scenario does to the world. Does not own what it should lead to (`expectations`) nor
+//! how outsiders pay (`pay`).
 
 use super::own_wallets::wallet_id;
 use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
-    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind, Pay,
-    Payee, Payer, Payout, Request, Step, Trouble,
+    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind, Payee,
+    Payout, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, World, WorldError, WorldKind};
-use bitcoin::{Address, Amount, Transaction, TxOut};
+use bitcoin::Transaction;
 use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_engine::api::{self, Command, Destination, Output};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
@@ -18,16 +19,9 @@ use lockstep_engine::rail::Rail;
 use lockstep_engine::time::Span;
 use lockstep_host::SubmitError;
 use serde_json::json;
-use std::str::FromStr;
-
-/// Feerate of an outsider's payment when the fee market asks for nothing: 2 sat/vB, in satoshi per 1,000 weight units.
-const USUAL_FEERATE: u64 = 500;
 
 /// Who is blamed for an address that nobody can pay.
-const ENGINE: &str = "the engine";
-
-/// A request of the engine is made within this time: one answer of its own Lightning node.
-const REQUEST_LIMIT: Span = Span::secs(30);
+pub(super) const ENGINE: &str = "the engine";
 
 impl<W: World> Runner<W> {
     /// Takes one step, waits for rest (in lock step), and observes.
@@ -194,7 +188,7 @@ impl<W: World> Runner<W> {
         }
     }
 
-    async fn charge(&mut self, charge: &Charge) -> Result<(), Stop> {
+    pub(super) async fn charge(&mut self, charge: &Charge) -> Result<(), Stop> {
         let (rail, amount_msat, hold, wallet) = match &charge.request {
             Request::Lightning { amount, hold } => {
                 (Rail::Lightning, Msat(amount.get()), *hold, None)
@@ -220,167 +214,6 @@ impl<W: World> Runner<W> {
             refund_to,
         }))
         .await
-    }
-
-    /// The request (invoice or address) of a charge, as soon as it has one.
-    async fn request(&mut self, charge: &str) -> Result<String, Stop> {
-        let mut limit = self.world.now().plus(REQUEST_LIMIT);
-        loop {
-            if !self.world.service().is_at_work() {
-                limit = self.world.now().plus(REQUEST_LIMIT);
-            }
-            if let Some(request) = self.run.recorder.told(charge).and_then(|told| told.request) {
-                return Ok(request);
-            }
-            if self.world.now() >= limit {
-                let refusal = (1..=self.commands)
-                    .rev()
-                    .find_map(|n| self.run.recorder.refusal(&format!("command-{n}")));
-                let why = refusal.map_or_else(String::new, |reason| {
-                    format!("; the last refusal was: {reason}")
-                });
-                return Err(Stop::NoRequest(format!(
-                    "charge {charge} was not issued{why}"
-                )));
-            }
-            self.pass_a_little(limit).await?;
-        }
-    }
-
-    async fn pay(&mut self, pay: &Pay) -> Result<(), Stop> {
-        if let Some(charge) = &pay.opens {
-            self.charge(charge).await?;
-        }
-        let charge = pay.charge.as_str();
-        let request = self.request(charge).await?;
-        match &pay.payer {
-            Payer::Node {
-                node,
-                amount: None,
-                route: None,
-            } => Ok(self.world.node_pays(node.as_str(), &request).await?),
-            Payer::Node {
-                node,
-                amount: None,
-                route: Some(route),
-            } => {
-                let via = route.via.iter().map(ToString::to_string).collect();
-                let route = worlds::Route {
-                    via,
-                    final_cltv: route.final_cltv.get() as u32,
-                };
-                Ok(self
-                    .world
-                    .node_pays_along(node.as_str(), &request, &route)
-                    .await?)
-            }
-            Payer::Node {
-                node,
-                amount: Some(_),
-                ..
-            } => {
-                let reason = "LDK pays what the invoice says; leave `amount` out";
-                Err(WorldError::refused(node.as_str(), "pay another amount", reason).into())
-            }
-            Payer::Wallet {
-                wallet,
-                amount,
-                feerate,
-                instead_of,
-            } => {
-                let amount = match amount {
-                    Some(amount) => amount.get(),
-                    None => self.charge_sat(charge)?,
-                };
-                if let Some(first) = instead_of {
-                    let feerate = feerate.map(|feerate| feerate.get());
-                    let new = (charge, request.as_str(), amount, feerate);
-                    return self.pay_instead(wallet.as_str(), first.as_str(), new).await;
-                }
-                let feerate = feerate
-                    .map_or(self.fee_floor_sat_per_kwu.max(USUAL_FEERATE), |feerate| {
-                        feerate.get()
-                    });
-                self.pay_address(wallet.as_str(), charge, &request, (amount, feerate))
-                    .await
-            }
-        }
-    }
-
-    fn charge_sat(&self, charge: &str) -> Result<u64, Stop> {
-        let asked = |action: &Action| match action {
-            Action::Charge(made) if made.id.as_str() == charge => Some(made.request.clone()),
-            Action::Pay(Pay {
-                opens: Some(made), ..
-            }) if made.id.as_str() == charge => Some(made.request.clone()),
-            _ => None,
-        };
-        match self
-            .run
-            .scenario
-            .steps
-            .iter()
-            .find_map(|step| asked(&step.action))
-        {
-            Some(Request::Onchain { amount, .. }) => Ok(amount.get()),
-            _ => Err(
-                WorldError::harness("pay a charge on chain", format!("{charge} is none")).into(),
-            ),
-        }
-    }
-
-    async fn pay_address(
-        &mut self,
-        wallet: &str,
-        charge: &str,
-        address: &str,
-        (sat, feerate): (u64, u64),
-    ) -> Result<(), Stop> {
-        let output = self.output_to(charge, address, sat)?;
-        self.book.refresh(&mut self.world).await?;
-        let transaction = self.purses[wallet]
-            .pay(&self.book, &[output], feerate)
-            .map_err(|error| WorldError::refused(wallet, "pay", error))?;
-        self.world.broadcast(&transaction).await?;
-        Ok(())
-    }
-
-    /// The wallet replaces its unconfirmed payment of `first` by one of `charge` (BIP 125), which spends the same coins.
-    async fn pay_instead(
-        &mut self,
-        wallet: &str,
-        first: &str,
-        (charge, address, sat, feerate): (&str, &str, u64, Option<u64>),
-    ) -> Result<(), Stop> {
-        let unconfirmed = self.unconfirmed_of(first).await?;
-        let refused =
-            |reason: &dyn std::fmt::Display| WorldError::refused(wallet, "pay instead", reason);
-        let output = self.output_to(charge, address, sat)?;
-        let replacement = unconfirmed.iter().find_map(|rival| {
-            let paid = self.purses[wallet].pay_instead(&self.book, rival, &output, feerate)?;
-            Some(paid.map_err(|error| refused(&error)))
-        });
-        let no_rival = "it has no unconfirmed payment of that charge";
-        let replacement = replacement.ok_or_else(|| refused(&no_rival))??;
-        self.world.broadcast(&replacement).await?;
-        Ok(())
-    }
-
-    /// An output to a charge's address, which names the transactions that pay it.
-    fn output_to(&mut self, charge: &str, address: &str, sat: u64) -> Result<TxOut, Stop> {
-        let bad = |error: &dyn std::fmt::Display| {
-            WorldError::refused(ENGINE, "give a usable address", error)
-        };
-        let script_pubkey = Address::from_str(address)
-            .map_err(|error| bad(&error))?
-            .assume_checked()
-            .script_pubkey();
-        self.owners
-            .name_payments_to(script_pubkey.clone(), format!("pay:{charge}"));
-        Ok(TxOut {
-            value: Amount::from_sat(sat),
-            script_pubkey,
-        })
     }
 
     async fn payout(&mut self, payout: &Payout) -> Result<(), Stop> {
@@ -523,7 +356,7 @@ impl<W: World> Runner<W> {
     }
 
     /// The unconfirmed transactions that pay for a charge or a payout, in the order of their ids.
-    async fn unconfirmed_of(&mut self, payment: &str) -> Result<Vec<Transaction>, Stop> {
+    pub(super) async fn unconfirmed_of(&mut self, payment: &str) -> Result<Vec<Transaction>, Stop> {
         self.book.refresh(&mut self.world).await?;
         let names = [format!("pay:{payment}"), format!("tx:{payment}")];
         let again: Vec<String> = names.iter().map(|name| format!("{name}#")).collect();
