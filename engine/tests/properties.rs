@@ -266,14 +266,10 @@ impl Run {
                 let status = [200, 422, 500, 200][usize::from(h.how - 2)];
                 Fact::HttpResponded { key, status, body }
             }
-            // Nothing here has a wallet of several keys or a DID.
+            // Nothing here has a wallet of several keys.
             Effect::Cosign { .. } => Fact::Cosigned {
                 key,
                 result: Err("no".to_owned()),
-            },
-            Effect::CallLayer0 { .. } => Fact::HttpFailed {
-                key,
-                failure: HttpFailure::NotConnected,
             },
             Effect::WakeAt { .. } => Fact::TimerFired { key },
             Effect::PayInvoice { .. } | Effect::ClaimHeld { .. } | Effect::FailHeld { .. } => {

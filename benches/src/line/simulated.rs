@@ -14,6 +14,7 @@ use lockstep::prng::RootSeed;
 use lockstep::run::recorder::Recorder;
 use lockstep::trace::{SharedTrace, Trace};
 use lockstep::worlds::chain_book::ChainBook;
+use lockstep::worlds::cosigners::EmulatedCosigners;
 use lockstep::worlds::gateway::GatewayConfig;
 use lockstep::worlds::keys::{self, NETWORK};
 use lockstep::worlds::purse::Purse;
@@ -166,7 +167,7 @@ fn blueprint(
 ) -> Blueprint {
     let keys = keys::engine_keys(SEED);
     let (secret, token) = (keys::webhook_secret(SEED), keys::gateway_token(SEED));
-    let private = &keys.private;
+    let private: Vec<_> = keys.private.into_iter().collect();
     Blueprint {
         seed: SEED,
         nodes: NODES.map(str::to_owned).to_vec(),
@@ -183,8 +184,8 @@ fn blueprint(
             planted: None,
         },
         wallets: BTreeMap::from([("hot".to_owned(), keys.public)]),
-        signer: SoftwareSigner::new(&private.external, &private.internal, NETWORK)
-            .expect("usable keys"),
+        signer: SoftwareSigner::of_wallets(&private, NETWORK).expect("usable keys"),
+        cosigners: EmulatedCosigners::new(SEED, [], faults.clone()),
         observer: recorder,
         trace,
         faults,

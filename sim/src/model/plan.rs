@@ -26,6 +26,9 @@ const SOON_MS: u64 = 60_000;
 /// What a kill before the journal can do.
 const LOST: &str = "whether the engine dies before it takes the command";
 
+/// What addresses that lie beyond the gap limit depend on.
+const SCARCE: &str = "whether one of the wallet's last addresses is paid by then";
+
 /// For each step of the scenario, in order, what its command must be answered in that world; `None` for a step that gives
 /// the engine no command there. `Either` where money on its way, time or a fault decides.
 pub fn foretell(scenario: &Scenario, world: scenario::World) -> Vec<Option<Prediction>> {
@@ -127,7 +130,14 @@ impl<'a> Plan<'a> {
                 self.chain_is_steady &= trouble.family() != Family::Chain;
                 None
             }
-            Action::Own(OwnStep::Address { wallet } | OwnStep::Move { to: wallet, .. }) => {
+            Action::Own(OwnStep::Address { wallet }) => Some(if self.gives_address(wallet) {
+                Prediction::Either(SCARCE)
+            } else if self.engine_may_die() {
+                Prediction::Either(LOST)
+            } else {
+                Prediction::Accepted
+            }),
+            Action::Own(OwnStep::Move { to: wallet, .. }) => {
                 self.gives_address(wallet);
                 None
             }
@@ -260,7 +270,7 @@ impl<'a> Plan<'a> {
         if self.may_get_lost(&charge.id) {
             Prediction::Either(LOST)
         } else if scarce {
-            Prediction::Either("whether one of the wallet's last addresses is paid by then")
+            Prediction::Either(SCARCE)
         } else {
             Prediction::Accepted
         }

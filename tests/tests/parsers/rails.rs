@@ -99,7 +99,9 @@ fn unsigned(engine: &Engine) -> String {
 /// That PSBT (BIP 174, binary) as it was asked for, and as the software signer gives it back.
 pub(crate) fn psbts() -> [(&'static str, Vec<u8>); 2] {
     let psbt = unsigned(&outside::engine());
-    let keys = keys::engine_keys(RootSeed(1)).private;
+    let keys = keys::engine_keys(RootSeed(1))
+        .private
+        .expect("one key signs");
     let signer =
         SoftwareSigner::new(&keys.external, &keys.internal, keys::NETWORK).expect("its keys");
     let mut signing = pin!(signer.sign(psbt.clone()));

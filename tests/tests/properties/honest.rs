@@ -269,7 +269,12 @@ impl Honest {
                 }
             }
             Effect::CallGateway { request } => self.respond(instruction, &request.body, how),
-            // Nobody has a DID here, and nothing is stated.
+            // Nothing here has a wallet of several keys.
+            Effect::Cosign { .. } => Fact::Cosigned {
+                key,
+                result: Err("no".to_owned()),
+            },
+            // Nothing is stated.
             Effect::SignStatement { .. } => Fact::StatementSigned {
                 key,
                 result: Err("no key".to_owned()),
