@@ -327,7 +327,6 @@ impl Model {
         };
         let mut payout = tracked(kind, State::Reserved, &order.party, order.quantity.units);
         (payout.asset, payout.reserve, payout.held) = (asset, units, units);
-        let purpose = self.terms.payouts_from;
         payout.wallet = self.paying_wallet(order).ok();
         self.insert(&order.payment, payout);
         let told = output.events.contains(&reserved);
