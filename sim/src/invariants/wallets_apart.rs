@@ -1,11 +1,11 @@
 //! Owns I13: coins of different wallets, and so of different purposes and owners, are never spent in one transaction, and what
-//! a payout or a move spends is its own wallet's. What spends what is read off the chain itself.
+//! a payout, a move or a recovery spends is its own wallet's. What spends what is read off the chain itself.
 //! Does not own the sums of each wallet (`ground_truth`).
 
 use super::{Invariant, Settled, Stepped};
 use bitcoin::Txid;
 use lockstep_engine::api::Event;
-use lockstep_engine::id::PaymentId;
+use lockstep_engine::id::{PaymentId, WalletId};
 use lockstep_engine::payments::Payment;
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(super) struct WalletsApart {
     built: BTreeMap<Txid, PaymentId>,
+    swept: BTreeMap<Txid, WalletId>,
 }
 
 impl Invariant for WalletsApart {
@@ -24,6 +25,9 @@ impl Invariant for WalletsApart {
         for event in &stepped.output.events {
             if let Event::TransactionBuilt { payment, txid, .. } = event {
                 self.built.insert(*txid, payment.clone());
+            }
+            if let Event::SweepBuilt { wallet, txid, .. } = event {
+                self.swept.insert(*txid, wallet.clone());
             }
         }
         Ok(())
@@ -39,6 +43,12 @@ impl Invariant for WalletsApart {
                 return Err(format!(
                     "transaction {txid} spends from `{wallet}` and `{other}`"
                 ));
+            }
+            if let Some(meant) = self.swept.get(txid) {
+                if meant.as_str() != wallet {
+                    return Err(format!("the recovery of `{meant}` spends from `{wallet}`"));
+                }
+                continue;
             }
             let Some(payment) = self.built.get(txid) else {
                 return Err(format!(
