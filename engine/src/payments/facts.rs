@@ -1,145 +1,25 @@
-//! Owns the way of a fact to the payment that it concerns. Does not own what the payment makes of it.
+//! Owns the way of a fact to the payment that it concerns. Does not own whether the fact can be true
+//! (`evidence`) nor what the payment makes of it.
 
 use super::bindings;
 use super::desk::{Desk, in_msat, msat, wallet_account};
+use super::evidence::read_webhook;
 use super::funds_move::FundsMove;
 use super::payout_sepa::Via;
 use super::record::{Payment, Status};
-use super::refusal::FactRefused;
 use super::wallets::first_look;
 use super::{Payments, hex};
 use crate::event::{Consequences, Event};
-use crate::fiat::{self, WebhookEvent, WebhookRefused};
 use crate::id::PaymentId;
 use crate::identity::DidNews;
 use crate::ledger::{Account, Posting};
-use crate::lightning;
-use crate::money::{Msat, Rail, Sat};
-use crate::onchain::ViewRefused;
+use crate::money::{Msat, Rail};
 use crate::planted::Bug;
 use crate::rail::{ChainView, Effect, Entropy, Fact, HttpFailure, Instruction, LightningFailure};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
-use bitcoin::Amount;
 
 impl Payments {
-    /// Whether a fact would be accepted. That facts with a key answer an outstanding instruction is checked by the caller.
-    pub fn check_fact(&self, now: Timestamp, fact: &Fact) -> Result<(), FactRefused> {
-        if let Fact::Webhook { signature, body } = fact
-            && self.planted != Some(Bug::SkipSignatureCheck)
-        {
-            let secrets = if DidNews::claims(body) {
-                &self.layer0_secrets
-            } else {
-                &self.webhook_secrets
-            };
-            let tolerance = self.policy.webhook_tolerance;
-            fiat::verify_webhook_sender(secrets, tolerance, now, signature, body).map_err(
-                |cause| {
-                    sometimes(Rare::WebhookRefused);
-                    FactRefused::Webhook { cause }
-                },
-            )?;
-        }
-        if let Fact::Chain(view) = fact {
-            self.check_work(view)?;
-        }
-        self.check_recorded_fact(fact)
-    }
-
-    /// Where stale tips decide nothing, a view that replaces blocks by fewer ones is not believed either.
-    fn check_work(&self, view: &ChainView) -> Result<(), FactRefused> {
-        let known_tip = self.onchain.tip().height;
-        let height = view.blocks.last().map_or(known_tip, |tip| tip.height);
-        if self.policy.max_tip_age.is_none() || height >= known_tip {
-            return Ok(());
-        }
-        sometimes(Rare::ViewShorter);
-        let cause = ViewRefused::Shorter { height, known_tip };
-        Err(FactRefused::View { cause })
-    }
-
-    /// As `check_fact`, for a fact that was admitted and journaled. Who sent a webhook, and when, was checked then, with
-    /// the secrets of that time; they may have been replaced since.
-    pub fn check_recorded_fact(&self, fact: &Fact) -> Result<(), FactRefused> {
-        match fact {
-            Fact::Chain(view) => {
-                self.onchain.check_view(view)?;
-                self.check_amounts(view)
-            }
-            Fact::Webhook { body, .. } => read_webhook(body).map(|_| ()),
-            Fact::LightningSent {
-                payment_hash,
-                preimage,
-                ..
-            } => {
-                self.check_paid_hash(payment_hash)?;
-                if lightning::is_proof(preimage, payment_hash) {
-                    Ok(())
-                } else {
-                    Err(FactRefused::WrongProof {
-                        payment_hash: hex(payment_hash),
-                    })
-                }
-            }
-            Fact::LightningFailed { payment_hash, .. } => self.check_paid_hash(payment_hash),
-            Fact::HeldFailed { payment_hash } => {
-                let text = hex(payment_hash);
-                let known =
-                    self.charged_hashes.contains_key(&text) || self.stray_holds.contains(&text);
-                if known {
-                    Ok(())
-                } else {
-                    Err(FactRefused::UnknownHash { payment_hash: text })
-                }
-            }
-            Fact::LightningHeld { .. }
-            | Fact::LightningReceived { .. }
-            | Fact::Signed { .. }
-            | Fact::StatementSigned { .. }
-            | Fact::Cosigned { .. }
-            | Fact::Broadcast { .. }
-            | Fact::InvoiceCreated { .. }
-            | Fact::LightningBalance { .. }
-            | Fact::HttpResponded { .. }
-            | Fact::HttpFailed { .. }
-            | Fact::TimerFired { .. }
-            | Fact::Unavailable { .. } => Ok(()),
-        }
-    }
-
-    fn check_paid_hash(&self, hash: &[u8; 32]) -> Result<(), FactRefused> {
-        let payment_hash = hex(hash);
-        if self.paid_hashes.contains_key(&payment_hash) {
-            Ok(())
-        } else {
-            Err(FactRefused::UnknownHash { payment_hash })
-        }
-    }
-
-    /// No output may hold more than there is, nor may all outputs of ours together exceed what is booked in msat (an
-    /// address may be paid and emptied again and again, so their sum is not bounded by the supply).
-    fn check_amounts(&self, view: &ChainView) -> Result<(), FactRefused> {
-        let mut ours_sat: u64 = 0;
-        for transaction in view.transactions.iter().map(|seen| &seen.transaction) {
-            let impossible = || FactRefused::ImpossibleAmount {
-                txid: transaction.compute_txid(),
-            };
-            for output in &transaction.output {
-                if output.value > Amount::MAX_MONEY {
-                    return Err(impossible());
-                }
-                if self.onchain.owner_of(&output.script_pubkey).is_some() {
-                    ours_sat = ours_sat.saturating_add(output.value.to_sat());
-                }
-            }
-            if Sat(ours_sat).to_msat().is_none() {
-                return Err(impossible());
-            }
-        }
-        Ok(())
-    }
-
     /// Acts on a fact that was checked; then refunds are made of what it brought, and shortfalls covered that it left.
     pub fn on_fact(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
         let mut out = self.route(now, entropy, fact);
@@ -584,22 +464,6 @@ impl Payments {
         self.moves = moves;
         self.sweeps = sweeps;
         out
-    }
-}
-
-/// `None`: of a kind that is not known here.
-fn read_webhook(body: &str) -> Result<Option<WebhookEvent>, FactRefused> {
-    match fiat::parse_webhook_body(body) {
-        Ok(event) => Ok(Some(event)),
-        Err(WebhookRefused::UnknownKind { .. }) => Ok(None),
-        Err(
-            cause @ (WebhookRefused::MalformedHeader { .. }
-            | WebhookRefused::NoSignature
-            | WebhookRefused::WrongSignature
-            | WebhookRefused::TooOld { .. }
-            | WebhookRefused::TooNew { .. }
-            | WebhookRefused::MalformedBody { .. }),
-        ) => Err(FactRefused::Webhook { cause }),
     }
 }
 

@@ -11,6 +11,7 @@ mod charge_lightning;
 mod charge_onchain;
 mod cosigning;
 mod desk;
+mod evidence;
 mod facts;
 mod funds_move;
 mod order;

@@ -1,6 +1,5 @@
-//! Owns the regtest world: real bitcoind, electrs, `ldk-node` nodes and HTTP on loopback around the engine with its
-//! production adapters, in lock step with a virtual clock that stands still until the world moves it.
-//! Does not own when the world is at rest (`rest`) nor the scenario (`run`).
+//! Owns the regtest world: real bitcoind, electrs, `ldk-node` nodes and HTTP on loopback around the engine with its production
+//! adapters, in lock step with a virtual clock that the world moves. Does not own when it is at rest (`rest`) nor the scenario (`run`).
 //!
 //! Fault model: links between nodes are held, delayed and cut by proxies (`proxy`), nodes are stopped or killed as far as
 //! parts of this process can be (`nodes`), bitcoind and electrs are paused and killed (`bitcoind_process`, `electrs_process`),
