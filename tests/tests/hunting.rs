@@ -43,7 +43,7 @@ const FIRST: &[(Bug, &str, u64)] = &[
     (Bug::RepeatDuplicates, "default", 58),
     (Bug::DropExpiry, "default", 3),
     (Bug::PayTwiceOnRetry, "default", 7),
-    (Bug::CompensateUnknown, "default", 7),
+    (Bug::CompensateUnknown, "default", 39),
     (Bug::SettleAtAcceptance, "default", 7),
     (Bug::CreditAtHeld, "lightning", 0),
     (Bug::CreditWrongParty, "lightning", 6),

@@ -61,26 +61,33 @@ impl<W: World> Runner<W> {
         violation.map_or(Ok(()), |violation| Err(Stop::Violation(violation)))
     }
 
-    /// Liveness: what is not final yet becomes so by its deadline, blocks being mined meanwhile.
+    /// Liveness: what is not final yet becomes so by its deadline, after blocks. Payments that the engine makes meanwhile
+    /// (refunds) get blocks and time of their own; they make no others, so that ends.
     async fn await_terminal(&mut self) -> Result<(), Stop> {
         self.run.recorder.count_checks(&["terminal-by-deadline"]);
-        let Some((due, _)) = self.world.service().with_engine(invariants::unfinished)? else {
-            return Ok(());
-        };
-        self.mine(BLOCKS_TO_FINALITY).await?;
-        self.pass_until(due.plus(Span::secs(1))).await?;
-        self.world.settle().await?;
-        if self.run.scenario.policy.max_tip_age.is_some() {
-            // What is over is decided by the next tip that is not stale.
-            self.mine(1).await?;
-        }
-        self.check_recorder()?;
-        match self.world.service().with_engine(invariants::unfinished)? {
-            None => Ok(()),
-            Some((_, violation)) => {
+        let mut waited_for = None;
+        loop {
+            let look = |engine: &Engine| {
+                let made = engine.payments().iter().count();
+                (invariants::unfinished(engine), made)
+            };
+            let (unfinished, made) = self.world.service().with_engine(look)?;
+            let Some((due, violation)) = unfinished else {
+                return Ok(());
+            };
+            if waited_for == Some(made) {
                 self.run.recorder.found(&violation);
-                Err(Stop::Violation(violation))
+                return Err(Stop::Violation(violation));
             }
+            waited_for = Some(made);
+            self.mine(BLOCKS_TO_FINALITY).await?;
+            self.pass_until(due.plus(Span::secs(1))).await?;
+            self.world.settle().await?;
+            if self.run.scenario.policy.max_tip_age.is_some() {
+                // What is over is decided by the next tip that is not stale.
+                self.mine(1).await?;
+            }
+            self.check_recorder()?;
         }
     }
 

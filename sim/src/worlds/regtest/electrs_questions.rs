@@ -38,12 +38,17 @@ impl From<WorldError> for NoAnswer {
 }
 
 /// Whether an error is one of the connection, and not what electrs has answered.
+/// What electrs says right after its start.
+const INDEX_NOT_READ: &str = "unavailable index";
+
 fn is_of_connection(error: &Error) -> bool {
     match error {
         Error::IOError(_) | Error::SharedIOError(_) | Error::CouldntLockReader | Error::Mpsc => {
             true
         }
         Error::AllAttemptsErrored(errors) => errors.iter().all(is_of_connection),
+        // It answers before it has its index again.
+        Error::Protocol(answer) => answer["message"] == INDEX_NOT_READ,
         _ => false,
     }
 }
