@@ -37,10 +37,10 @@ impl From<WorldError> for NoAnswer {
     }
 }
 
-/// Whether an error is one of the connection, and not what electrs has answered.
 /// What electrs says right after its start.
 const INDEX_NOT_READ: &str = "unavailable index";
 
+/// Whether an error is one of the connection, and not what electrs has answered.
 fn is_of_connection(error: &Error) -> bool {
     match error {
         Error::IOError(_) | Error::SharedIOError(_) | Error::CouldntLockReader | Error::Mpsc => {
