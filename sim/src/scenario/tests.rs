@@ -256,7 +256,7 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
     macro_rules! keys {
         ($($name:ident),*) => { BTreeMap::from([$((stringify!($name), text::$name::KEYS)),*]) };
     }
-    keys!(
+    let mut tables = keys!(
         Scenario,
         WhyNot,
         Operator,
@@ -301,8 +301,20 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         ExpectRun,
         ExpectExecuted,
         Confirmations,
-        ExpectConfirmations
-    )
+        ExpectConfirmations,
+        Cosigner,
+        WalletRule
+    );
+    tables.extend([
+        ("Cosigning", super::own_wallets::Cosigning::KEYS),
+        ("MoveFunds", super::own_wallets::MoveFunds::KEYS),
+        ("LabelCharge", super::own_wallets::LabelCharge::KEYS),
+        ("Register", super::bindings::Register::KEYS),
+        ("Prove", super::bindings::Prove::KEYS),
+        ("Rotate", super::bindings::Rotate::KEYS),
+        ("ExpectBinding", super::bindings::ExpectBinding::KEYS),
+    ]);
+    tables
 }
 
 #[test]

@@ -218,7 +218,7 @@ expect run r1 breaks 0
 expect executed o1 times 1
 enrol merchant
 expect enrolment merchant enrolled within 10 s
-layer0 did of merchant revoked
+layer0 merchant revoked
 layer0 lose-request party merchant times 2
 layer0 lose-response on c1 times 1
 layer0 slow-response on c1 by 40 s
