@@ -33,7 +33,7 @@ const FIRST: &[(Bug, &str, u64)] = &[
     (Bug::ForgetHoldRelease, "default", 12),
     (Bug::RefundUnusedReserve, "default", 1),
     (Bug::HoldWrongUnit, "default", 7),
-    (Bug::LoseCent, "default", 7),
+    (Bug::LoseCent, "default", 14),
     (Bug::FeeToOperator, "default", 3),
     (Bug::ForgetCommandsOnRestart, "default", 0),
     (Bug::AnswerBeforeSync, "default", 0),
