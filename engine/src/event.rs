@@ -5,6 +5,7 @@ use crate::id::{Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, Walle
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
+use crate::onchain::feerate::Feerate;
 use crate::rail::{Instruction, LightningFailure, Rail};
 use bitcoin::Txid;
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,13 @@ pub enum Event {
         payment: PaymentId,
         /// The gateway's own reference.
         gateway_reference: String,
+    },
+    /// What is offered to miners for a payout, and who decided.
+    FeerateChosen {
+        /// Which.
+        payment: PaymentId,
+        /// The feerate, its source, and the blocks it was chosen for.
+        feerate: Feerate,
     },
     /// The transaction that pays a payout.
     TransactionBuilt {

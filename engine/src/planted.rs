@@ -130,6 +130,21 @@ bugs! {
     SkipDidSignature,
     /// A wallet's proof over the challenge of another binding counts too (model-agrees: the proof should be refused).
     AcceptOtherChallenge,
+
+    // Paying on chain.
+
+    /// Coins that a payment of ours is about to spend are spent for the next one, too (terminal-by-deadline, or
+    /// model-agrees: the payment's state).
+    SpendLockedCoins,
+    /// A transaction is replaced although it is confirmed (model-agrees).
+    BumpConfirmed,
+    /// A transaction is bumped beyond what its payouts have set aside (model-agrees).
+    BumpAboveBudget,
+    /// A transaction is replaced although another payment of ours spends its change (terminal-by-deadline).
+    BumpUnderOwnPayment,
+    /// The fee of a batch is shared in whole satoshi, each share rounded down: the rest is nobody's
+    /// (ledger-equals-ground-truth, fees-attributed).
+    LoseSharedSatoshi,
 }
 
 impl Bug {

@@ -207,12 +207,13 @@ impl Run {
         };
         let key = instruction.key.clone();
         let fact = match &instruction.effect {
-            Effect::WatchScript { .. } | Effect::ReadChain | Effect::ReadLightningBalance => {
-                Fact::Unavailable {
-                    key,
-                    reason: "down".to_owned(),
-                }
-            }
+            Effect::WatchScript { .. }
+            | Effect::ReadChain
+            | Effect::ReadFees
+            | Effect::ReadLightningBalance => Fact::Unavailable {
+                key,
+                reason: "down".to_owned(),
+            },
             Effect::SignPsbt { psbt } if h.how > 0 => Fact::Signed {
                 key,
                 result: Ok(signed(psbt)),

@@ -71,6 +71,7 @@ impl Coverage {
             Event::PartyOpened { .. }
             | Event::PartyEnrolled { .. }
             | Event::WalletOpened { .. }
+            | Event::FeerateChosen { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

@@ -369,6 +369,7 @@ impl Engine {
             Fact::TimerFired { key } if of_run(key) => self.reconciliation.on_timer(now, key),
             Fact::Signed { .. }
             | Fact::Broadcast { .. }
+            | Fact::Fees { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningHeld { .. }
             | Fact::LightningReceived { .. }

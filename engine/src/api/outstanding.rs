@@ -62,6 +62,7 @@ pub(super) fn answered_by(fact: &Fact) -> Option<&IdempotencyKey> {
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }
+        | Fact::Fees { key, .. }
         | Fact::HttpResponded { key, .. }
         | Fact::HttpFailed { key, .. }
         | Fact::TimerFired { key } => Some(key),
@@ -88,6 +89,7 @@ fn key_of(fact: &Fact) -> Option<&IdempotencyKey> {
         | Fact::LightningSent { .. }
         | Fact::LightningFailed { .. }
         | Fact::LightningBalance { .. }
+        | Fact::Fees { .. }
         | Fact::HttpResponded { .. }
         | Fact::HttpFailed { .. }
         | Fact::Webhook { .. }
@@ -101,6 +103,7 @@ fn fits(fact: &Fact, effect: &Effect) -> bool {
         Fact::Broadcast { .. } => matches!(effect, Effect::Broadcast { .. }),
         Fact::InvoiceCreated { .. } => matches!(effect, Effect::CreateInvoice { .. }),
         Fact::LightningBalance { .. } => matches!(effect, Effect::ReadLightningBalance),
+        Fact::Fees { .. } => matches!(effect, Effect::ReadFees),
         Fact::HttpResponded { .. } | Fact::HttpFailed { .. } => {
             matches!(
                 effect,

@@ -6,13 +6,17 @@
 //! history: one that is absent from it has left the chain and the mempool. bdk orders observations by time; here its
 //! clock is the number of views applied, so that nothing depends on when a view was taken.
 
+pub mod bip21;
 mod build;
+mod bump;
 mod draws;
 mod spec;
+pub mod feerate;
 mod view;
 mod wallets;
 
-pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused};
+pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused, Recipient};
+pub use bump::{BumpOrder, BumpRefused, Package};
 pub use spec::{Custody, Owner, Purpose, WalletSpec};
 pub use view::ViewRefused;
 pub use wallets::{OpenRefused, WalletSnapshot, Wallets};

@@ -1,6 +1,7 @@
 //! Owns the wallet of the on-chain tests: one key, blocks and payments made up by name.
 
 mod building;
+mod uris;
 mod views;
 
 use super::*;

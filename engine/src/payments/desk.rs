@@ -1,6 +1,7 @@
 //! Owns what a payment's state machine has at hand while it handles one input: the time, the parameters, the books, the
 //! wallet, and the lists of what comes of it. Does not own any payment.
 
+use super::fee_desk::FeeDesk;
 use crate::event::{Consequences, Event};
 use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, HoldOrder, Ledger, Posting};
@@ -21,6 +22,7 @@ pub(super) struct Desk<'a> {
     pub(super) policy: &'a Policy,
     pub(super) ledger: &'a mut Ledger,
     pub(super) onchain: &'a mut Wallets,
+    pub(super) fees: &'a mut FeeDesk,
     pub(super) planted: Option<Bug>,
     pub(super) out: Consequences,
 }

@@ -1,6 +1,7 @@
 //! Owns the way of a fact to the payment that it concerns. Does not own what the payment makes of it.
 
 use super::desk::{Desk, in_msat, msat, wallet_account};
+use super::fee_desk::FeeDesk;
 use super::payout_sepa::Via;
 use super::record::{Payment, Status};
 use super::refusal::FactRefused;
@@ -12,7 +13,9 @@ use crate::ledger::{Account, Posting};
 use crate::lightning;
 use crate::money::{Msat, Rail, Sat};
 use crate::planted::Bug;
-use crate::rail::{ChainView, Effect, Entropy, Fact, HttpFailure, Instruction, LightningFailure};
+use crate::rail::{
+    ChainView, Effect, Entropy, Fact, FeesSeen, HttpFailure, Instruction, LightningFailure,
+};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use bitcoin::Amount;
@@ -74,6 +77,7 @@ impl Payments {
             | Fact::Broadcast { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningBalance { .. }
+            | Fact::Fees { .. }
             | Fact::HttpResponded { .. }
             | Fact::HttpFailed { .. }
             | Fact::TimerFired { .. }
@@ -171,9 +175,35 @@ impl Payments {
             }
             Fact::Webhook { body, .. } => self.on_webhook(now, entropy, body),
             Fact::TimerFired { key } => self.on_timer(now, entropy, &key.0),
+            Fact::Unavailable { key, .. } if FeeDesk::owns(key) => {
+                self.fees.on_silence();
+                self.build_waiting(now, entropy)
+            }
             Fact::Unavailable { key, .. } => self.on_unavailable(now, entropy, &key.0),
+            Fact::Fees { seen, .. } => self.on_fees(now, entropy, seen),
             Fact::LightningBalance { .. } => Consequences::default(),
         }
+    }
+
+    /// The backend has said what it knows of fees.
+    fn on_fees(&mut self, now: Timestamp, entropy: Entropy, seen: &FeesSeen) -> Consequences {
+        let tip = self.onchain.tip();
+        self.fees.on_answer(seen, now, tip);
+        self.build_waiting(now, entropy)
+    }
+
+    /// Lets payouts that wait go on.
+    fn build_waiting(&mut self, now: Timestamp, entropy: Entropy) -> Consequences {
+        let mut records = std::mem::take(&mut self.records);
+        let mut desk = self.desk(now, entropy);
+        for payment in records.values_mut() {
+            if let Payment::OnchainPayout(payout) = payment {
+                payout.on_coins(&mut desk);
+            }
+        }
+        let out = desk.out;
+        self.records = records;
+        out
     }
 
     /// An attempt did not end as far as the host knows; it will try again. Money that the attempt may have moved must

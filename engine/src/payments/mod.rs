@@ -10,6 +10,7 @@ mod charge_lightning;
 mod charge_onchain;
 mod desk;
 mod facts;
+mod fee_desk;
 mod order;
 mod payout_lightning;
 mod payout_onchain;
@@ -41,6 +42,7 @@ use admission::CheckedDestination;
 use bitcoin::Network;
 use bitcoin::hex::DisplayHex as _;
 use desk::Desk;
+use fee_desk::FeeDesk;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +54,7 @@ pub struct Payments {
     webhook_secrets: Vec<String>,
     ledger: Ledger,
     onchain: Wallets,
+    fees: FeeDesk,
     records: BTreeMap<PaymentId, Payment>,
     /// Payment hash (hexadecimal) of each charge.
     charged_hashes: BTreeMap<String, PaymentId>,
@@ -82,6 +85,7 @@ pub struct PaymentsConfig {
 pub struct Snapshot<'a> {
     ledger: &'a Ledger,
     onchain: Vec<WalletSnapshot<'a>>,
+    fees: &'a FeeDesk,
     records: &'a BTreeMap<PaymentId, Payment>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
@@ -108,6 +112,7 @@ impl Payments {
             policy: config.policy,
             webhook_secrets: config.webhook_secrets,
             ledger: Ledger::new(),
+            fees: FeeDesk::default(),
             records: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
             paid_hashes: BTreeMap::new(),
@@ -166,6 +171,7 @@ impl Payments {
         Snapshot {
             ledger: &self.ledger,
             onchain: self.onchain.snapshot(),
+            fees: &self.fees,
             records: &self.records,
             charged_hashes: &self.charged_hashes,
             paid_hashes: &self.paid_hashes,
@@ -401,6 +407,7 @@ impl Payments {
             policy: &self.policy,
             ledger: &mut self.ledger,
             onchain: &mut self.onchain,
+            fees: &mut self.fees,
             planted: self.planted,
             out: Consequences::default(),
         }

@@ -11,7 +11,8 @@ use crate::event::{Event, FailureReason};
 use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, Hold, HoldOrder};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
-use crate::onchain::{BuildOrder, BuildRefused};
+use crate::onchain::feerate::FeeSource;
+use crate::onchain::{BuildOrder, BuildRefused, Recipient};
 use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::Effect;
@@ -171,11 +172,17 @@ impl OnchainPayout {
         if self.state != State::Reserved {
             return;
         }
+        let Some(feerate) = desk.feerate(self.due_at) else {
+            return;
+        };
         let order = BuildOrder {
-            script: self.script.clone(),
-            amount_sat: self.amount,
-            feerate_sat_per_kwu: desk.policy.onchain_feerate_sat_per_kwu,
+            recipients: vec![Recipient {
+                script: self.script.clone(),
+                amount_sat: self.amount,
+            }],
+            feerate_sat_per_kwu: feerate.sat_per_kwu,
             max_fee_sat: self.max_fee,
+            confirmed_first: feerate.source != FeeSource::Fixed,
             entropy: desk.entropy_for(&self.id),
         };
         match desk.onchain.build(&self.wallet, order) {
@@ -186,6 +193,12 @@ impl OnchainPayout {
                     fee: built.fee_sat,
                 };
                 let payment = self.id.clone();
+                if feerate.source != FeeSource::Fixed {
+                    desk.emit(Event::FeerateChosen {
+                        payment: payment.clone(),
+                        feerate,
+                    });
+                }
                 desk.emit(Event::TransactionBuilt {
                     payment,
                     txid: built.txid,

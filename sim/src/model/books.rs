@@ -387,6 +387,7 @@ impl Model {
             | Event::WalletOpened { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
+            | Event::FeerateChosen { .. }
             | Event::TransferAccepted { .. }
             | Event::Posted(_)
             | Event::Hold(_)

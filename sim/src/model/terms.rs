@@ -1,7 +1,7 @@
 //! Owns the numbers of docs/SPEC.md, "Limits, retries and deadlines", "Holds" and "Money": limits, prices, reserves, depths.
 //! They are written down here again, not read from the engine's policy: a changed default must be meant.
 
-use crate::scenario::PolicyOverrides;
+use crate::scenario::{Bumping, PolicyOverrides};
 use lockstep_engine::api::{Destination, Payout};
 use lockstep_engine::money::Asset;
 
@@ -31,6 +31,8 @@ pub struct Terms {
     pub(super) payout_depth: u32,
     /// The most that a payout's transaction may cost.
     miner_fee_sat: u64,
+    /// Whether a payout's transaction may have successors.
+    pub(super) bumps: bool,
 }
 
 impl Default for Terms {
@@ -41,6 +43,7 @@ impl Default for Terms {
             depth_above: 6,
             payout_depth: 1,
             miner_fee_sat: 5_000,
+            bumps: false,
         }
     }
 }
@@ -62,10 +65,16 @@ impl Terms {
         if let Some(depth) = overrides.payout_depth {
             terms.payout_depth = depth.get() as u32;
         }
-        if let Some(feerate) = overrides.feerate {
+        let paying = &overrides.paying;
+        let highest = paying.estimate.map(|(_, ceiling)| ceiling);
+        if let Some(feerate) = highest.or(overrides.feerate) {
             // The heaviest transaction is 10,000 weight units; the feerate is satoshi per 1,000 of them.
             terms.miner_fee_sat = feerate.get().saturating_mul(10);
         }
+        if let Some(budget) = paying.budget {
+            terms.miner_fee_sat = budget.get();
+        }
+        terms.bumps = !matches!(paying.bump, None | Some(Bumping::Off));
         terms
     }
 

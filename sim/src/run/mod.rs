@@ -7,6 +7,7 @@ mod fates;
 mod observe;
 pub mod outcome;
 mod owners;
+mod paying;
 pub mod recorder;
 mod reorgs;
 mod steps;
@@ -218,6 +219,7 @@ fn policy(scenario: &Scenario) -> Policy {
     if let Some(feerate) = overrides.feerate {
         policy.onchain_feerate_sat_per_kwu = feerate.get();
     }
+    policy.paying = paying::paying(&overrides.paying);
     if let Some(depth) = overrides.payout_depth {
         policy.payout_depth = depth.get() as u32;
     }

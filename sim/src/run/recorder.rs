@@ -294,6 +294,7 @@ fn learn(state: &mut State, event: &Event) {
         | Event::PartyEnrolled { .. }
         | Event::EnrolmentRefused { .. }
         | Event::WalletOpened { .. }
+        | Event::FeerateChosen { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)

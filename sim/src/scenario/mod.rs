@@ -24,6 +24,7 @@ mod choice;
 mod display;
 mod model;
 mod own_wallets;
+mod paying;
 mod problem;
 mod read;
 mod schema;

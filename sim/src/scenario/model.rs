@@ -2,9 +2,11 @@
 //! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`).
 
 pub use super::choice::{
-    Asset, CrashPoint, DidMethod, FailureReason, Pace, PaymentState, Rail, RejectCode, World,
+    Asset, Bumping, CrashPoint, DidMethod, FailureReason, Pace, PaymentState, Rail, RejectCode,
+    World,
 };
 use super::own_wallets::{HOT, OwnedWallet};
+pub use super::paying::PayingOverrides;
 pub use super::trouble::{
     ChainFaultKind, ClockFaultKind, DiskFaultKind, Endpoint, Family, GatewayFault,
     GatewayFaultKind, LinkFaultKind, PeerFaultKind, ProcessFaultKind, Trouble,
@@ -133,6 +135,8 @@ pub struct PolicyOverrides {
     pub hold_margin: Option<Blocks>,
     /// Between two questions about an accepted transfer, above zero.
     pub poll_interval: Option<Millis>,
+    /// How the operator pays on chain.
+    pub paying: PayingOverrides,
 }
 
 /// Confirmation depth by value.

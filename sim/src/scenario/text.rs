@@ -3,7 +3,7 @@
 //! dispatch of steps and expectations by their verb (`verb`).
 
 use super::choice::{
-    Asset, ChainFault, ClockFault, CrashPoint, DidMethod, DiskFault, FailureReason,
+    Asset, Bumping, ChainFault, ClockFault, CrashPoint, DidMethod, DiskFault, FailureReason,
     GatewayFaultKind, LinkFault, Pace, PaymentState, PeerFault, ProcessFault, Rail, RejectCode,
     World,
 };
@@ -140,6 +140,29 @@ table!(
         "hold_margin" hold_margin: Optional<BlockCount>,
         /// Between two questions about a transfer that the gateway has accepted.
         "poll_interval" poll_interval: Optional<Duration>,
+        /// How the operator pays on chain. Default: one transaction for each payout, at `feerate`.
+        "paying" paying: Optional<Paying>,
+    }
+);
+table!(
+    /// How the operator pays on chain.
+    Paying {
+        /// Fees are estimated, and never below this. Stands beside `ceiling`.
+        "floor" floor: Optional<FeerateText>,
+        /// Fees are estimated, and never above this.
+        "ceiling" ceiling: Optional<FeerateText>,
+        /// The most that one payout may cost in miner's fees. Default: the highest feerate for 10,000 weight units.
+        "budget" budget: Optional<Amount>,
+        /// What is done about a transaction that offers too little. Default "off"; anything else needs `floor` and `ceiling`.
+        "bump" bump: Optional<Bumping>,
+        /// How long a payout waits for others, to leave in one transaction. Default: not at all.
+        "window" window: Optional<Duration>,
+        /// The most payouts in one transaction. Default 50.
+        "most" most: Optional<u64>,
+        /// From so many spendable coins on they are made fewer. Stands beside `cheap`.
+        "coins" coins: Optional<u64>,
+        /// Coins are made fewer only at this feerate or below.
+        "cheap" cheap: Optional<FeerateText>,
     }
 );
 table!(

@@ -33,10 +33,13 @@ fn payee() -> ScriptBuf {
 
 fn order(amount_sat: u64) -> BuildOrder {
     BuildOrder {
-        script: payee(),
-        amount_sat: Sat(amount_sat),
+        recipients: vec![Recipient {
+            script: payee(),
+            amount_sat: Sat(amount_sat),
+        }],
         feerate_sat_per_kwu: FEERATE,
         max_fee_sat: Sat(10_000),
+        confirmed_first: false,
         entropy: Entropy([9; 32]),
     }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod money;
 mod names;
 mod own_wallets;
+mod paying;
 mod setup;
 mod steps;
 mod trouble;

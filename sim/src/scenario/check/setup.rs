@@ -3,7 +3,7 @@
 
 use super::names::{Kind, Names};
 use super::own_wallets::own_wallets;
-use super::{count, positive, quantity, right_or_absent};
+use super::{count, paying, positive, quantity, right_or_absent};
 use crate::scenario::choice::{DidMethod, Pace, World};
 use crate::scenario::model::{
     Account, AccountName, Channel, ChannelName, Depth, Forwarding, Node, NodeName, Operator,
@@ -276,6 +276,10 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
             problems,
         )
     });
+    let paying = typed
+        .paying
+        .as_ref()
+        .map(|typed| paying::paying(typed, problems));
     Some(PolicyOverrides {
         rate: right_or_absent(rate)?,
         depth: right_or_absent(depth)?,
@@ -283,6 +287,7 @@ pub(super) fn policy(file: &text::Scenario, problems: &mut Problems) -> Option<P
         feerate: right_or_absent(feerate)?,
         hold_margin: right_or_absent(hold_margin)?,
         poll_interval: right_or_absent(poll)?,
+        paying: right_or_absent(paying)?.unwrap_or_default(),
     })
 }
 

@@ -9,7 +9,9 @@ mod trouble;
 #[cfg(test)]
 mod tests;
 
-use super::model::{Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, World};
+use super::model::{
+    Channel, Depth, Forwarding, Operator, Pace, PayingOverrides, PolicyOverrides, Scenario, World,
+};
 use super::own_wallets::{HOT, OwnedWallet, ScriptKind, WalletPurpose};
 use std::collections::BTreeMap;
 
@@ -349,7 +351,29 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     table.maybe("feerate", policy.feerate.map(|rate| rate.to_string()));
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
+    if !policy.paying.is_empty() {
+        table.put("paying", paying(&policy.paying));
+    }
     table
+}
+
+fn paying(paying: &PayingOverrides) -> String {
+    let mut table = Inline::default();
+    if let Some((floor, ceiling)) = paying.estimate {
+        table.text("floor", floor.to_string());
+        table.text("ceiling", ceiling.to_string());
+    }
+    table.maybe("budget", paying.budget.map(amounts::sat));
+    table.maybe("bump", paying.bump.map(|bump| bump.as_str().to_owned()));
+    table.maybe("window", paying.window.map(amounts::span));
+    if let Some(most) = paying.most {
+        table.put("most", most.to_string());
+    }
+    if let Some((coins, cheap)) = paying.consolidate {
+        table.put("coins", coins.to_string());
+        table.text("cheap", cheap.to_string());
+    }
+    table.end()
 }
 
 fn depth(rules: &Depth) -> String {
