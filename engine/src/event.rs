@@ -1,7 +1,7 @@
 //! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
 //! Does not own when any of it happens.
 
-use crate::id::{Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId};
+use crate::id::{BatchId, Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId};
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
@@ -127,6 +127,44 @@ pub enum Event {
         /// Its id.
         txid: Txid,
         /// Its fee.
+        fee_sat: Sat,
+    },
+    /// Several payouts are paid by one transaction; told of the first of them.
+    PayoutsBatched {
+        /// The first of them by deadline and id.
+        payment: PaymentId,
+        /// The transaction's name for ever, whatever its version.
+        batch: BatchId,
+        /// All of them.
+        payments: Vec<PaymentId>,
+    },
+    /// The transaction that paid a payout with others was refused before anybody had it; the payout gets another one.
+    BatchDissolved {
+        /// Which.
+        payment: PaymentId,
+        /// The transaction's name.
+        batch: BatchId,
+    },
+    /// A dearer transaction takes the place of the one that pays a payout (BIP 125). Either may confirm.
+    TransactionReplaced {
+        /// Which.
+        payment: PaymentId,
+        /// What it takes the place of.
+        replaces: Txid,
+        /// Its id.
+        txid: Txid,
+        /// What the payout bears of its fee.
+        fee_sat: Sat,
+    },
+    /// A child spends the change of the transaction that pays a payout, and pays for both.
+    ChildBuilt {
+        /// Which.
+        payment: PaymentId,
+        /// What it spends.
+        parent: Txid,
+        /// Its id.
+        txid: Txid,
+        /// What the payout bears of both fees.
         fee_sat: Sat,
     },
     /// Final: paid.

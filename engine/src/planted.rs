@@ -133,14 +133,15 @@ bugs! {
 
     // Paying on chain.
 
-    /// Coins that a payment of ours is about to spend are spent for the next one, too (terminal-by-deadline, or
-    /// model-agrees: the payment's state).
+    /// Coins that a payment of ours is about to spend are spent for the next one, too (the payment's outcome: the network
+    /// refuses it).
     SpendLockedCoins,
     /// A transaction is replaced although it is confirmed (model-agrees).
     BumpConfirmed,
     /// A transaction is bumped beyond what its payouts have set aside (model-agrees).
     BumpAboveBudget,
-    /// A transaction is replaced although another payment of ours spends its change (terminal-by-deadline).
+    /// A transaction is replaced although another payment of ours spends its change (the other's outcome: it
+    /// never confirms).
     BumpUnderOwnPayment,
     /// The fee of a batch is shared in whole satoshi, each share rounded down: the rest is nobody's
     /// (ledger-equals-ground-truth, fees-attributed).

@@ -58,6 +58,7 @@ impl Coverage {
             Event::PaymentHeld { payment, .. } => self.go(payment.as_str(), "held"),
             Event::PayoutDispatched { payment } => self.go(payment.as_str(), "dispatched"),
             Event::OutcomeUnknown { payment, .. } => self.go(payment.as_str(), "unknown"),
+            Event::BatchDissolved { payment, .. } => self.go(payment.as_str(), "reserved"),
             Event::PaymentUndone { payment } => {
                 self.mark_rare("payment-undone");
                 let rail = ("onchain", "undone");
@@ -72,6 +73,9 @@ impl Coverage {
             | Event::PartyEnrolled { .. }
             | Event::WalletOpened { .. }
             | Event::FeerateChosen { .. }
+            | Event::PayoutsBatched { .. }
+            | Event::TransactionReplaced { .. }
+            | Event::ChildBuilt { .. }
             | Event::TransactionBuilt { .. }
             | Event::TransferAccepted { .. }
             | Event::Converted { .. }

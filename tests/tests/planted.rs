@@ -24,7 +24,7 @@ const MODEL: &str = "invariant `model-agrees`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 32] = [
+const TABLE: [(Bug, &str, &str); 37] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -57,6 +57,11 @@ const TABLE: [(Bug, &str, &str); 32] = [
     (Bug::SettleOneBlockEarly, "depth", MODEL),
     (Bug::FeeToOperator, "onchain-payout", MODEL),
     (Bug::HoldWrongUnit, "sepa-payout", MODEL),
+    (Bug::SpendLockedCoins, "two-at-once", "payment b"),
+    (Bug::BumpConfirmed, "bump-settled", MODEL),
+    (Bug::BumpAboveBudget, "bump", MODEL),
+    (Bug::BumpUnderOwnPayment, "one-coin", "payment second"),
+    (Bug::LoseSharedSatoshi, "batch", GROUND_TRUTH),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -185,6 +190,7 @@ fn at_rest(
         truth,
         channels,
         executed,
+        fees_sat: &BTreeMap::new(),
         chain_is_hidden: false,
     };
     let mut all = invariants::all();

@@ -233,7 +233,10 @@ impl Onchain {
             let value = coin.txout.value;
             self.add_coin(&mut psbt, coin)?;
             match change {
-                Some(index) => psbt.unsigned_tx.output[index].value += value,
+                Some(index) => {
+                    let output = &mut psbt.unsigned_tx.output[index];
+                    output.value = output.value.checked_add(value).unwrap_or(output.value);
+                }
                 None => {
                     let (index, script_pubkey) = self.next_change();
                     fresh_change = Some(index);

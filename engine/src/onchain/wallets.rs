@@ -5,8 +5,8 @@
 
 use super::view::{self, Look};
 use super::{
-    AbandonRefused, BuildOrder, BuildRefused, Built, DescriptorsRefused, FinaliseRefused, Onchain,
-    Received, Snapshot, ViewRefused, WalletSpec,
+    AbandonRefused, BuildOrder, BuildRefused, Built, BumpOrder, BumpRefused, DescriptorsRefused,
+    FinaliseRefused, Onchain, Package, Received, Snapshot, ViewRefused, WalletSpec,
 };
 use crate::id::{PartyId, WalletId};
 use crate::money::Sat;
@@ -264,6 +264,21 @@ impl Wallets {
     /// As [`Onchain::abandon`], by the wallet that built the transaction.
     pub fn abandon(&mut self, wallet: &WalletId, txid: Txid) -> Result<(), AbandonRefused> {
         self.named_mut(wallet).abandon(txid)
+    }
+
+    /// As [`Onchain::package`], by the wallet that built the transaction.
+    pub fn package(&self, wallet: &WalletId, txid: Txid) -> Option<Package> {
+        self.named(wallet).package(txid)
+    }
+
+    /// As [`Onchain::replace`], by the wallet that built the transaction.
+    pub fn replace(&mut self, wallet: &WalletId, order: &BumpOrder) -> Result<Built, BumpRefused> {
+        self.named_mut(wallet).replace(order)
+    }
+
+    /// As [`Onchain::child`], by the wallet that built the transaction.
+    pub fn child(&mut self, wallet: &WalletId, order: &BumpOrder) -> Result<Built, BumpRefused> {
+        self.named_mut(wallet).child(order)
     }
 
     /// The whole state, ordered.

@@ -5,6 +5,7 @@ use super::fee_desk::FeeDesk;
 use super::payout_sepa::Via;
 use super::record::{Payment, Status};
 use super::refusal::FactRefused;
+use super::till::Till;
 use super::{Payments, hex};
 use crate::event::{Consequences, Event};
 use crate::fiat::{self, WebhookEvent, WebhookRefused};
@@ -121,20 +122,15 @@ impl Payments {
     pub fn on_fact(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
         match fact {
             Fact::Chain(view) => self.on_chain(now, entropy, view),
-            Fact::Signed { key, result } => {
-                self.by_key(now, entropy, &key.0, |payment, desk, _| {
-                    if let Payment::OnchainPayout(payout) = payment {
-                        payout.on_signed(desk, result);
-                    }
-                })
-            }
-            Fact::Broadcast { key, result } => {
-                self.by_key(now, entropy, &key.0, |payment, desk, _| {
-                    if let Payment::OnchainPayout(payout) = payment {
-                        payout.on_broadcast(desk, result);
-                    }
-                })
-            }
+            Fact::Signed { key, result } => self.at_till(now, entropy, |till| {
+                let (subject, _) = parts(&key.0);
+                till.on_signed(subject, result);
+            }),
+            Fact::Broadcast { key, result } => self.at_till(now, entropy, |till| {
+                let (subject, what) = parts(&key.0);
+                till.on_broadcast(subject, what, result);
+                till.bump_all();
+            }),
             Fact::InvoiceCreated { key, result } => {
                 self.on_invoice_created(now, entropy, &key.0, result)
             }
@@ -175,43 +171,41 @@ impl Payments {
             }
             Fact::Webhook { body, .. } => self.on_webhook(now, entropy, body),
             Fact::TimerFired { key } => self.on_timer(now, entropy, &key.0),
-            Fact::Unavailable { key, .. } if FeeDesk::owns(key) => {
-                self.fees.on_silence();
-                self.build_waiting(now, entropy)
-            }
+            Fact::Unavailable { key, .. } if FeeDesk::owns(key) => self.on_fees(now, entropy, None),
             Fact::Unavailable { key, .. } => self.on_unavailable(now, entropy, &key.0),
-            Fact::Fees { seen, .. } => self.on_fees(now, entropy, seen),
+            Fact::Fees { seen, .. } => self.on_fees(now, entropy, Some(seen)),
             Fact::LightningBalance { .. } => Consequences::default(),
         }
     }
 
-    /// The backend has said what it knows of fees.
-    fn on_fees(&mut self, now: Timestamp, entropy: Entropy, seen: &FeesSeen) -> Consequences {
+    /// The backend has said what it knows of fees, or cannot be asked (`None`).
+    fn on_fees(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        seen: Option<&FeesSeen>,
+    ) -> Consequences {
         let tip = self.onchain.tip();
-        self.fees.on_answer(seen, now, tip);
-        self.build_waiting(now, entropy)
-    }
-
-    /// Lets payouts that wait go on.
-    fn build_waiting(&mut self, now: Timestamp, entropy: Entropy) -> Consequences {
-        let mut records = std::mem::take(&mut self.records);
-        let mut desk = self.desk(now, entropy);
-        for payment in records.values_mut() {
-            if let Payment::OnchainPayout(payout) = payment {
-                payout.on_coins(&mut desk);
-            }
+        match seen {
+            Some(seen) => self.fees.on_answer(seen, now, tip),
+            None => self.fees.on_silence(),
         }
-        let out = desk.out;
-        self.records = records;
-        out
+        self.at_till(now, entropy, |till| {
+            till.build_waiting();
+            till.bump_all();
+        })
     }
 
     /// An attempt did not end as far as the host knows; it will try again. Money that the attempt may have moved must
     /// not be freed by what a later attempt says.
     fn on_unavailable(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
+        let (subject, what) = parts(key);
+        if self.batches.of_subject(subject).is_some() {
+            return self.at_till(now, entropy, |till| till.on_unavailable(subject, what));
+        }
         self.by_key(now, entropy, key, |payment, desk, what| match payment {
             Payment::SepaPayout(payout) => payout.on_unavailable(desk, what),
-            Payment::OnchainPayout(payout) => payout.on_unavailable(what),
+            Payment::OnchainPayout(_) => {}
             Payment::LightningCharge(_)
             | Payment::OnchainCharge(_)
             | Payment::LightningPayout(_) => {}
@@ -432,6 +426,18 @@ impl Payments {
     }
 
     fn on_timer(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
+        let (subject, what) = parts(key);
+        let payout = PaymentId::new(subject)
+            .ok()
+            .filter(|id| matches!(self.records.get(id), Some(Payment::OnchainPayout(_))));
+        if let Some(id) = payout {
+            let drops = self.planted == Some(Bug::DropExpiry);
+            return self.at_till(now, entropy, |till| match what {
+                "deadline" if drops => {}
+                "deadline" => till.on_deadline(&id),
+                _ => till.build_waiting(),
+            });
+        }
         self.by_key(now, entropy, key, |payment, desk, what| {
             if matches!(what, "expiry" | "deadline") && desk.has_bug(Bug::DropExpiry) {
                 return;
@@ -440,7 +446,7 @@ impl Payments {
                 Payment::LightningCharge(charge) => charge.on_expiry(desk),
                 Payment::OnchainCharge(charge) => charge.on_expiry(desk),
                 Payment::LightningPayout(payout) => payout.on_deadline(desk),
-                Payment::OnchainPayout(payout) => payout.on_deadline(desk),
+                Payment::OnchainPayout(_) => {}
                 Payment::SepaPayout(payout) if what == "deadline" => payout.on_deadline(desk),
                 Payment::SepaPayout(payout) => payout.on_timer(desk, what),
             }
@@ -455,27 +461,36 @@ impl Payments {
             .expect("the view was checked on admission");
         let unseen = self.onchain.take_unseen();
         let mut records = std::mem::take(&mut self.records);
+        let mut batches = std::mem::take(&mut self.batches);
         let mut desk = self.desk(now, entropy);
         for payment in records.values_mut() {
             match payment {
                 Payment::OnchainCharge(charge) => charge.on_view(&mut desk),
-                Payment::OnchainPayout(payout) => payout.on_view(&mut desk),
                 Payment::LightningCharge(charge) => charge.on_tip(&mut desk),
-                Payment::LightningPayout(_) | Payment::SepaPayout(_) => {}
+                Payment::OnchainPayout(_)
+                | Payment::LightningPayout(_)
+                | Payment::SepaPayout(_) => {}
             }
         }
-        for payment in records.values_mut() {
-            if let Payment::OnchainPayout(payout) = payment {
-                payout.on_coins(&mut desk);
-            }
+        Till {
+            desk: &mut desk,
+            payments: &mut records,
+            batches: &mut batches,
         }
+        .on_look();
         suspend_remainders(&mut desk);
         let looked = unseen.iter().map(super::first_look);
         desk.out.answered.extend(looked);
         let out = desk.out;
         self.records = records;
+        self.batches = batches;
         out
     }
+}
+
+/// Keys are `<subject>/<what>`.
+fn parts(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or((key, ""))
 }
 
 /// `None`: of a kind that is not known here.

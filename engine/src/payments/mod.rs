@@ -6,6 +6,8 @@
 //! asked for, amounts that came late, twice or short. `ChainWallet` equals its wallet's total after every look.
 
 mod admission;
+mod batch;
+mod bumping;
 mod charge_lightning;
 mod charge_onchain;
 mod desk;
@@ -17,12 +19,14 @@ mod payout_onchain;
 mod payout_sepa;
 mod record;
 mod refusal;
+mod till;
 
+pub use batch::{Batch, Member, Version};
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{OnchainCharge, OnchainChargeState};
 pub use order::{Charge, Destination, Payout};
 pub use payout_lightning::{LightningPayout, LightningPayoutState};
-pub use payout_onchain::{OnchainPayout, OnchainPayoutState, Sent};
+pub use payout_onchain::{OnchainPayout, OnchainPayoutState};
 pub use payout_sepa::{SepaPayout, SepaPayoutState};
 pub use record::{Payment, Status};
 pub use refusal::{ChargeRefused, DecisionRefused, FactRefused, OpeningRefused, PayoutRefused};
@@ -45,6 +49,7 @@ use desk::Desk;
 use fee_desk::FeeDesk;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use till::{Batches, Till};
 
 /// All payments, the books and the wallets.
 #[derive(Debug)]
@@ -55,6 +60,7 @@ pub struct Payments {
     ledger: Ledger,
     onchain: Wallets,
     fees: FeeDesk,
+    batches: Batches,
     records: BTreeMap<PaymentId, Payment>,
     /// Payment hash (hexadecimal) of each charge.
     charged_hashes: BTreeMap<String, PaymentId>,
@@ -86,6 +92,7 @@ pub struct Snapshot<'a> {
     ledger: &'a Ledger,
     onchain: Vec<WalletSnapshot<'a>>,
     fees: &'a FeeDesk,
+    batches: &'a Batches,
     records: &'a BTreeMap<PaymentId, Payment>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
@@ -113,6 +120,7 @@ impl Payments {
             webhook_secrets: config.webhook_secrets,
             ledger: Ledger::new(),
             fees: FeeDesk::default(),
+            batches: Batches::default(),
             records: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
             paid_hashes: BTreeMap::new(),
@@ -151,6 +159,11 @@ impl Payments {
             .map(|(id, _, status)| (id, status))
     }
 
+    /// All payment transactions, by id.
+    pub fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.by_id.values()
+    }
+
     /// The books.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -172,6 +185,7 @@ impl Payments {
             ledger: &self.ledger,
             onchain: self.onchain.snapshot(),
             fees: &self.fees,
+            batches: &self.batches,
             records: &self.records,
             charged_hashes: &self.charged_hashes,
             paid_hashes: &self.paid_hashes,
@@ -334,8 +348,13 @@ impl Payments {
             }
         };
         let out = desk.out;
+        let is_onchain = matches!(payment, Payment::OnchainPayout(_));
         self.records.insert(order.payment.clone(), payment);
-        out
+        if is_onchain {
+            self.then_build(now, entropy, out)
+        } else {
+            out
+        }
     }
 
     /// The wallet that an order means.
@@ -379,6 +398,41 @@ impl Payments {
             | Payment::OnchainPayout(_)
             | Payment::SepaPayout(_) => {}
         })
+    }
+
+    /// What came of an input, and of payouts that can be paid now.
+    fn then_build(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        mut out: Consequences,
+    ) -> Consequences {
+        let more = self.at_till(now, entropy, |till| till.build_waiting());
+        out.events.extend(more.events);
+        out.instructions.extend(more.instructions);
+        out.answered.extend(more.answered);
+        out
+    }
+
+    /// Lets payment transactions be made or followed, with everything else at hand.
+    fn at_till(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        act: impl FnOnce(&mut Till<'_, '_>),
+    ) -> Consequences {
+        let mut payments = std::mem::take(&mut self.records);
+        let mut batches = std::mem::take(&mut self.batches);
+        let mut desk = self.desk(now, entropy);
+        act(&mut Till {
+            desk: &mut desk,
+            payments: &mut payments,
+            batches: &mut batches,
+        });
+        let out = desk.out;
+        self.records = payments;
+        self.batches = batches;
+        out
     }
 
     /// Lets one payment act with everything else at hand.

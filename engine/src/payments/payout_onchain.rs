@@ -1,24 +1,20 @@
-//! Owns the states of a payout on chain: reserve, build, have signed, broadcast, see confirmed; and what happens when
-//! its transaction leaves the chain. Does not own coin selection (`onchain`) nor keys (a signer elsewhere).
+//! Owns one payout on chain: its hold, where its money is booked, its deadline. Does not own the transactions that pay it
+//! (`batch`, which may pay several) nor when they are made (`till`).
 //!
-//! Exactly one transaction is ever built for a payout, so no repetition can pay twice: signing and broadcasting it again
-//! under any key is the same payment.
+//! Whatever version of its transaction is seen, its money is booked by that one: amount and share of the fee.
 
 use super::desk::{Desk, in_msat, party_btc, wallet_account};
 use super::order::Payout;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
-use crate::id::{PartyId, PaymentId, WalletId};
+use crate::id::{BatchId, PartyId, PaymentId, WalletId};
 use crate::ledger::{Account, Hold, HoldOrder};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
-use crate::onchain::feerate::FeeSource;
-use crate::onchain::{BuildOrder, BuildRefused, Recipient};
 use crate::planted::Bug;
-use crate::policy::Policy;
-use crate::rail::Effect;
+use crate::policy::{Bumping, Policy};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
-use bitcoin::{ScriptBuf, Transaction, Txid};
+use bitcoin::ScriptBuf;
 use serde::Serialize;
 
 /// A payout on chain.
@@ -38,8 +34,16 @@ pub struct OnchainPayout {
     pub max_fee: Sat,
     /// It should be final by then.
     pub due_at: Timestamp,
+    /// Until then it waits for others that could share its transaction.
+    pub(super) ripe_at: Timestamp,
+    /// A transaction that paid it with others was refused: it gets one of its own.
+    pub(super) alone: bool,
+    /// Signings and broadcasts under its name so far: each has a key of its own.
+    pub(super) used: Used,
     /// That time came after the transaction was handed out.
     overdue: bool,
+    /// Where its money is booked.
+    booking: Booking,
     /// Where it stands.
     pub state: OnchainPayoutState,
 }
@@ -48,17 +52,20 @@ pub struct OnchainPayout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnchainPayoutState {
-    /// The wallet's coins do not suffice yet.
+    /// No transaction yet: it waits for coins, for a feerate, or for others.
     Reserved,
     /// Built; the signer is asked.
     Signing {
-        /// Its id.
-        txid: Txid,
-        /// Its fee.
-        fee: Sat,
+        /// In which batch.
+        batch: BatchId,
     },
     /// Handed to the network.
-    Sent(Box<Sent>),
+    Sent {
+        /// In which batch.
+        batch: BatchId,
+        /// Deep enough at the last look.
+        settled: bool,
+    },
     /// Final: not paid.
     Failed {
         /// Why.
@@ -66,39 +73,23 @@ pub enum OnchainPayoutState {
     },
 }
 
-/// A transaction in the network's hands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sent {
-    /// Signed.
-    pub transaction: Transaction,
-    /// Its id.
-    pub txid: Txid,
-    /// Its fee.
-    pub fee: Sat,
-    /// Some node took it, or may have: a refusal frees nothing any more.
-    accepted: bool,
-    /// A broadcast is on its way; the host repeats it until it is answered.
-    in_flight: bool,
-    /// How often it was handed out.
-    broadcasts: u32,
-    /// The tip when it was last handed out.
-    broadcast_at_height: u32,
-    /// Where its money is booked.
-    booking: Booking,
-    /// Deep enough at the last look.
-    pub settled: bool,
+/// How many keys were used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Used {
+    pub(super) signings: u32,
+    pub(super) broadcasts: u32,
 }
 
-/// Where a sent transaction's money is booked.
+/// Where the money of a payout is booked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Booking {
     /// Still the party's, held.
     Held,
-    /// Gone from the wallet.
-    Posted,
+    /// Gone from the wallet, with this fee.
+    Posted { fee: Sat },
     /// Back in the wallet after a reorganisation or eviction; it may leave again.
-    Returned,
+    Returned { fee: Sat },
 }
 
 use OnchainPayoutState as State;
@@ -142,7 +133,12 @@ impl OnchainPayout {
             reserved,
         });
         desk.wake(&order.payment, "deadline", due_at);
-        let mut payout = OnchainPayout {
+        let window = desk.policy.paying.batching.window;
+        let ripe_at = desk.now.plus(window);
+        if window.0 > 0 {
+            desk.wake(&order.payment, "ripe", ripe_at);
+        }
+        OnchainPayout {
             id: order.payment.clone(),
             party: order.party.clone(),
             wallet,
@@ -150,230 +146,89 @@ impl OnchainPayout {
             amount: amount.to_sat_floor(),
             max_fee: desk.policy.onchain_fee_bound(),
             due_at,
+            ripe_at,
+            alone: window.0 == 0,
+            used: Used::default(),
             overdue: false,
+            booking: Booking::Held,
             state: State::Reserved,
-        };
-        payout.try_build(desk);
-        payout
-    }
-
-    /// The chain was looked at: there may be coins now.
-    pub(super) fn on_coins(&mut self, desk: &mut Desk<'_>) {
-        let waited = self.state == State::Reserved;
-        self.try_build(desk);
-        if waited && matches!(self.state, State::Signing { .. }) {
-            sometimes(Rare::CoinsForWaitingPayout);
         }
     }
 
-    /// Builds the transaction if the coins suffice; otherwise it is tried again after the next look at the chain, until
-    /// the deadline.
-    fn try_build(&mut self, desk: &mut Desk<'_>) {
-        if self.state != State::Reserved {
-            return;
-        }
-        let Some(feerate) = desk.feerate(self.due_at) else {
-            return;
-        };
-        let order = BuildOrder {
-            recipients: vec![Recipient {
-                script: self.script.clone(),
-                amount_sat: self.amount,
-            }],
-            feerate_sat_per_kwu: feerate.sat_per_kwu,
-            max_fee_sat: self.max_fee,
-            confirmed_first: feerate.source != FeeSource::Fixed,
-            entropy: desk.entropy_for(&self.id),
-        };
-        match desk.onchain.build(&self.wallet, order) {
-            Ok(built) => {
-                desk.ledger.keep_hold(&self.id);
-                self.state = State::Signing {
-                    txid: built.txid,
-                    fee: built.fee_sat,
-                };
-                let payment = self.id.clone();
-                if feerate.source != FeeSource::Fixed {
-                    desk.emit(Event::FeerateChosen {
-                        payment: payment.clone(),
-                        feerate,
-                    });
-                }
-                desk.emit(Event::TransactionBuilt {
-                    payment,
-                    txid: built.txid,
-                    fee_sat: built.fee_sat,
-                });
-                desk.instruct(
-                    &self.id,
-                    "sign",
-                    Effect::SignPsbt {
-                        psbt: built.psbt_base64,
-                    },
-                );
+    /// Books the payout by what a look has shown: `Some(fee)` if its transaction is there and costs it so much.
+    pub(super) fn book(&mut self, desk: &mut Desk<'_>, seen: Option<Sat>) {
+        match (self.booking, seen) {
+            (Booking::Held, Some(fee)) => self.post_first(desk, fee),
+            (Booking::Posted { fee: before }, Some(fee)) if before != fee => {
+                sometimes(Rare::AnotherVersionSeen);
+                let more = self.all(fee).saturating_sub(self.all(before));
+                let lines = vec![
+                    (wallet_account(&self.wallet), more.saturating_neg()),
+                    (party_btc(&self.party), more),
+                ];
+                desk.post(&self.id, "another fee on chain", lines);
+                self.fit_hold(desk, fee);
+                self.booking = Booking::Posted { fee };
             }
-            Err(BuildRefused::InsufficientFunds { .. }) => {}
-            Err(
-                refused @ (BuildRefused::Dust { .. }
-                | BuildRefused::FeeTooHigh { .. }
-                | BuildRefused::Unbuildable { .. }),
-            ) => {
-                sometimes(Rare::NotBuildable);
-                desk.void_hold(&self.id);
-                self.fail(desk, FailureReason::NotBuildable(refused.to_string()));
+            (Booking::Posted { fee }, None) => {
+                sometimes(Rare::PayoutLeftChain);
+                let all = self.all(fee);
+                let lines = vec![
+                    (wallet_account(&self.wallet), all),
+                    (self.while_away(desk), all.saturating_neg()),
+                ];
+                desk.post(&self.id, "payout left the chain", lines);
+                self.booking = Booking::Returned { fee };
             }
-        }
-    }
-
-    pub(super) fn on_signed(&mut self, desk: &mut Desk<'_>, result: &Result<String, String>) {
-        let State::Signing { txid, fee } = self.state else {
-            return;
-        };
-        let finalised = result.as_ref().map_err(Clone::clone);
-        let finalised = finalised.and_then(|psbt| {
-            desk.onchain
-                .finalise(&self.wallet, psbt)
-                .map_err(|refused| refused.to_string())
-        });
-        match finalised {
-            Ok(transaction) if transaction.compute_txid() == txid => {
-                self.state = State::Sent(Box::new(Sent {
-                    transaction,
-                    txid,
-                    fee,
-                    accepted: false,
-                    in_flight: false,
-                    broadcasts: 0,
-                    broadcast_at_height: 0,
-                    booking: Booking::Held,
-                    settled: false,
-                }));
-                self.broadcast(desk);
-                desk.emit(Event::PayoutDispatched {
-                    payment: self.id.clone(),
-                });
-            }
-            Ok(other) => {
-                sometimes(Rare::SigningRefused);
-                let cause = format!("the signer gave back transaction {}", other.compute_txid());
-                self.give_up(desk, txid, FailureReason::SigningRefused(cause));
-            }
-            Err(cause) => {
-                sometimes(Rare::SigningRefused);
-                self.give_up(desk, txid, FailureReason::SigningRefused(cause));
-            }
-        }
-    }
-
-    /// A refusal counts only for a transaction that nobody ever had.
-    pub(super) fn on_broadcast(&mut self, desk: &mut Desk<'_>, result: &Result<Txid, String>) {
-        let State::Sent(sent) = &mut self.state else {
-            return;
-        };
-        sent.in_flight = false;
-        match result {
-            Ok(_) => sent.accepted = true,
-            Err(word) if !sent.accepted && sent.booking == Booking::Held => {
-                sometimes(Rare::BroadcastRefused);
-                let txid = sent.txid;
-                self.give_up(desk, txid, FailureReason::BroadcastRefused(word.clone()));
-            }
-            Err(_) => sometimes(Rare::LateRefusalIgnored),
-        }
-    }
-
-    /// An effect was not performed to its end as far as the host knows: the transaction may be out all the same.
-    pub(super) fn on_unavailable(&mut self, what: &str) {
-        if let (State::Sent(sent), true) = (&mut self.state, what.starts_with("broadcast")) {
-            sent.accepted = true;
-        }
-    }
-
-    /// The chain was looked at.
-    pub(super) fn on_view(&mut self, desk: &mut Desk<'_>) {
-        let State::Sent(sent) = &self.state else {
-            return;
-        };
-        match desk.onchain.confirmations(sent.txid) {
-            Some(confirmations) => self.on_seen(desk, confirmations),
-            None => self.on_absent(desk),
-        }
-    }
-
-    fn on_seen(&mut self, desk: &mut Desk<'_>, confirmations: u32) {
-        let keeper = self.while_away(desk);
-        let State::Sent(sent) = &mut self.state else {
-            return;
-        };
-        let before = std::mem::replace(&mut sent.booking, Booking::Posted);
-        sent.accepted = true;
-        let all = in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0);
-        let wallet = wallet_account(&self.wallet);
-        let lines = |debtor| {
-            vec![
-                (wallet.clone(), i128::from(all).saturating_neg()),
-                (debtor, i128::from(all)),
-            ]
-        };
-        let mut first = lines(party_btc(&self.party));
-        if desk.has_bug(Bug::FeeToOperator) {
-            let fee = i128::from(in_msat(sent.fee).0);
-            let rail = Rail::Onchain;
-            first.push((Account::Fees { rail }, fee));
-            first.push((party_btc(&self.party), fee.saturating_neg()));
-        }
-        match before {
-            Booking::Held => desk.post_hold(&self.id, all, "payout on chain", first),
-            Booking::Returned => {
+            (Booking::Returned { fee: before }, Some(fee)) => {
                 sometimes(Rare::PayoutCameBack);
-                let lines = lines(keeper);
-                desk.post(&self.id, "payout on chain again", lines);
+                let (all, kept) = (self.all(fee), self.all(before));
+                let lines = vec![
+                    (wallet_account(&self.wallet), all.saturating_neg()),
+                    (self.while_away(desk), kept),
+                    (party_btc(&self.party), all.saturating_sub(kept)),
+                ];
+                let lines = lines.into_iter().filter(|(_, amount)| *amount != 0);
+                desk.post(&self.id, "payout on chain again", lines.collect());
+                self.fit_hold(desk, fee);
+                self.booking = Booking::Posted { fee };
             }
-            Booking::Posted => {}
-        }
-        let deep = confirmations >= desk.policy.payout_depth && !desk.has_bug(Bug::NeverSettle);
-        let (payment, quantity) = (self.id.clone(), Quantity::btc(in_msat(self.amount)));
-        if deep && !sent.settled {
-            sent.settled = true;
-            desk.emit(Event::PaymentSettled {
-                payment,
-                quantity,
-                fee_msat: in_msat(sent.fee),
-            });
-        } else if sent.settled && confirmations == 0 {
-            sometimes(Rare::PayoutUndone);
-            sent.settled = false;
-            desk.emit(Event::PaymentUndone { payment });
+            (Booking::Posted { .. }, Some(_))
+            | (Booking::Held | Booking::Returned { .. }, None) => {}
         }
     }
 
-    /// The transaction is not (or no longer) known. It is handed out again, once per new tip and without end: it can
-    /// still confirm, so its money is not given back.
-    fn on_absent(&mut self, desk: &mut Desk<'_>) {
-        let keeper = self.while_away(desk);
-        let State::Sent(sent) = &mut self.state else {
-            return;
-        };
-        if sent.booking == Booking::Posted {
-            sometimes(Rare::PayoutLeftChain);
-            sent.booking = Booking::Returned;
-            let all = i128::from(in_msat(self.amount).0.saturating_add(in_msat(sent.fee).0));
-            let wallet = wallet_account(&self.wallet);
-            let lines = vec![(wallet, all), (keeper, all.saturating_neg())];
-            let settled = std::mem::replace(&mut sent.settled, false);
-            if settled {
-                desk.emit(Event::PaymentUndone {
-                    payment: self.id.clone(),
-                });
-            }
-            desk.post(&self.id, "payout left the chain", lines);
+    /// The hold pays; what is left of it is given back, or kept for a dearer successor.
+    fn post_first(&mut self, desk: &mut Desk<'_>, fee: Sat) {
+        let all = self.all(fee);
+        let mut lines = vec![
+            (wallet_account(&self.wallet), all.saturating_neg()),
+            (party_btc(&self.party), all),
+        ];
+        if desk.has_bug(Bug::FeeToOperator) {
+            let fee = i128::from(in_msat(fee).0);
+            let rail = Rail::Onchain;
+            lines.push((Account::Fees { rail }, fee));
+            lines.push((party_btc(&self.party), fee.saturating_neg()));
         }
-        let new_tip = desk.onchain.tip().height != sent.broadcast_at_height;
-        let may = !desk.has_bug(Bug::NeverRebroadcast);
-        if sent.accepted && new_tip && !sent.in_flight && may {
-            sometimes(Rare::Rebroadcast);
-            self.broadcast(desk);
+        self.booking = Booking::Posted { fee };
+        if desk.policy.paying.bumping == Bumping::Off {
+            let units = in_msat(self.amount).0.saturating_add(in_msat(fee).0);
+            desk.post_hold(&self.id, units, "payout on chain", lines);
+        } else {
+            desk.post(&self.id, "payout on chain", lines);
+            self.fit_hold(desk, fee);
         }
+    }
+
+    /// What stays set aside beside what is booked, until the payout settles.
+    fn fit_hold(&self, desk: &mut Desk<'_>, fee: Sat) {
+        let left = self.max_fee.0.saturating_sub(fee.0);
+        desk.fit_hold(&self.id, in_msat(Sat(left)).0);
+    }
+
+    fn all(&self, fee: Sat) -> i128 {
+        i128::from(in_msat(self.amount).0).saturating_add(i128::from(in_msat(fee).0))
     }
 
     /// Where its money is booked while its transaction is neither in the chain nor in the mempool.
@@ -386,68 +241,65 @@ impl OnchainPayout {
         }
     }
 
-    fn broadcast(&mut self, desk: &mut Desk<'_>) {
-        let State::Sent(sent) = &mut self.state else {
-            return;
-        };
-        sent.broadcasts = sent.broadcasts.saturating_add(1);
-        sent.in_flight = true;
-        sent.broadcast_at_height = desk.onchain.tip().height;
-        let what = if sent.broadcasts == 1 {
-            "broadcast".to_owned()
-        } else {
-            format!("broadcast-{}", sent.broadcasts)
-        };
-        desk.instruct(
-            &self.id,
-            &what,
-            Effect::Broadcast {
-                transaction: sent.transaction.clone(),
-            },
-        );
-    }
-
-    /// Before the transaction left, the deadline ends the payout; after, its fate is watched on.
-    pub(super) fn on_deadline(&mut self, desk: &mut Desk<'_>) {
-        match &self.state {
-            State::Reserved => {
-                sometimes(Rare::DeadlineWithoutCoins);
-                let expired = desk.ledger.expire_hold(&self.id, desk.now);
-                match expired {
-                    Some(event) => desk.emit(Event::Hold(event)),
-                    None => desk.void_hold(&self.id),
-                }
-                self.fail(desk, FailureReason::Expired);
-            }
-            State::Signing { txid, .. } => {
-                sometimes(Rare::DeadlineWhileSigning);
-                let txid = *txid;
-                desk.answered(&self.id, "sign");
-                self.give_up(desk, txid, FailureReason::Expired);
-            }
-            State::Sent(sent) => {
-                self.overdue = true;
-                if !sent.settled {
-                    sometimes(Rare::DeadlineAfterBroadcast);
-                    desk.emit(Event::OutcomeUnknown {
-                        payment: self.id.clone(),
-                    });
-                }
-            }
-            State::Failed { .. } => {}
+    /// What it bears of the fee of the transaction that is there; nothing if none is.
+    pub fn booked_fee(&self) -> Sat {
+        match self.booking {
+            Booking::Posted { fee } => fee,
+            Booking::Held | Booking::Returned { .. } => Sat(0),
         }
     }
 
-    /// Frees coins and hold of a transaction that never left. If the network knows it all the same (the signer handed it
-    /// out), nothing is freed: its fate is unknown.
-    fn give_up(&mut self, desk: &mut Desk<'_>, txid: Txid, reason: FailureReason) {
-        if desk.onchain.abandon(&self.wallet, txid).is_err() {
-            sometimes(Rare::GivenUpButOut);
+    /// Whether nothing of it was ever seen outside.
+    pub(super) fn is_held(&self) -> bool {
+        self.booking == Booking::Held
+    }
+
+    /// Its transaction is deep enough.
+    pub(super) fn settle(&mut self, desk: &mut Desk<'_>, fee: Sat) {
+        if let State::Sent { settled, .. } = &mut self.state {
+            *settled = true;
+        }
+        desk.emit(Event::PaymentSettled {
+            payment: self.id.clone(),
+            quantity: Quantity::btc(in_msat(self.amount)),
+            fee_msat: in_msat(fee),
+        });
+        if desk.ledger.hold(&self.id).is_some() {
+            desk.void_hold(&self.id);
+        }
+    }
+
+    /// It was settled, and its transaction has lost its confirmations.
+    pub(super) fn undo(&mut self, desk: &mut Desk<'_>) {
+        if let State::Sent { settled, .. } = &mut self.state {
+            *settled = false;
+        }
+        desk.emit(Event::PaymentUndone {
+            payment: self.id.clone(),
+        });
+    }
+
+    /// Its time is over and it has no transaction.
+    pub(super) fn expire(&mut self, desk: &mut Desk<'_>) {
+        match desk.ledger.expire_hold(&self.id, desk.now) {
+            Some(event) => desk.emit(Event::Hold(event)),
+            None => desk.void_hold(&self.id),
+        }
+        self.fail(desk, FailureReason::Expired);
+    }
+
+    /// Its time is over and its transaction is out: its fate is watched on.
+    pub(super) fn become_overdue(&mut self, desk: &mut Desk<'_>) {
+        self.overdue = true;
+        if !matches!(self.state, State::Sent { settled: true, .. }) {
+            sometimes(Rare::DeadlineAfterBroadcast);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),
             });
-            return;
         }
+    }
+
+    pub(super) fn give_up(&mut self, desk: &mut Desk<'_>, reason: FailureReason) {
         desk.void_hold(&self.id);
         self.fail(desk, reason);
     }
@@ -465,9 +317,9 @@ impl OnchainPayout {
     pub(super) fn status(&self) -> Status {
         match &self.state {
             State::Reserved | State::Signing { .. } => Status::Reserved,
-            State::Sent(sent) if sent.settled => Status::Settled,
-            State::Sent(_) if self.overdue => Status::Unknown,
-            State::Sent(_) => Status::Dispatched,
+            State::Sent { settled: true, .. } => Status::Settled,
+            State::Sent { .. } if self.overdue => Status::Unknown,
+            State::Sent { .. } => Status::Dispatched,
             State::Failed { .. } => Status::Failed,
         }
     }

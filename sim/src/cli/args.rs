@@ -56,6 +56,9 @@ pub(super) enum Command {
     /// Tell the story of a payment in the terminal
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArguments),
+    /// Say who bears the on-chain fees of a run
+    #[command(after_help = FEES_EXAMPLES)]
+    Fees(FeesArguments),
     /// Check everything that must hold before a change lands
     #[command(after_help = GATE_EXAMPLES)]
     Gate(GateArguments),
@@ -104,6 +107,19 @@ pub(super) struct ExplainArguments {
     /// Print the stories as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FeesArguments {
+    /// A trace that `lockstep run --trace` wrote, or the folder of a failure bundle
+    #[arg(value_name = "TRACE")]
+    pub(super) trace: PathBuf,
+    /// Print the report as JSON
+    #[arg(long, conflicts_with = "csv")]
+    pub(super) json: bool,
+    /// Print the report as comma-separated values
+    #[arg(long)]
+    pub(super) csv: bool,
 }
 
 #[derive(Debug, Args)]
@@ -253,6 +269,12 @@ const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   lockstep explain /tmp/quickstart.jsonl
   lockstep explain /tmp/quickstart.jsonl --payment order-1";
+
+const FEES_EXAMPLES: &str = "\
+Examples:
+  lockstep fees /tmp/day.jsonl
+  lockstep fees /tmp/day.jsonl --csv > fees.csv
+  lockstep fees failures/seed-17 --json";
 
 const SCHEMA_EXAMPLES: &str = "\
 Example:

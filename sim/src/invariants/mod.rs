@@ -4,6 +4,7 @@
 mod at_most_once;
 mod audit;
 mod channel_conservation;
+mod fees_attributed;
 mod ground_truth;
 mod model_agrees;
 mod no_stale_hold;
@@ -18,6 +19,7 @@ pub use terminal_by_deadline::unfinished;
 
 use crate::model::Terms;
 use crate::worlds::{ChannelState, Truth};
+use bitcoin::Txid;
 use lockstep_engine::api::{Engine, Input, Output};
 use lockstep_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -75,6 +77,8 @@ pub struct Settled<'a> {
     pub channels: &'a [ChannelState],
     /// How often the gateway carried out each reference.
     pub executed: &'a BTreeMap<String, u64>,
+    /// What each transaction that spends the operator's coins pays to miners, in blocks and in the mempool.
+    pub fees_sat: &'a BTreeMap<Txid, u64>,
     /// Whether a fault of the chain's backend may still show the engine another chain than there is.
     pub chain_is_hidden: bool,
 }
@@ -137,6 +141,7 @@ pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
         Box::new(at_most_once::AtMostOnce::default()),
         Box::new(channel_conservation::ChannelConservation),
         Box::new(no_stale_hold::NoStaleHold),
+        Box::new(fees_attributed::FeesAttributed),
         Box::new(ModelAgrees::new(terms)),
     ]
 }

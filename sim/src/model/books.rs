@@ -43,8 +43,12 @@ pub(super) struct Tracked {
     pub(super) moved: u64,
     /// A charge's address.
     pub(super) script: Option<ScriptBuf>,
-    /// A payout's transaction and its fee in msat.
-    pub(super) transaction: Option<(Txid, u64)>,
+    /// The versions of a payout's transaction, each with what the payout bears of its fee in msat.
+    pub(super) versions: Vec<(Txid, u64)>,
+    /// Children that pay for a version: itself, the version, and what the payout bears of both fees in msat.
+    pub(super) children: Vec<(Txid, Txid, u64)>,
+    /// How deep the last look showed it.
+    pub(super) depth: Option<u32>,
     pub(super) was_settled: bool,
     /// Settled by the very look that is being taken in.
     pub(super) fresh: bool,
@@ -323,6 +327,37 @@ impl Model {
         Ok(())
     }
 
+    /// A payout's part of the fee is within what was set aside.
+    fn is_affordable(&mut self, id: &PaymentId, fee: u64) -> Checked {
+        let payout = self.payment(id)?;
+        let (reserve, amount) = (payout.reserve, payout.amount);
+        unless(amount.saturating_add(fee) <= reserve, || {
+            format!("{id} would bear a fee of {fee} msat beyond the {reserve} set aside")
+        })
+    }
+
+    /// Only the newest version has a successor, before a block holds any, and before what was set aside is given back.
+    fn may_bump(&mut self, id: &PaymentId, of_newest: bool) -> Checked {
+        let payout = self.payment(id)?;
+        let confirmed = payout.depth.is_some_and(|depth| depth > 0);
+        let right =
+            of_newest && !confirmed && !payout.was_settled && payout.state == State::Dispatched;
+        unless(right, || {
+            format!(
+                "the transaction of {id} was bumped although it was confirmed, or not the newest"
+            )
+        })
+    }
+
+    /// So much stays set aside for a payment beside what is booked.
+    pub(super) fn keep(&mut self, id: &PaymentId, units: u64) -> Checked {
+        let payment = self.payment(id)?;
+        let before = std::mem::replace(&mut payment.held, units);
+        let (party, asset) = (payment.party.clone(), payment.asset);
+        self.change(party, asset, 0, i128::from(units) - i128::from(before));
+        Ok(())
+    }
+
     fn on_event(&mut self, event: &Event, input: &Input) -> Checked {
         match event {
             Event::ChargeIssued { payment, request } => self.on_issued(payment, request),
@@ -336,11 +371,44 @@ impl Model {
                 fee_sat,
             } => {
                 let payout = self.payment(payment)?;
-                let once = payout.transaction.is_none() && payout.state == State::Reserved;
-                payout.transaction = Some((*txid, fee_sat.0 * 1_000));
+                let once = payout.versions.is_empty() && payout.state == State::Reserved;
+                payout.versions.push((*txid, fee_sat.0 * 1_000));
                 unless(once, || {
                     format!("another transaction was built for {payment}")
-                })
+                })?;
+                self.is_affordable(payment, fee_sat.0 * 1_000)
+            }
+            Event::BatchDissolved { payment, .. } => {
+                self.payment(payment)?.versions.clear();
+                match self.payment(payment)?.state {
+                    State::Reserved => Ok(()),
+                    _ => self.go(payment, State::Reserved),
+                }
+            }
+            Event::TransactionReplaced {
+                payment,
+                replaces,
+                txid,
+                fee_sat,
+            } => {
+                let payout = self.payment(payment)?;
+                let newest = payout.versions.last().map(|(txid, _)| *txid);
+                payout.versions.push((*txid, fee_sat.0 * 1_000));
+                self.may_bump(payment, newest == Some(*replaces))?;
+                self.is_affordable(payment, fee_sat.0 * 1_000)
+            }
+            Event::ChildBuilt {
+                payment,
+                parent,
+                txid,
+                fee_sat,
+            } => {
+                let payout = self.payment(payment)?;
+                let newest = payout.versions.last().map(|(txid, _)| *txid);
+                let child = (*txid, *parent, fee_sat.0 * 1_000);
+                payout.children.push(child);
+                self.may_bump(payment, newest == Some(*parent))?;
+                self.is_affordable(payment, fee_sat.0 * 1_000)
             }
             Event::PaymentSettled {
                 payment,
@@ -388,6 +456,7 @@ impl Model {
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
             | Event::FeerateChosen { .. }
+            | Event::PayoutsBatched { .. }
             | Event::TransferAccepted { .. }
             | Event::Posted(_)
             | Event::Hold(_)
@@ -455,8 +524,10 @@ impl Model {
                 (units >= asked, units)
             }
             (Kind::OnchainPayout, Fact::Chain(_)) => {
-                let built = payment.transaction.map(|(_, fee)| fee);
-                return unless(same && built == Some(fee), || {
+                let of_versions = payment.versions.iter().map(|(_, fee)| *fee);
+                let of_children = payment.children.iter().map(|(_, _, fee)| *fee);
+                let built = of_versions.chain(of_children).any(|borne| borne == fee);
+                return unless(same && built, || {
                     format!("{id} settled with {units} and {fee}")
                 });
             }
@@ -494,7 +565,9 @@ fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) -> Tracked {
         held: 0,
         moved: 0,
         script: None,
-        transaction: None,
+        versions: Vec::new(),
+        children: Vec::new(),
+        depth: None,
         was_settled: false,
         fresh: false,
         suspended: false,

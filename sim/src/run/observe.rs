@@ -44,8 +44,11 @@ impl<W: World> Runner<W> {
         for height in &change.disconnected {
             trace.record_canonical(Subsystem::Chain, "chain", json!({ "undone": height }));
         }
-        for txid in &change.left {
-            let name = name_of(txid, &trace.names);
+        let left = change.left.iter().map(|txid| name_of(txid, &trace.names));
+        let mut left: Vec<String> = left.collect();
+        // By name, as ids differ between the worlds.
+        left.sort();
+        for name in left {
             trace.record_canonical(Subsystem::Chain, "chain", json!({ "left_mempool": name }));
         }
         let mined: Vec<&Transaction> = change
@@ -72,10 +75,10 @@ impl<W: World> Runner<W> {
             let description = self
                 .owners
                 .describe(transaction, &self.book, &mut trace.names);
-            trace.names.give(
-                format!("described/{}", transaction.compute_txid()),
-                "described",
-            );
+            let txid = transaction.compute_txid();
+            trace.names.give(format!("described/{txid}"), "described");
+            let called = json!({ "txid": txid.to_string(), "called": description["tx"] });
+            trace.record(Subsystem::Chain, "chain", called);
             described.insert(description["tx"].to_string(), description);
         }
         for description in described.into_values() {
@@ -134,6 +137,23 @@ impl<W: World> Runner<W> {
             truth.incoming_msat += channel.in_flight_msat[1 - end];
         }
         truth
+    }
+
+    /// What each transaction that spends the operator's coins pays to miners, read off the chain and the mempool.
+    fn own_fees_sat(&self) -> BTreeMap<Txid, u64> {
+        let is_own = |input: &bitcoin::TxIn| {
+            let spent = self.book.output(&input.previous_output);
+            spent.is_some_and(|output| {
+                self.engine_scripts
+                    .contains_key(output.script_pubkey.as_script())
+            })
+        };
+        let all = self.book.transactions();
+        all.filter(|transaction| transaction.input.iter().any(is_own))
+            .filter_map(|transaction| {
+                Some((transaction.compute_txid(), self.book.fee_sat(transaction)?))
+            })
+            .collect()
     }
 
     /// What lies in each of the operator's wallets, read off the chain.
@@ -202,12 +222,14 @@ impl<W: World> Runner<W> {
         let executed = executed_counts(&self.world.gateway().lock());
         let recorder = self.run.recorder.clone();
         let chain_is_hidden = !self.hiding.is_empty();
+        let fees_sat = self.own_fees_sat();
         let check = |engine: &_| {
             recorder.check_at_rest(&Settled {
                 engine,
                 truth: truth.clone(),
                 channels,
                 executed: &executed,
+                fees_sat: &fees_sat,
                 chain_is_hidden,
             })
         };

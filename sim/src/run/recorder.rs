@@ -27,8 +27,8 @@ pub struct Told {
     pub reason: Option<String>,
     /// What the payer was shown (invoice or address).
     pub request: Option<String>,
-    /// The transaction that pays it (payouts on chain).
-    pub txid: Option<bitcoin::Txid>,
+    /// Every version of the transaction that pays it (payouts on chain), oldest first.
+    pub txids: Vec<bitcoin::Txid>,
 }
 
 struct State {
@@ -230,8 +230,16 @@ impl Recorder {
             Event::ChargeIssued { payment, request } => {
                 trace.names.give(request, format!("request:{payment}"))
             }
-            Event::TransactionBuilt { payment, txid, .. } => {
-                trace.names.give(txid.to_string(), format!("tx:{payment}"))
+            Event::TransactionBuilt { payment, txid, .. }
+            | Event::TransactionReplaced { payment, txid, .. } => {
+                trace
+                    .names
+                    .give_next(txid.to_string(), &format!("tx:{payment}"));
+            }
+            Event::ChildBuilt { payment, txid, .. } => {
+                trace
+                    .names
+                    .give_next(txid.to_string(), &format!("child:{payment}"));
             }
             _ => {}
         }
@@ -271,10 +279,14 @@ fn learn(state: &mut State, event: &Event) {
         Event::PaymentSeen { payment, .. } => set(payment, "seen"),
         Event::PaymentVanished { payment } => set(payment, "issued"),
         Event::PaymentHeld { payment, .. } => set(payment, "held"),
-        Event::PayoutReserved { payment, .. } => set(payment, "reserved"),
+        Event::PayoutReserved { payment, .. } | Event::BatchDissolved { payment, .. } => {
+            set(payment, "reserved");
+        }
         Event::PayoutDispatched { payment } => set(payment, "dispatched"),
-        Event::TransactionBuilt { payment, txid, .. } => {
-            state.payments.entry(payment.to_string()).or_default().txid = Some(*txid);
+        Event::TransactionBuilt { payment, txid, .. }
+        | Event::TransactionReplaced { payment, txid, .. } => {
+            let told = state.payments.entry(payment.to_string()).or_default();
+            told.txids.push(*txid);
         }
         Event::PaymentSettled { payment, .. } => set(payment, "settled"),
         Event::PaymentUndone { payment } => set(payment, "undone"),
@@ -295,6 +307,8 @@ fn learn(state: &mut State, event: &Event) {
         | Event::EnrolmentRefused { .. }
         | Event::WalletOpened { .. }
         | Event::FeerateChosen { .. }
+        | Event::PayoutsBatched { .. }
+        | Event::ChildBuilt { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }
         | Event::Posted(_)

@@ -484,12 +484,18 @@ impl<W: World> Runner<W> {
         self.book.refresh(&mut self.world).await?;
         let names = [format!("pay:{payment}"), format!("tx:{payment}")];
         let again: Vec<String> = names.iter().map(|name| format!("{name}#")).collect();
+        let told = self.run.recorder.told(payment);
+        let versions = told.map(|told| told.txids).unwrap_or_default();
         let mut found = Vec::new();
         for transaction in self.world.mempool().await? {
             let name = self
                 .owners
                 .name(&transaction, &self.book, &mut self.run.trace.lock().names);
-            if names.contains(&name) || again.iter().any(|start| name.starts_with(start)) {
+            let is_version = versions.contains(&transaction.compute_txid());
+            if is_version
+                || names.contains(&name)
+                || again.iter().any(|start| name.starts_with(start))
+            {
                 found.push(transaction);
             }
         }
