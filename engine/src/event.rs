@@ -167,6 +167,17 @@ pub enum Event {
         /// What the payout bears of both fees.
         fee_sat: Sat,
     },
+    /// Many coins of a wallet are made one; the operator bears the fee.
+    CoinsConsolidated {
+        /// Of which wallet.
+        wallet: WalletId,
+        /// The transaction's name for ever.
+        batch: BatchId,
+        /// Its id.
+        txid: Txid,
+        /// Its fee.
+        fee_sat: Sat,
+    },
     /// Final: paid.
     PaymentSettled {
         /// Which.

@@ -134,6 +134,8 @@ branches! {
     BatchDissolved,
     /// Coins did not suffice for all payouts that waited together.
     BatchCutShort,
+    /// Many coins were made one.
+    Consolidated,
     /// Nothing could be learned about fees: the last answer, or the policy's rate, had to do.
     FeesUnknown,
 

@@ -74,6 +74,7 @@ impl Coverage {
             | Event::WalletOpened { .. }
             | Event::FeerateChosen { .. }
             | Event::PayoutsBatched { .. }
+            | Event::CoinsConsolidated { .. }
             | Event::TransactionReplaced { .. }
             | Event::ChildBuilt { .. }
             | Event::TransactionBuilt { .. }

@@ -48,6 +48,22 @@ pub struct BuildOrder {
     pub entropy: Entropy,
 }
 
+/// Coins to be made fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsolidationOrder {
+    /// Nothing is built for fewer.
+    pub least: usize,
+    /// No more in one transaction.
+    pub most: usize,
+    /// Satoshi per 1,000 weight units.
+    pub feerate_sat_per_kwu: u64,
+    /// Base of the draws.
+    pub entropy: Entropy,
+}
+
+/// What spending a P2WPKH output weighs (BIP 141): 41 bytes of four units, and a witness of 108; P2TR is lighter.
+const INPUT_WU: u64 = 272;
+
 /// A transaction to be signed. Its inputs are locked until [`Onchain::abandon`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
@@ -180,6 +196,41 @@ impl Onchain {
             self.reveal_change(change_index);
         }
         Ok(self.keep(psbt, fee_sat, change, None))
+    }
+
+    /// Builds a transaction that makes one coin of the smallest confirmed ones; `None` if there are fewer than `least` that
+    /// are worth their own spending.
+    pub fn consolidate(&mut self, order: &ConsolidationOrder) -> Option<Built> {
+        let (index, change) = self.next_change();
+        let coins = self.addable();
+        // A coin that costs more to spend than it holds makes nothing better.
+        let input_wu = INPUT_WU;
+        let cost = order
+            .feerate_sat_per_kwu
+            .saturating_mul(input_wu)
+            .div_ceil(1_000);
+        let worth: Vec<OutPoint> = coins
+            .iter()
+            .filter(|coin| coin.txout.value.to_sat() > cost)
+            .map(|coin| coin.outpoint)
+            .collect();
+        if worth.len() < order.least {
+            return None;
+        }
+        let mut builder = self.wallet.build_tx();
+        for coin in worth.into_iter().take(order.most) {
+            builder.add_utxo(coin).ok()?;
+        }
+        builder
+            .manually_selected_only()
+            .drain_to(change)
+            .fee_rate(FeeRate::from_sat_per_kwu(order.feerate_sat_per_kwu));
+        let psbt = builder
+            .finish_with_aux_rand(&mut Draws::new(order.entropy))
+            .ok()?;
+        let fee_sat = fee_of(&psbt).ok()?;
+        self.reveal_change(index);
+        Some(self.keep(psbt, fee_sat, Some(0), None))
     }
 
     /// The change script that is used next, with its index.

@@ -253,7 +253,7 @@ impl Onchain {
     }
 
     /// Confirmed coins that nothing locks, the largest last. Coinbases are left alone: they may be immature.
-    fn addable(&self) -> Vec<LocalOutput> {
+    pub(super) fn addable(&self) -> Vec<LocalOutput> {
         let locked = self.unspendable();
         let is_coinbase = |txid: Txid| {
             let graph = self.wallet.tx_graph();

@@ -10,12 +10,14 @@ pub mod bip21;
 mod build;
 mod bump;
 mod draws;
-mod spec;
 pub mod feerate;
+mod spec;
 mod view;
 mod wallets;
 
-pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused, Recipient};
+pub use build::{
+    AbandonRefused, BuildOrder, BuildRefused, Built, ConsolidationOrder, FinaliseRefused, Recipient,
+};
 pub use bump::{BumpOrder, BumpRefused, Package};
 pub use spec::{Custody, Owner, Purpose, WalletSpec};
 pub use view::ViewRefused;
@@ -183,6 +185,11 @@ impl Onchain {
         Received {
             outputs: outputs.collect(),
         }
+    }
+
+    /// How many confirmed outputs of ours nothing spends, built or seen.
+    pub fn coins(&self) -> usize {
+        self.addable().len()
     }
 
     /// All unspent outputs of ours in the latest view: confirmed, unconfirmed and immature together.

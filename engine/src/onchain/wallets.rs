@@ -5,8 +5,9 @@
 
 use super::view::{self, Look};
 use super::{
-    AbandonRefused, BuildOrder, BuildRefused, Built, BumpOrder, BumpRefused, DescriptorsRefused,
-    FinaliseRefused, Onchain, Package, Received, Snapshot, ViewRefused, WalletSpec,
+    AbandonRefused, BuildOrder, BuildRefused, Built, BumpOrder, BumpRefused, ConsolidationOrder,
+    DescriptorsRefused, FinaliseRefused, Onchain, Package, Received, Snapshot, ViewRefused,
+    WalletSpec,
 };
 use crate::id::{PartyId, WalletId};
 use crate::money::Sat;
@@ -274,6 +275,11 @@ impl Wallets {
     /// As [`Onchain::replace`], by the wallet that built the transaction.
     pub fn replace(&mut self, wallet: &WalletId, order: &BumpOrder) -> Result<Built, BumpRefused> {
         self.named_mut(wallet).replace(order)
+    }
+
+    /// As [`Onchain::consolidate`], of one wallet.
+    pub fn consolidate(&mut self, wallet: &WalletId, order: &ConsolidationOrder) -> Option<Built> {
+        self.named_mut(wallet).consolidate(order)
     }
 
     /// As [`Onchain::child`], by the wallet that built the transaction.

@@ -12,6 +12,7 @@ use crate::id::{PartyId, PaymentId, WalletId};
 use crate::lightning::{self, CheckedInvoice};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
+use crate::onchain::bip21::{self, PaymentUri, UriRefused};
 use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
 
@@ -161,7 +162,8 @@ impl Payments {
                 }
             }
             Destination::Address(text) => {
-                let script = onchain::check_address(text, self.network)?;
+                let address = address_of(text, amount)?;
+                let script = onchain::check_address(&address, self.network)?;
                 let sat = amount
                     .to_sat_exact()
                     .ok_or(PayoutRefused::NotWholeSatoshi { amount })?;
@@ -235,6 +237,22 @@ impl Payments {
         } else {
             Ok(())
         }
+    }
+}
+
+/// The address of a destination: as it is, or out of a payment URI whose amount, if it names one, is the payout's.
+fn address_of(text: &str, amount: Msat) -> Result<String, PayoutRefused> {
+    if !bip21::is_uri(text.trim()) {
+        return Ok(text.to_owned());
+    }
+    let uri = PaymentUri::parse(text)?;
+    match uri.amount {
+        Some(asked) if asked.to_msat() != Some(amount) => Err(PayoutRefused::UriAmountDiffers {
+            uri: asked,
+            payout: amount,
+        }),
+        Some(_) | None if uri.address.is_empty() => Err(UriRefused::NoPayee.into()),
+        Some(_) | None => Ok(uri.address),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::Account;
 use crate::money::{Msat, Quantity, Rail, Sat};
 use crate::onchain::Received;
+use crate::onchain::bip21::PaymentUri;
 use crate::planted::Bug;
 use crate::rail::Effect;
 use crate::rare::{Rare, sometimes};
@@ -116,6 +117,17 @@ impl OnchainCharge {
             booked: Booked::default(),
             state: State::Open,
         }
+    }
+
+    /// What the payer can be shown (BIP 21): the address and the amount.
+    pub fn payment_uri(&self) -> String {
+        let uri = PaymentUri {
+            address: self.address.clone(),
+            amount: Some(self.amount),
+            label: Some(self.party.to_string()),
+            ..PaymentUri::default()
+        };
+        uri.to_string()
     }
 
     /// The chain was looked at: events first tell what happened to the charge, then its money is booked accordingly.

@@ -193,6 +193,7 @@ impl Payments {
         self.at_till(now, entropy, |till| {
             till.build_waiting();
             till.bump_all();
+            till.consolidate();
         })
     }
 

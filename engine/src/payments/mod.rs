@@ -10,6 +10,7 @@ mod batch;
 mod bumping;
 mod charge_lightning;
 mod charge_onchain;
+mod consolidation;
 mod desk;
 mod facts;
 mod fee_desk;

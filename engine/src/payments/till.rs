@@ -529,6 +529,7 @@ impl Till<'_, '_> {
             }
         });
         self.bump_all();
+        self.consolidate();
     }
 
     /// The chain was looked at: every batch is booked by the version that is there.

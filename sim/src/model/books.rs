@@ -457,6 +457,7 @@ impl Model {
             | Event::PayoutReserved { .. }
             | Event::FeerateChosen { .. }
             | Event::PayoutsBatched { .. }
+            | Event::CoinsConsolidated { .. }
             | Event::TransferAccepted { .. }
             | Event::Posted(_)
             | Event::Hold(_)

@@ -236,6 +236,11 @@ impl Recorder {
                     .names
                     .give_next(txid.to_string(), &format!("tx:{payment}"));
             }
+            Event::CoinsConsolidated { wallet, txid, .. } => {
+                trace
+                    .names
+                    .give_next(txid.to_string(), &format!("merge:{wallet}"));
+            }
             Event::ChildBuilt { payment, txid, .. } => {
                 trace
                     .names
@@ -308,6 +313,7 @@ fn learn(state: &mut State, event: &Event) {
         | Event::WalletOpened { .. }
         | Event::FeerateChosen { .. }
         | Event::PayoutsBatched { .. }
+        | Event::CoinsConsolidated { .. }
         | Event::ChildBuilt { .. }
         | Event::TransferAccepted { .. }
         | Event::Converted { .. }

@@ -22,6 +22,8 @@ use std::str::FromStr;
 /// Feerate of an outsider's payment when the fee market asks for nothing: 2 sat/vB, in satoshi per 1,000 weight units.
 const USUAL_FEERATE: u64 = 500;
 
+const SAT_PER_BTC: u64 = 100_000_000;
+
 /// Who is blamed for an address that nobody can pay.
 const ENGINE: &str = "the engine";
 
@@ -360,7 +362,12 @@ impl<W: World> Runner<W> {
             Payee::Wallet { wallet, amount, .. } => {
                 let address = self.purses[wallet.as_str()].address();
                 (
-                    Destination::Address(address.to_string()),
+                    // As wallets show it (BIP 21).
+                    Destination::Address(format!(
+                        "bitcoin:{address}?amount={}.{:08}&label={wallet}",
+                        amount.get() / SAT_PER_BTC,
+                        amount.get() % SAT_PER_BTC
+                    )),
                     Quantity::btc(Msat(amount.get() * 1_000)),
                     Asset::Btc,
                 )

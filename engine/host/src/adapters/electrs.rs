@@ -111,7 +111,9 @@ impl ChainSource for ElectrsChain {
 
     fn fees(&self) -> BoxFuture<'static, Result<FeesSeen, ChainUnavailable>> {
         let server = self.server.clone();
-        blocking(move || server.ask(fees))
+        // Over a connection of its own, once for each tip: a look at the chain may be under way on the other one, and of two
+        // threads that wait on one connection of this client the second can wait for ever.
+        blocking(move || fees(&BdkElectrumClient::new(connect(&server.url)?)))
             .map(|answer| match answer {
                 Ok(Ok(seen)) => Ok(seen),
                 Ok(Err(error)) => Err(ChainUnavailable {
