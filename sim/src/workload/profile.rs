@@ -126,6 +126,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("chain", include_str!("profiles/chain.toml")),
     ("lightning", include_str!("profiles/lightning.toml")),
     ("fiat", include_str!("profiles/fiat.toml")),
+    ("paying", include_str!("profiles/paying.toml")),
     ("nightly", include_str!("profiles/nightly.toml")),
 ];
 
