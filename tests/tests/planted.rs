@@ -57,7 +57,7 @@ const TABLE: [(Bug, &str, &str); 37] = [
     (Bug::SettleOneBlockEarly, "depth", MODEL),
     (Bug::FeeToOperator, "onchain-payout", MODEL),
     (Bug::HoldWrongUnit, "sepa-payout", MODEL),
-    (Bug::SpendLockedCoins, "two-at-once", "payment b"),
+    (Bug::SpendLockedCoins, "two-at-once", "broadcast-refused"),
     (Bug::BumpConfirmed, "bump-settled", MODEL),
     (Bug::BumpAboveBudget, "bump", MODEL),
     (Bug::BumpUnderOwnPayment, "one-coin", "payment second"),
@@ -88,6 +88,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         "planted::a_channel_that_loses_money",
         channel_conservation,
     ));
+    trials.push(Trial::test("planted::a_fee_that_nobody_bears", || {
+        let fees = BTreeMap::from([(bitcoin::hashes::Hash::all_zeros(), 5)]);
+        let found = at_rest_with("fees-attributed", &[], &BTreeMap::new(), &fees);
+        match found {
+            Err(what) if what.contains("fees of 5 sat") => Ok(()),
+            other => Err(format!("invariant `fees-attributed` said {other:?}").into()),
+        }
+    }));
     trials.push(Trial::test(
         "planted::a_payment_that_has_its_effect_twice",
         at_most_once,
@@ -176,6 +184,16 @@ fn at_rest(
     channels: &[ChannelState],
     executed: &BTreeMap<String, u64>,
 ) -> Result<(), String> {
+    at_rest_with(checker, channels, executed, &BTreeMap::new())
+}
+
+/// The same, of a world whose chain shows these fees.
+fn at_rest_with(
+    checker: &str,
+    channels: &[ChannelState],
+    executed: &BTreeMap<String, u64>,
+    fees_sat: &BTreeMap<bitcoin::Txid, u64>,
+) -> Result<(), String> {
     let engine = Engine::new(engine_config()).map_err(|error| error.to_string())?;
     let truth = Truth {
         wallets_sat: BTreeMap::new(),
@@ -190,7 +208,7 @@ fn at_rest(
         truth,
         channels,
         executed,
-        fees_sat: &BTreeMap::new(),
+        fees_sat,
         chain_is_hidden: false,
     };
     let mut all = invariants::all();

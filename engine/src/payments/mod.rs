@@ -14,6 +14,7 @@ mod consolidation;
 mod desk;
 mod facts;
 mod fee_desk;
+mod following;
 mod order;
 mod payout_lightning;
 mod payout_onchain;

@@ -1,18 +1,16 @@
 //! Owns when payment transactions are made and what becomes of them: gathering payouts into batches, signing, handing
-//! out, following a lineage on the chain, and bumping. Does not own building (`onchain`), the record of a batch (`batch`)
-//! nor a payout's money (`payout_onchain`).
+//! out, and answers. Does not own building (`onchain`), the record of a batch (`batch`), what a look at the chain means for it
+//! (`following`), bumps (`bumping`) nor a payout's money (`payout_onchain`).
 
-use super::batch::{Batch, Member, Sighting, Version, budget, output_weight};
-use super::desk::{Desk, in_msat, msat, wallet_account};
+use super::batch::{Batch, Member, Version, budget, output_weight};
+use super::desk::Desk;
 use super::payout_onchain::{OnchainPayout, OnchainPayoutState as State, Used};
 use super::record::Payment;
 use crate::event::{Event, FailureReason};
 use crate::id::{BatchId, IdempotencyKey, PaymentId, WalletId};
-use crate::ledger::{Account, Posting};
-use crate::money::{Rail, Sat};
+use crate::money::Sat;
 use crate::onchain::feerate::{FeeSource, Feerate};
 use crate::onchain::{BuildOrder, BuildRefused, Built, Recipient};
-use crate::planted::Bug;
 use crate::rail::{Effect, Instruction};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
@@ -82,7 +80,7 @@ fn numbered(what: &str, number: u32) -> String {
 }
 
 impl Till<'_, '_> {
-    fn payout(&mut self, id: &PaymentId) -> Option<&mut OnchainPayout> {
+    pub(super) fn payout(&mut self, id: &PaymentId) -> Option<&mut OnchainPayout> {
         match self.payments.get_mut(id)? {
             Payment::OnchainPayout(payout) => Some(payout),
             Payment::LightningCharge(_)
@@ -93,7 +91,11 @@ impl Till<'_, '_> {
     }
 
     /// Lets each of these payouts act with the desk at hand.
-    fn each(&mut self, ids: &[PaymentId], mut act: impl FnMut(&mut OnchainPayout, &mut Desk<'_>)) {
+    pub(super) fn each(
+        &mut self,
+        ids: &[PaymentId],
+        mut act: impl FnMut(&mut OnchainPayout, &mut Desk<'_>),
+    ) {
         for id in ids {
             if let Some(Payment::OnchainPayout(payout)) = self.payments.get_mut(id) {
                 act(payout, self.desk);
@@ -101,7 +103,7 @@ impl Till<'_, '_> {
         }
     }
 
-    fn members(&self, id: &BatchId) -> Vec<PaymentId> {
+    pub(super) fn members(&self, id: &BatchId) -> Vec<PaymentId> {
         let batch = self.batches.by_id.get(id);
         let members = batch.into_iter().flat_map(|batch| &batch.members);
         members.map(|member| member.payment.clone()).collect()
@@ -325,7 +327,7 @@ impl Till<'_, '_> {
         }
     }
 
-    fn on_dispatched(&mut self, id: &BatchId) {
+    pub(super) fn on_dispatched(&mut self, id: &BatchId) {
         let members = self.members(id);
         self.each(&members, |payout, desk| {
             payout.state = State::Sent {
@@ -400,7 +402,7 @@ impl Till<'_, '_> {
     }
 
     /// Hands a signed version to the network.
-    fn hand_out(&mut self, id: &BatchId, txid: Txid) {
+    pub(super) fn hand_out(&mut self, id: &BatchId, txid: Txid) {
         let height = self.desk.onchain.tip().height;
         let Some(batch) = self.batches.by_id.get_mut(id) else {
             return;
@@ -509,137 +511,6 @@ impl Till<'_, '_> {
             payout.give_up(desk, FailureReason::Expired);
         });
         self.build_waiting();
-    }
-
-    // Looks at the chain.
-
-    /// The chain was looked at: transactions are followed, there may be coins now, and some may offer too little.
-    pub(super) fn on_look(&mut self) {
-        self.on_view();
-        let waiting: Vec<PaymentId> = self
-            .payments
-            .iter()
-            .filter(|(_, p)| matches!(p, Payment::OnchainPayout(o) if o.state == State::Reserved))
-            .map(|(id, _)| id.clone())
-            .collect();
-        self.build_waiting();
-        self.each(&waiting, |payout, _| {
-            if matches!(payout.state, State::Signing { .. }) {
-                sometimes(Rare::CoinsForWaitingPayout);
-            }
-        });
-        self.bump_all();
-        self.consolidate();
-    }
-
-    /// The chain was looked at: every batch is booked by the version that is there.
-    pub(super) fn on_view(&mut self) {
-        let ids: Vec<BatchId> = self.batches.by_id.keys().cloned().collect();
-        for id in ids {
-            let Some(batch) = self.batches.by_id.get(&id) else {
-                continue;
-            };
-            match batch.sighting(|txid| self.desk.onchain.confirmations(txid)) {
-                Some(sighting) => self.on_seen(&id, sighting),
-                None => self.on_absent(&id),
-            }
-        }
-    }
-
-    /// The operator bears the fee of what pays nobody.
-    fn bear(&mut self, id: &BatchId, fee: Sat) {
-        let Some(batch) = self.batches.by_id.get_mut(id) else {
-            return;
-        };
-        if !batch.members.is_empty() || batch.borne == fee {
-            return;
-        }
-        let before = std::mem::replace(&mut batch.borne, fee);
-        let more = msat(in_msat(fee)).saturating_sub(msat(in_msat(before)));
-        let account = wallet_account(&batch.wallet);
-        let rail = Rail::Onchain;
-        let posting = Posting {
-            at: self.desk.now,
-            payment: None,
-            memo: "fee of a consolidation",
-            lines: vec![
-                (account, more.saturating_neg()),
-                (Account::Fees { rail }, more),
-            ],
-        };
-        let posted = self.desk.ledger.post(posting);
-        self.desk.emit(Event::Posted(posted));
-    }
-
-    fn on_seen(&mut self, id: &BatchId, sighting: Sighting) {
-        let Some(batch) = self.batches.by_id.get_mut(id) else {
-            return;
-        };
-        if let Some(version) = batch.version_mut(sighting.txid) {
-            version.accepted = true;
-        }
-        let planted = self.desk.planted;
-        let shared: Vec<(PaymentId, Sat)> = batch.shared(sighting.fee, planted).collect();
-        let before = batch.settled;
-        let deep = sighting.confirmations >= self.desk.policy.payout_depth
-            && !self.desk.has_bug(Bug::NeverSettle);
-        let stays = before == Some(sighting.txid) && sighting.confirmations > 0;
-        batch.settled = (deep || stays).then_some(sighting.txid);
-        batch.was_settled |= batch.settled.is_some();
-        let (undone, settles) = (before.is_some() && !stays, deep && !stays);
-        self.bear(id, sighting.fee);
-        for (payment, fee) in shared {
-            if matches!(
-                self.payout(&payment).map(|p| &p.state),
-                Some(State::Signing { .. })
-            ) {
-                // The signer handed it out, or a stop came between: it is out all the same.
-                self.on_dispatched(id);
-            }
-            self.each(&[payment], |payout, desk| {
-                payout.book(desk, Some(fee));
-                if undone {
-                    sometimes(Rare::PayoutUndone);
-                    payout.undo(desk);
-                }
-                if settles {
-                    payout.settle(desk, fee);
-                }
-            });
-        }
-    }
-
-    /// No version is (or no longer) known. The latest is handed out again, once per new tip and without end: it can still
-    /// confirm, so its money is not given back.
-    fn on_absent(&mut self, id: &BatchId) {
-        let Some(batch) = self.batches.by_id.get_mut(id) else {
-            return;
-        };
-        let undone = batch.settled.take().is_some();
-        let newest = batch.all().filter(|version| version.transaction.is_some());
-        let newest = batch
-            .children
-            .iter()
-            .rfind(|child| child.transaction.is_some())
-            .and_then(|child| child.parent)
-            .or(newest.last().map(|version| version.txid));
-        let out = batch.all().any(|version| version.accepted);
-        let at = newest.and_then(|txid| batch.version_mut(txid).map(|v| v.broadcast_at_height));
-        let idle = batch.under_way.is_empty();
-        let members = self.members(id);
-        self.bear(id, Sat(0));
-        self.each(&members, |payout, desk| {
-            if undone {
-                payout.undo(desk);
-            }
-            payout.book(desk, None);
-        });
-        let new_tip = at.is_some_and(|at| at != self.desk.onchain.tip().height);
-        let may = !self.desk.has_bug(Bug::NeverRebroadcast);
-        if let Some(txid) = newest.filter(|_| out && new_tip && idle && may) {
-            sometimes(Rare::Rebroadcast);
-            self.hand_out(id, txid);
-        }
     }
 }
 

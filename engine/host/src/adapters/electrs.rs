@@ -7,6 +7,8 @@
 //! A question over a connection that turns out to be lost is asked once more over a new one: views only read, and a
 //! transaction that is broadcast twice is one that the server knows already.
 
+mod fees;
+
 use crate::adapters::blocking::blocking;
 use crate::ports::{BroadcastError, ChainSource, ChainUnavailable};
 use bdk_electrum::BdkElectrumClient;
@@ -16,9 +18,7 @@ use bdk_electrum::electrum_client::{Client, ConfigBuilder, ElectrumApi, Error as
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lockstep_engine::rail::{
-    BlockId, ChainPosition, ChainView, FeeBin, FeeEstimate, FeesSeen, SeenTransaction,
-};
+use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, FeesSeen, SeenTransaction};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl ChainSource for ElectrsChain {
         let server = self.server.clone();
         // Over a connection of its own, once for each tip: a look at the chain may be under way on the other one, and of two
         // threads that wait on one connection of this client the second can wait for ever.
-        blocking(move || fees(&BdkElectrumClient::new(connect(&server.url)?)))
+        blocking(move || fees::ask(&connect(&server.url)?))
             .map(|answer| match answer {
                 Ok(Ok(seen)) => Ok(seen),
                 Ok(Err(error)) => Err(ChainUnavailable {
@@ -224,56 +224,6 @@ fn view(
             transactions,
         }
     }))
-}
-
-/// Targets that Bitcoin Core estimates apart: beyond a day its estimates hardly differ.
-const TARGETS: [u16; 6] = [2, 3, 6, 12, 36, 144];
-
-/// The node's estimates (`blockchain.estimatefee`; it says -1 or nothing when it has seen too little), the mempool by
-/// feerate (`mempool.get_fee_histogram`: pairs of sat/vB and virtual bytes) and the relay minimum.
-fn fees(client: &BdkElectrumClient<Client>) -> Result<FeesSeen, ElectrumError> {
-    let mut estimates = Vec::new();
-    for blocks in TARGETS {
-        // A server without an estimate answers in the form of an error or of a number that is none.
-        match client.inner.estimate_fee(usize::from(blocks)) {
-            Ok(btc_per_kvb) => {
-                estimates.extend(per_kwu(btc_per_kvb * 1e5).map(|sat_per_kwu| FeeEstimate {
-                    blocks: u32::from(blocks),
-                    sat_per_kwu,
-                }))
-            }
-            Err(
-                ElectrumError::Protocol(_)
-                | ElectrumError::JSON(_)
-                | ElectrumError::InvalidResponse(_),
-            ) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let histogram = client
-        .inner
-        .raw_call("mempool.get_fee_histogram", std::iter::empty())?;
-    let pairs: Vec<(f64, u64)> = serde_json::from_value(histogram).map_err(ElectrumError::JSON)?;
-    let bin = |(sat_per_vb, vsize): &(f64, u64)| {
-        Some(FeeBin {
-            sat_per_kwu: per_kwu(*sat_per_vb)?,
-            weight_wu: vsize.saturating_mul(4),
-        })
-    };
-    let minimum = client.inner.relay_fee()?;
-    Ok(FeesSeen {
-        estimates,
-        mempool: pairs.iter().filter_map(bin).collect(),
-        minimum_sat_per_kwu: per_kwu(minimum * 1e5).unwrap_or(0),
-    })
-}
-
-/// sat/vB as satoshi per 1,000 weight units, rounded up; `None` for what is no feerate.
-fn per_kwu(sat_per_vb: f64) -> Option<u64> {
-    // A thousandth of a unit is the noise of a binary fraction, not a feerate.
-    let rounded = (sat_per_vb * 250.0 - 0.001).ceil();
-    let is_rate = sat_per_vb.is_finite() && sat_per_vb >= 0.0 && rounded < 1e15;
-    is_rate.then_some(rounded.max(0.0) as u64)
 }
 
 fn tip(client: &BdkElectrumClient<Client>) -> Result<BlockId, ElectrumError> {
