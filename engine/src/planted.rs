@@ -140,9 +140,6 @@ bugs! {
     BumpConfirmed,
     /// A transaction is bumped beyond what its payouts have set aside (model-agrees).
     BumpAboveBudget,
-    /// A transaction is replaced although another payment of ours spends its change (the other's outcome: it
-    /// never confirms).
-    BumpUnderOwnPayment,
     /// The fee of a batch is shared in whole satoshi, each share rounded down: the rest is nobody's
     /// (ledger-equals-ground-truth, fees-attributed).
     LoseSharedSatoshi,

@@ -176,9 +176,7 @@ impl Onchain {
         {
             return Err(BumpRefused::Confirmed { txid });
         }
-        if let Some(by) = self.spender(txid)
-            && self.planted != Some(Bug::BumpUnderOwnPayment)
-        {
+        if let Some(by) = self.spender(txid) {
             return Err(BumpRefused::Spent { txid, by });
         }
         let alone = Package {
