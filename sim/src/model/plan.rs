@@ -137,10 +137,7 @@ impl<'a> Plan<'a> {
             } else {
                 Prediction::Accepted
             }),
-            Action::Own(OwnStep::Move { to: wallet, .. }) => {
-                self.gives_address(wallet);
-                None
-            }
+            Action::Own(OwnStep::Move { id, from, to, .. }) => Some(self.move_funds(id, from, to)),
             Action::Own(_)
             | Action::CrashNode { .. }
             | Action::RestartNode { .. }
@@ -292,6 +289,31 @@ impl<'a> Plan<'a> {
         let given = self.given.entry(wallet.clone()).or_insert(0_u32);
         *given = given.saturating_add(1);
         limit.is_some_and(|wallet| *given > wallet.gap_limit)
+    }
+
+    /// Coins stay with their owner; whether there are enough of them shows after the command.
+    fn move_funds(
+        &mut self,
+        id: &PaymentName,
+        from: &OwnWalletName,
+        to: &OwnWalletName,
+    ) -> Prediction {
+        let owner = |wallet: &OwnWalletName| {
+            let mut known = self.scenario.operator.wallets.iter();
+            known
+                .find(|known| known.name == *wallet)
+                .and_then(|known| known.owner.as_ref())
+        };
+        if from == to || owner(from) != owner(to) {
+            return Prediction::Refused(Why::WalletNotTheirs);
+        }
+        if self.gives_address(to) {
+            Prediction::Either(SCARCE)
+        } else if self.may_get_lost(id) {
+            Prediction::Either(LOST)
+        } else {
+            Prediction::Accepted
+        }
     }
 
     /// The operator's wallet that serves an order of this party's.

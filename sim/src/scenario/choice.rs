@@ -327,7 +327,7 @@ word!(
         /// He cannot be reached.
         "absent" Absent,
         /// He does not decide until the fault is over.
-        "slow" Slow,
+        "undecided" Undecided,
         /// He refuses to sign.
         "refuse" Refuse,
         /// He signs another transaction, and gives that back.

@@ -227,7 +227,7 @@ fn spans_of_trouble(trouble: &mut Trouble) -> Vec<&mut Millis> {
         },
         Trouble::Cosigner { kind, .. } => match kind {
             CosignerFaultKind::Absent { lasts }
-            | CosignerFaultKind::Slow { lasts }
+            | CosignerFaultKind::Undecided { lasts }
             | CosignerFaultKind::Refuse { lasts }
             | CosignerFaultKind::Alter { lasts }
             | CosignerFaultKind::WrongSighash { lasts }

@@ -132,7 +132,7 @@ pub const KINDS: &[FaultKind] = &[
     kind(Family::Peer, "silent", 2, Hits::Outsider),
     closing(Family::Peer, "revoked", 1, Hits::Channel),
     kind(Family::Cosigner, "absent", 3, Hits::Cosigner),
-    kind(Family::Cosigner, "slow", 3, Hits::Cosigner),
+    kind(Family::Cosigner, "undecided", 3, Hits::Cosigner),
     kind(Family::Cosigner, "refuse", 3, Hits::Cosigner),
     kind(Family::Cosigner, "alter", 2, Hits::Cosigner),
     kind(Family::Cosigner, "wrong-sighash", 2, Hits::Cosigner),

@@ -1,9 +1,9 @@
 //! What every plan must be, and what all plans together must have.
 
-use super::kinds::KINDS;
+use super::kinds::{Hits, KINDS};
 use super::*;
 use crate::scenario::{Action, Pace, Rail};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn built_in(name: &str) -> Profile {
     Profile::parse(name, Profile::built_in(name).expect("built in"))
@@ -97,16 +97,25 @@ fn every_available_kind_of_fault_and_every_rail_occurs_and_is_left_out() {
             *rails.entry(rail).or_default() += 1;
         }
     }
-    // Cosigners are in the profile `multisig` alone.
-    let drawn_here = KINDS
-        .iter()
-        .filter(|kind| !kind.key().starts_with("cosigner/"));
-    for kind in drawn_here {
+    for kind in KINDS.iter().filter(|kind| kind.hits != Hits::Cosigner) {
         let found = kinds.contains_key(&kind.key());
         assert!(found, "{}: {kinds:?}", kind.key());
     }
     assert_eq!(rails.len(), 3, "{rails:?}");
     assert!(without.values().all(|count| *count > 30), "{without:?}");
+}
+
+/// Who must sign is asked for in the profile of cosigned wallets alone.
+#[test]
+fn every_kind_of_cosigners_fault_occurs_where_wallets_are_cosigned() {
+    let profile = built_in("multisig");
+    let drawn: BTreeSet<String> = (0..300)
+        .flat_map(|seed| drawn("multisig", &profile, seed).steps)
+        .filter_map(|step| fault(&step.action))
+        .collect();
+    for kind in KINDS.iter().filter(|kind| kind.hits == Hits::Cosigner) {
+        assert!(drawn.contains(&kind.key()), "{}: {drawn:?}", kind.key());
+    }
 }
 
 #[test]

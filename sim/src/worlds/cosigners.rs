@@ -117,7 +117,7 @@ impl People {
             Some(CosignerFaultKind::Absent { .. }) => {
                 Err(unavailable(format!("`{name}` cannot be reached")))
             }
-            Some(CosignerFaultKind::Slow { .. }) => Ok(CosignAnswer::Pending),
+            Some(CosignerFaultKind::Undecided { .. }) => Ok(CosignAnswer::Pending),
             Some(CosignerFaultKind::Refuse { .. }) => {
                 Ok(CosignAnswer::Refused("not with my name".to_owned()))
             }

@@ -6,6 +6,9 @@
 //!
 //! A question over a connection that turns out to be lost is asked once more over a new one: views only read, and a
 //! transaction that is broadcast twice is one that the server knows already.
+//!
+//! A connection carries one question at a time, and a question that finds it taken goes over one of its own: the client
+//! hands the reading of answers from thread to thread, and one that is woken before the other has let go waits for ever.
 
 use crate::adapters::blocking::blocking;
 use crate::ports::{BroadcastError, ChainSource, ChainUnavailable};
@@ -49,8 +52,8 @@ struct Server {
     url: String,
     interval: Duration,
     announced: Notify,
-    /// Connected at first use and after a failure; its caches keep transactions from being fetched twice.
-    client: Mutex<Option<Arc<BdkElectrumClient<Client>>>>,
+    /// The connection that no question is using, if there is one; its caches keep transactions from being fetched twice.
+    idle: Mutex<Option<BdkElectrumClient<Client>>>,
 }
 
 impl ElectrsChain {
@@ -60,7 +63,7 @@ impl ElectrsChain {
             url: url.into(),
             interval,
             announced: Notify::new(),
-            client: Mutex::new(None),
+            idle: Mutex::new(None),
         };
         Self {
             server: Arc::new(server),
@@ -124,37 +127,37 @@ impl Server {
                 return Ok(view);
             }
             // The client's header cache survives a reorganisation if the new block has the same transactions: ask anew.
-            *self.client() = None;
+            *self.idle() = None;
         }
         Err(ElectrumError::Message(format!(
             "the chain moved {MAX_ATTEMPTS} times during a view"
         )))
     }
 
-    /// Asks over the connection that is there, or over a new one; forgets it after a failure of the connection. One that was
-    /// lost since it was used last (the server has restarted) is no reason to fail.
+    /// Asks over the idle connection, or over a new one; drops it after a failure of the connection. One that was lost since
+    /// it was used last (the server has restarted) is no reason to fail.
     fn ask<T>(
         &self,
         question: impl Fn(&BdkElectrumClient<Client>) -> Result<T, ElectrumError>,
     ) -> Result<T, ElectrumError> {
-        let kept = self.client().clone();
-        if let Some(client) = kept {
+        let idle = self.idle().take();
+        if let Some(client) = idle {
             let answer = question(&client);
             if is_usable(&answer) {
+                *self.idle() = Some(client);
                 return answer;
             }
-            *self.client() = None;
         }
-        let client = Arc::new(BdkElectrumClient::new(connect(&self.url)?));
+        let client = BdkElectrumClient::new(connect(&self.url)?);
         let answer = question(&client);
         if is_usable(&answer) {
-            *self.client() = Some(client);
+            *self.idle() = Some(client);
         }
         answer
     }
 
-    fn client(&self) -> std::sync::MutexGuard<'_, Option<Arc<BdkElectrumClient<Client>>>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> std::sync::MutexGuard<'_, Option<BdkElectrumClient<Client>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -490,6 +493,39 @@ mod tests {
         };
         assert!(reason.contains("lost"), "{reason}");
         server.await.expect("served");
+    }
+
+    #[tokio::test]
+    async fn questions_at_the_same_time_go_over_connections_of_their_own() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let url = format!("tcp://{}", listener.local_addr().expect("bound"));
+        let chain = ElectrsChain::new(url, Duration::from_secs(1));
+        let transaction = transaction(7);
+        let first = tokio::spawn(chain.broadcast(transaction.clone()));
+        let (mut idle, _) = listener.accept().await.expect("a connection");
+        let mut question = [0; 4_096];
+        assert!(idle.read(&mut question).await.expect("a question") > 0);
+        let answer = format!(
+            "{{\"id\":0,\"result\":\"{}\"}}\n",
+            transaction.compute_txid()
+        );
+        idle.write_all(answer.as_bytes()).await.expect("written");
+        first.await.expect("asked").expect("answered");
+        let both = [(); 2].map(|()| tokio::spawn(chain.broadcast(transaction.clone())));
+        assert!(idle.read(&mut question).await.expect("a question") > 0);
+        let other = tokio::time::timeout(Duration::from_secs(20), listener.accept());
+        let other = other.await.expect("the other one does not wait");
+        drop((idle, other, listener));
+        for asked in both {
+            let lost = asked.await.expect("asked");
+            assert!(
+                matches!(lost, Err(BroadcastError::Unavailable { .. })),
+                "{lost:?}"
+            );
+        }
     }
 
     #[test]

@@ -402,7 +402,7 @@ impl StepChecker<'_> {
         let (fault, lasts) = (typed.fault.0.as_ref()?.value, lasts?);
         let kind = match fault {
             CosignerFault::Absent => CosignerFaultKind::Absent { lasts },
-            CosignerFault::Slow => CosignerFaultKind::Slow { lasts },
+            CosignerFault::Undecided => CosignerFaultKind::Undecided { lasts },
             CosignerFault::Refuse => CosignerFaultKind::Refuse { lasts },
             CosignerFault::Alter => CosignerFaultKind::Alter { lasts },
             CosignerFault::WrongSighash => CosignerFaultKind::WrongSighash { lasts },

@@ -9,19 +9,30 @@ why_not = { regtest = "faults of links are simulated only" }
 covers = ["L1", "F54"]
 seed = 7
 pace = "free"
-operator = { node = "shop", wallet = "0.1 BTC", gateway = "1_000.00 EUR" }
+operator = { node = "shop", wallet = "0.1 BTC", gateway = "1_000.00 EUR", wallets = { savings = { purpose = "savings", script = "tr", funds = "0.2 BTC", gap_limit = 5 }, own = { owner = "merchant" }, vault = { purpose = "multisig", cosigners = { threshold = 2, of = ["anna", "ben"], recovery = "notary", after = "20 blocks" } } } }
 policy.rate = "60_000.00 EUR/BTC"
 policy.payout_depth = "2 blocks"
 policy.feerate = "3 sat/vB"
 policy.hold_margin = 0
 policy.poll_interval = "1 min"
 policy.reputation = true
+policy.charges_into = "hot"
+policy.payouts_from = "hot"
+policy.wallet_by_value = [{ from = "0.1 BTC", wallet = "vault" }]
+policy.cosigner_patience = "10 min"
+policy.binding = "payouts"
+policy.stray = { partial = "credit", over = "refund", late = "suspense", double = "refund" }
+policy.tolerance = "10 sat"
+policy.max_tip_age = "20 min"
+policy.shortfall = { by = "receivable", limit = "100_000 sat" }
 policy.depth = [{ below = "1_000_000 sat", blocks = 1 }, { blocks = "6 blocks" }]
 parties.merchant = { did = "key" }
+parties.heir = { did = "key" }
 nodes.shop = {}
 nodes.B = { funds = "0.2 BTC" }
 nodes.buyer = { funds = "0.2 BTC" }
 wallets.alice = { funds = "0.5 BTC" }
+wallets.bob = {}
 accounts.merchant-bank = { iban = "DE89 3704 0044 0532 0130 00", name = "Merchant GmbH" }
 channels.buyer-B = { from = "buyer", to = "B", capacity = "2_000_000 sat", push = "500_000 sat" }
 channels.B-shop = { from = "B", to = "shop", capacity = "2_000_000 sat", announced = false, fees = { from = { base = "200 msat", ppm = 1_000, cltv = "40 blocks" } } }
@@ -126,6 +137,36 @@ steps = [
   { process = { of = "layer0", fault = "kill", for = "5 s" } },
   { expect = { stated = "c1", outcome = "failed-by-subject", times = 2, within = "1 min" } },
   { expect = { reputation = "merchant", score = 480 } },
+  { register = { id = "home", party = "merchant", wallet = "alice", did = "heir", purpose = "payouts", valid_for = "2 h" } },
+  { register = { id = "other", party = "heir", wallet = "bob" } },
+  { prove = { binding = "home" } },
+  { prove = { binding = "other", wallet = "alice", challenge = "home", did = "merchant" } },
+  { expect = { binding = "home", state = "bound", within = "1 min" } },
+  { rotate = { binding = "home", to = "merchant" } },
+  { rotate = { binding = "home", to = "heir", old_signs = false, new_signs = false } },
+  { revoke = "home" },
+  { layer0 = { party = "merchant", rotates_to = "heir" } },
+  { move = { id = "m1", from = "savings", to = "hot", amount = "0.05 BTC" } },
+  { address = "savings" },
+  { charge = { id = "c3", party = "merchant", amount = "0.02 BTC", over = "onchain", wallet = "savings", refund_to = "bob" } },
+  { pay = { charge = "c3", from = "alice", amount = "0.01 BTC" } },
+  { pay = { charge = "c3", from = "alice", instead_of = "c3" } },
+  { payout = { id = "o4", from = "merchant", to = "bob", amount = "0.001 BTC", payee = "heir", wallet = "savings" } },
+  { label = { charge = "c3", text = "alms", spendable = false } },
+  { label = { charge = "c3", spendable = true } },
+  { recover = "savings" },
+  { restore = "engine" },
+  { sweep = "vault" },
+  { cosigner = { of = "ben", fault = "absent", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "undecided", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "refuse", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "alter", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "wrong-sighash", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "something-else", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "twice", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "somebody-elses", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "leave-out", for = "5 min" } },
+  { cosigner = { of = "ben", fault = "garbage", for = "5 min" } },
 ]
 "#;
 
@@ -230,4 +271,34 @@ layer0 forget-key on c1
 link partition engine <-> layer0 for 3600 s
 process kill layer0 for 5 s
 expect stated c1 failed-by-subject times 2 within 60 s
-expect reputation merchant score 480";
+expect reputation merchant score 480
+register home: alice of merchant for payouts by the DID of heir valid for 7200 s
+register other: bob of heir for both by the DID of heir valid for 86400 s
+prove home
+prove other with wallet alice over the challenge of home signed by merchant
+expect binding home bound within 60 s
+rotate home to the DID of merchant
+rotate home to the DID of heir, the old one unsigned, the new one unsigned
+revoke home
+layer0 merchant rotates to heir
+move m1: savings -> hot 5000000 sat
+address savings
+charge c3: merchant 2000000 sat over onchain into savings expires 3600 s refund to bob
+pay c3: alice instead 1000000 sat
+pay c3: alice in place of c3
+payout o4: merchant -> bob 100000 sat over onchain out of savings within 3600 s bound to heir
+label c3 \"alms\" not spendable
+label c3 spendable
+recover savings
+restore engine
+sweep vault
+cosigner absent ben for 300 s
+cosigner undecided ben for 300 s
+cosigner refuse ben for 300 s
+cosigner alter ben for 300 s
+cosigner wrong-sighash ben for 300 s
+cosigner something-else ben for 300 s
+cosigner twice ben for 300 s
+cosigner somebody-elses ben for 300 s
+cosigner leave-out ben for 300 s
+cosigner garbage ben for 300 s";

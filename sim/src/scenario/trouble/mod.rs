@@ -388,7 +388,7 @@ pub enum CosignerFaultKind {
         lasts: Millis,
     },
     /// He does not decide.
-    Slow {
+    Undecided {
         /// How long.
         lasts: Millis,
     },

@@ -150,7 +150,7 @@ impl CosignerFaultKind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Absent { .. } => "absent",
-            Self::Slow { .. } => "slow",
+            Self::Undecided { .. } => "undecided",
             Self::Refuse { .. } => "refuse",
             Self::Alter { .. } => "alter",
             Self::WrongSighash { .. } => "wrong-sighash",
@@ -165,7 +165,7 @@ impl CosignerFaultKind {
     pub(super) fn lasts(self) -> Millis {
         match self {
             Self::Absent { lasts }
-            | Self::Slow { lasts }
+            | Self::Undecided { lasts }
             | Self::Refuse { lasts }
             | Self::Alter { lasts }
             | Self::WrongSighash { lasts }
