@@ -239,6 +239,8 @@ branches! {
     ReportAskedAgain,
     /// A disagreement between ledger and outside was found.
     BreakFound,
+    /// The report had a movement of a payout that the ledger lacked: the gateway was asked about it.
+    AskedAboutMovement,
 
     // Host.
 

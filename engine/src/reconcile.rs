@@ -299,6 +299,19 @@ impl Reconciliation {
     }
 }
 
+/// The references of movements at the gateway that the ledger lacks.
+pub fn unknown_transfers(events: &[Event]) -> BTreeSet<String> {
+    let unknown = events.iter().filter_map(|event| match event {
+        Event::BreakFound { found, .. }
+            if found.rail == Rail::Sepa && found.kind == BreakKind::UnknownEntry =>
+        {
+            found.reference.clone()
+        }
+        _ => None,
+    });
+    unknown.collect()
+}
+
 fn instruction(run: &ReconciliationId, what: &str, effect: Effect) -> Instruction {
     Instruction {
         key: IdempotencyKey(format!("{run}/{what}")),

@@ -137,6 +137,49 @@ fn each_disagreement_at_the_gateway_is_found_alone() {
     );
 }
 
+/// The webhook of the return is lost for good: the break makes the engine ask, once for each run, and the answer is booked.
+#[test]
+fn a_return_that_only_the_report_shows_is_asked_about_and_booked() {
+    let mut o = asked();
+    let returned = [PAID, ("p1", "return", 1_250)];
+    let found = breaks(&mut o, CHANNELS, &report(OPENING, false, &returned));
+    assert_eq!(found.len(), 1);
+    assert!(o.outstanding("p1/status-1").is_some());
+    // Not answered: the payout stays as it is, and nothing is asked again by itself.
+    o.tell(Fact::HttpFailed {
+        key: key("p1/status-1"),
+        failure: HttpFailure::TimedOut,
+    });
+    assert_eq!(o.outstanding("p1/poll-2"), None);
+    let run = |name: &str| Command::Reconcile {
+        run: ReconciliationId::new(name).expect("an id"),
+        report_day: DAY.to_owned(),
+    };
+    let answer = |o: &mut Outside, name: &str| {
+        o.ok(run(name));
+        o.tell(look(branch("a", 0..=1), vec![]));
+        o.tell(Fact::LightningBalance {
+            key: key(&format!("{name}/lightning")),
+            local_msat: Msat(CHANNELS),
+            outgoing_htlcs_msat: Msat(0),
+        });
+        let report = report(OPENING, false, &returned);
+        told(&o.responds(&format!("{name}/report"), 200, &report).events)
+    };
+    assert_eq!(answer(&mut o, "r2").len(), 1);
+    let transfers = format!(r#"{{"data":[{}]}}"#, transfer("p1", 1_250, "returned", 3));
+    let out = o.responds("p1/status-2", 200, &transfers);
+    assert!(
+        out.events
+            .iter()
+            .any(|event| matches!(event, Event::PaymentFailed { .. })),
+        "{:?}",
+        out.events
+    );
+    assert_eq!(answer(&mut o, "r3"), []);
+    o.check();
+}
+
 #[test]
 fn channels_that_hold_more_or_less_are_found() {
     let all = i128::from(CHANNELS);

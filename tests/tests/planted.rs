@@ -206,6 +206,7 @@ fn at_rest(
         incoming_msat: 0,
         gateway_cents: 0,
         came_in_cents: 0,
+        untold_cents: 0,
     };
     let settled = Settled {
         engine: &engine,

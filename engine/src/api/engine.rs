@@ -21,7 +21,7 @@ use crate::policy::{Policy, PolicyInvalid};
 use crate::rail::{BlockId, Entropy, Fact, Instruction};
 use crate::rare::{Rare, sometimes};
 use crate::reconcile::{
-    BookedTransfer, Books, Break, LightningInFlight, Reconciliation, ReportAnswer,
+    self, BookedTransfer, Books, Break, LightningInFlight, Reconciliation, ReportAnswer,
 };
 use crate::reputation::{Answer, EnrolmentRefused, Reputation};
 use crate::time::Timestamp;
@@ -442,10 +442,8 @@ impl Engine {
             }
             Fact::Chain(_) => {
                 let mut out = self.payments.on_fact(now, entropy, fact);
-                let more = self.reconciliation.on_chain(&books(&self.payments));
-                out.events.extend(more.events);
-                out.instructions.extend(more.instructions);
-                out.answered.extend(more.answered);
+                let found = self.reconciliation.on_chain(&books(&self.payments));
+                out.append(self.look_into(now, entropy, found));
                 out
             }
             Fact::LightningBalance {
@@ -454,19 +452,18 @@ impl Engine {
                 outgoing_htlcs_msat,
             } => {
                 let outside = Msat(local_msat.0.saturating_add(outgoing_htlcs_msat.0));
-                self.reconciliation
-                    .on_lightning(key, outside, &books(&self.payments))
+                let books = books(&self.payments);
+                let found = self.reconciliation.on_lightning(key, outside, &books);
+                self.look_into(now, entropy, found)
             }
-            Fact::HttpResponded { key, status, body } if of_run(key) => self.on_report(
-                now,
-                key,
-                ReportAnswer::Responded {
-                    status: *status,
-                    body,
-                },
-            ),
+            Fact::HttpResponded { key, status, body } if of_run(key) => {
+                let status = *status;
+                let found = self.on_report(now, key, ReportAnswer::Responded { status, body });
+                self.look_into(now, entropy, found)
+            }
             Fact::HttpFailed { key, .. } if of_run(key) => {
-                self.on_report(now, key, ReportAnswer::Failed)
+                let found = self.on_report(now, key, ReportAnswer::Failed);
+                self.look_into(now, entropy, found)
             }
             Fact::TimerFired { key } if of_run(key) => self.reconciliation.on_timer(now, key),
             Fact::Signed { .. }
@@ -484,6 +481,19 @@ impl Engine {
             | Fact::TimerFired { .. }
             | Fact::Unavailable { .. } => self.payments.on_fact(now, entropy, fact),
         }
+    }
+
+    /// A movement on the report that the ledger lacks makes the payments ask about it: its webhook may be lost for good.
+    fn look_into(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        mut found: Consequences,
+    ) -> Consequences {
+        for reference in reconcile::unknown_transfers(&found.events) {
+            found.append(self.payments.ask_about_transfer(now, entropy, &reference));
+        }
+        found
     }
 
     fn on_report(

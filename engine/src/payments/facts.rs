@@ -28,9 +28,7 @@ impl Payments {
             self.bear_lost_refunds(now),
             self.cover_shortfalls(now),
         ] {
-            out.events.extend(more.events);
-            out.instructions.extend(more.instructions);
-            out.answered.extend(more.answered);
+            out.append(more);
         }
         out
     }
@@ -405,6 +403,23 @@ impl Payments {
         self.with(now, entropy, &payment, |record, desk| {
             if let Payment::SepaPayout(payout) = record {
                 payout.on_news(desk, Via::Webhook, event.transfer);
+            }
+        })
+    }
+
+    /// Asks the gateway about a transfer of ours, wherever its payout stands.
+    pub fn ask_about_transfer(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        reference: &str,
+    ) -> Consequences {
+        let Ok(payment) = PaymentId::new(reference) else {
+            return Consequences::default();
+        };
+        self.with(now, entropy, &payment, |record, desk| {
+            if let Payment::SepaPayout(payout) = record {
+                payout.ask(desk);
             }
         })
     }

@@ -53,6 +53,8 @@ pub struct SepaPayout {
     polls: u32,
     /// A question is planned or on its way.
     polling: bool,
+    /// A question is on its way.
+    asking: bool,
     /// The order is on its way.
     in_flight: bool,
     /// Some attempt may have reached the gateway.
@@ -157,6 +159,7 @@ impl SepaPayout {
             attempts: 0,
             polls: 0,
             polling: false,
+            asking: false,
             in_flight: false,
             maybe_seen: false,
             not_there: 0,
@@ -207,7 +210,7 @@ impl SepaPayout {
                 TransferAnswer::Unclear { .. } => self.on_unclear(desk, true),
             }
         } else {
-            self.polling = false;
+            (self.polling, self.asking) = (false, false);
             match fiat::parse_status_response(&self.id, status, body) {
                 StatusAnswer::Known(transfer) => {
                     if self.state == State::Ordering {
@@ -238,7 +241,7 @@ impl SepaPayout {
             };
             self.on_unclear(desk, maybe_seen);
         } else {
-            self.polling = false;
+            (self.polling, self.asking) = (false, false);
             self.plan_poll(desk);
         }
     }
@@ -264,14 +267,27 @@ impl SepaPayout {
         } else if what.starts_with("poll")
             && matches!(self.state, State::Ordering | State::Accepted)
         {
-            self.polls = self.polls.saturating_add(1);
-            let request = fiat::status_request(&self.id);
-            desk.instruct(
-                &self.id,
-                &format!("status-{}", self.polls),
-                Effect::CallGateway { request },
-            );
+            self.question(desk);
         }
+    }
+
+    /// The gateway's report has a movement of this payout that the ledger lacks: asks at once, also when it was final.
+    pub(super) fn ask(&mut self, desk: &mut Desk<'_>) {
+        if !self.asking && !desk.has_bug(Bug::NeverAsk) {
+            sometimes(Rare::AskedAboutMovement);
+            self.question(desk);
+        }
+    }
+
+    fn question(&mut self, desk: &mut Desk<'_>) {
+        self.asking = true;
+        self.polls = self.polls.saturating_add(1);
+        let request = fiat::status_request(&self.id);
+        desk.instruct(
+            &self.id,
+            &format!("status-{}", self.polls),
+            Effect::CallGateway { request },
+        );
     }
 
     /// The order was not answered well. `maybe_seen`: the gateway may have taken it.

@@ -113,7 +113,8 @@ impl<W: World> Runner<W> {
             .node
             .as_ref()
             .map(ToString::to_string);
-        let (gateway_cents, came_in_cents) = self.world.gateway().lock().account();
+        let gateway = self.world.gateway().lock();
+        let (gateway_cents, came_in_cents) = gateway.account();
         let mut truth = Truth {
             wallets_sat: self.own_wallets_sat(),
             channels_msat: 0,
@@ -121,6 +122,7 @@ impl<W: World> Runner<W> {
             incoming_msat: 0,
             gateway_cents,
             came_in_cents,
+            untold_cents: gateway.untold_cents(),
         };
         for channel in channels {
             let Some(end) = channel

@@ -286,7 +286,8 @@ impl<W: World> Runner<W> {
         self.command(Command::CreatePayout(order)).await
     }
 
-    async fn reconcile(&mut self, run: &str) -> Result<(), Stop> {
+    /// Compares the ledger with the outside, the gateway by its report of this day.
+    pub(super) async fn reconcile(&mut self, run: &str) -> Result<(), Stop> {
         let report_day = worlds::gateway::utc_day(self.world.now().0);
         self.run
             .trace

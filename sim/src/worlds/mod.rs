@@ -219,6 +219,8 @@ pub struct Truth {
     pub gateway_cents: i64,
     /// What has come in there since the opening: transfers that came back, and deposits.
     pub came_in_cents: i64,
+    /// What has come back there without a word to us.
+    pub untold_cents: i64,
 }
 
 /// What the Lightning nodes know of one payment hash.

@@ -240,13 +240,14 @@ fn route(gateway: &mut Gateway, now_ms: u64, request: &Request) -> Response {
     }
 }
 
-fn list(gateway: &Gateway, query: &str) -> Response {
+fn list(gateway: &mut Gateway, query: &str) -> Response {
     let Some(reference) = query
         .split('&')
         .find_map(|part| part.strip_prefix("reference="))
     else {
         return error(422, "invalid_reference", "ask for a reference");
     };
+    gateway.webhooks.was_told(reference);
     let data = gateway
         .transfers()
         .iter()

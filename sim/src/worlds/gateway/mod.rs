@@ -173,6 +173,20 @@ impl Gateway {
         (self.balance_cents(), credits.sum())
     }
 
+    /// Ground truth: what came back to the operator's account without a word: the webhook is lost, and nobody has asked since.
+    /// In cents.
+    pub fn untold_cents(&self) -> i64 {
+        let returns = self
+            .entries()
+            .iter()
+            .filter(|entry| entry.kind == EntryKind::Return);
+        let untold = returns.filter(|entry| {
+            let reference = entry.reference.as_deref();
+            reference.is_some_and(|reference| self.webhooks.is_silent(reference))
+        });
+        untold.map(|entry| entry.amount).sum()
+    }
+
     /// Ground truth: every transfer in order of acceptance.
     pub fn transfers(&self) -> &[Transfer] {
         self.books.transfers()

@@ -6,6 +6,7 @@ use super::books::{Transfer, TransferStatus};
 use super::faults::Faults;
 use bitcoin::hashes::{Hash, HashEngine, Hmac, HmacEngine, sha256};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Name of the header that carries the signature.
 pub const SIGNATURE_HEADER: &str = "Lockstep-Signature";
@@ -60,6 +61,8 @@ pub(super) struct Webhooks {
     given_up: u32,
     /// Neither acknowledged nor given up.
     queued: Vec<Queued>,
+    /// References of payouts of whose latest change no webhook tells.
+    silent: BTreeSet<String>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +77,16 @@ struct Event<'a> {
 impl Webhooks {
     pub(super) const fn given_up(&self) -> u32 {
         self.given_up
+    }
+
+    /// Whether nobody was told of the latest change of the payout's transfer.
+    pub(super) fn is_silent(&self, reference: &str) -> bool {
+        self.silent.contains(reference)
+    }
+
+    /// Asked about, the transfer is told otherwise.
+    pub(super) fn was_told(&mut self, reference: &str) {
+        self.silent.remove(reference);
     }
 
     pub(super) fn clock_was_set(&mut self, by_ms: i64) {
@@ -101,7 +114,9 @@ impl Webhooks {
         };
         self.events += 1;
         let reference = &transfer.reference;
+        self.silent.remove(reference);
         if faults.drops_webhook(reference) {
+            self.silent.insert(reference.clone());
             return;
         }
         let id = format!("evt_{}", self.events);
@@ -232,7 +247,8 @@ impl Webhooks {
         }
         let attempt = self.queued[position].attempt;
         if attempt >= config.webhook_attempts {
-            self.queued.remove(position);
+            let given_up = self.queued.remove(position);
+            self.silent.insert(given_up.reference);
             self.given_up += 1;
             return;
         }

@@ -128,7 +128,8 @@ impl TruthSource for SimulatedTruth {
                 .map(|htlc| htlc.amount_msat)
                 .sum()
         };
-        let (gateway_cents, came_in_cents) = self.gateway.lock().account();
+        let gateway = self.gateway.lock();
+        let (gateway_cents, came_in_cents) = gateway.account();
         Truth {
             wallets_sat: self.wallets_sat(),
             channels_msat: held.saturating_sub(received),
@@ -136,6 +137,7 @@ impl TruthSource for SimulatedTruth {
             incoming_msat: in_htlcs(HtlcDirection::Incoming) + received,
             gateway_cents,
             came_in_cents,
+            untold_cents: gateway.untold_cents(),
         }
     }
 }
