@@ -139,7 +139,7 @@ bugs! {
     ReuseAddress,
     /// Money of an unconfirmed transaction still counts after another has replaced it (ledger-equals-ground-truth).
     CountReplacedTwice,
-    /// A payout spends unconfirmed money of others (terminal-by-deadline, if that money goes away).
+    /// A payout spends unconfirmed money of others (model-agrees).
     SpendUnconfirmed,
     /// A payout whose wallet has too few coins takes those of another wallet (wallets-apart).
     MixPurposes,

@@ -53,7 +53,7 @@ const TABLE: [(Bug, &str, &str); 54] = [
     (Bug::CountReplacedTwice, "reorg", GROUND_TRUTH),
     (Bug::NeverRebroadcast, "evicted", BY_DEADLINE),
     (Bug::ForgetHoldOnReorg, "evicted", MODEL),
-    (Bug::SpendUnconfirmed, "unconfirmed", BY_DEADLINE),
+    (Bug::SpendUnconfirmed, "unconfirmed", MODEL),
     (Bug::AcceptWrongAmount, "wrong-amount", GROUND_TRUTH),
     (Bug::SkipSignatureCheck, "forged-webhook", GROUND_TRUTH),
     (Bug::CreditWrongParty, "equal-charges", MODEL),

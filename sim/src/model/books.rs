@@ -3,6 +3,7 @@
 //! it, and says what of that must not be. What an event means is in `events`, a look at the chain in `chain`.
 
 use super::bindings::BindingBook;
+use super::coins::Coins;
 use super::cosigners::Questions;
 use super::layer0::Layer0;
 use super::orders::{self, Prediction, Read};
@@ -80,6 +81,7 @@ pub struct Model {
     /// Whether an output on a charge's address came from bound wallets, where that is asked.
     pub(super) payers: BTreeMap<OutPoint, bool>,
     pub(super) wallets: OwnWallets,
+    pub(super) coins: Coins,
     pub(super) layer0: Layer0,
     /// Time of the tip of the latest look, and whether that decides anything now.
     pub(super) tip_secs: Option<u32>,
@@ -113,6 +115,7 @@ impl Model {
             bindings: BindingBook::default(),
             payers: BTreeMap::new(),
             wallets: OwnWallets::default(),
+            coins: Coins::default(),
             layer0: Layer0::default(),
             tip_secs: None,
             tip_is_stale: false,
@@ -221,6 +224,7 @@ impl Model {
         }
         self.check_all_stated()?;
         self.on_cosigners(input, output)?;
+        self.on_coins(input, output)?;
         for instruction in &output.instructions {
             self.on_instruction(instruction);
         }

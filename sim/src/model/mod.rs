@@ -10,6 +10,7 @@ mod admission;
 mod bindings;
 mod books;
 mod chain;
+mod coins;
 mod cosigners;
 mod events;
 mod layer0;
