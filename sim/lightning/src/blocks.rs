@@ -25,7 +25,7 @@ impl Node {
         let parent = block.header.prev_blockhash;
         // An error here is a failed write, which stops the node, or a block that does not connect, a caller's mistake.
         let outcome = inner.wallet.block_connected(block, height);
-        debug_assert!(
+        assert!(
             !matches!(outcome, Err(WalletError::CannotLoad { .. })),
             "block {height} does not connect"
         );

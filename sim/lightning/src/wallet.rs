@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bdk_wallet::chain::local_chain::LocalChain;
 use bdk_wallet::chain::{BlockId, ChainPosition, Merge};
 use bdk_wallet::template::Bip84;
 use bdk_wallet::{ChangeSet, KeychainKind, SignOptions, Update, Wallet as BdkWallet, serde_json};
@@ -317,7 +318,11 @@ impl Wallet {
         if known {
             return Ok(());
         }
-        state.bdk.apply_block(block, height).map_err(cannot_load)?;
+        let connected_to = connection_point(state.bdk.local_chain(), block, height);
+        state
+            .bdk
+            .apply_block_connected_to(block, height, connected_to)
+            .map_err(cannot_load)?;
         self.persist(&mut state)
     }
 
@@ -393,6 +398,19 @@ impl WalletSourceSync for Wallet {
         self.lock().bdk.sign(&mut psbt, options).map_err(|_| ())?;
         psbt.extract_tx().map_err(|_| ())
     }
+}
+
+/// Where a block joins what the wallet knows of the chain: its parent. A wallet that was made at a block which was replaced
+/// since knows nothing below that but the chain's first block, and joins there.
+fn connection_point(chain: &LocalChain, block: &Block, height: u32) -> BlockId {
+    let parent = BlockId {
+        height: height.saturating_sub(1),
+        hash: block.header.prev_blockhash,
+    };
+    let below = chain.range(..height).next();
+    below
+        .filter(|below| below.height() == 0)
+        .map_or(parent, |first| first.block_id())
 }
 
 fn spendable(bdk: &BdkWallet, reserve_sat: u64) -> u64 {
