@@ -154,6 +154,7 @@ fn hunt(bug: Bug, seeds: impl Iterator<Item = u64>) -> Result<Option<Caught>, Fa
                 Verdict::Pass | Verdict::Harness { .. } => {}
                 Verdict::Interrupted => return Err("interrupted".into()),
                 _ => {
+                    passes_without(bug, seed)?;
                     return Ok(Some(Caught {
                         seed,
                         tried,
@@ -166,6 +167,15 @@ fn hunt(bug: Bug, seeds: impl Iterator<Item = u64>) -> Result<Option<Caught>, Fa
         }
     }
     Ok(None)
+}
+
+/// What fails without the bug, too, has not caught it.
+fn passes_without(bug: Bug, seed: u64) -> Result<(), Failed> {
+    let (clean, _) = job(profile_of(bug), seed, None)?;
+    match run_one(&clean, &setting()).verdict {
+        Verdict::Pass => Ok(()),
+        other => Err(format!("seed {seed} fails without the bug, too: {other:?}").into()),
+    }
 }
 
 fn symptom(caught: &Caught) -> String {
@@ -187,11 +197,6 @@ fn is_caught(bug: Bug) -> Result<(), Failed> {
         .into_iter()
         .chain(0..MOST_SEEDS);
     let caught = hunt(bug, seeds)?.ok_or_else(|| survived(bug))?;
-    let (clean, _) = job(profile_of(bug), caught.seed, None)?;
-    let clean = run_one(&clean, &setting());
-    if clean.verdict != Verdict::Pass {
-        return Err(format!("seed {} fails without the bug, too", caught.seed).into());
-    }
     if caught.tried > setting().slots as u64 {
         eprintln!(
             "note: plans have changed: {} is caught first by seed {} now (update FIRST and docs/TESTING.md)",

@@ -60,6 +60,8 @@ pub(super) struct Setup {
     pub(super) wallets: Vec<&'static str>,
     /// The operator's wallets that coins can be moved between; empty if there is none but `hot`.
     pub(super) own_wallets: Vec<&'static str>,
+    /// The second of them gives out one address until that is paid.
+    pub(super) few_addresses: bool,
     pub(super) accounts: Vec<&'static str>,
     /// Wallets that are bound, and to whom; empty if the policy does not ask for it.
     pub(super) bound: Vec<(&'static str, &'static str)>,
@@ -302,10 +304,15 @@ fn own_wallets(setup: &mut Setup, seed: RootSeed) {
     let mut wallets = Vec::new();
     if draws.percent(80) {
         setup.own_wallets = vec!["hot", "savings"];
+        let (script, funds) = (script(&mut draws), sat(draws.between(1, 30) * 1_000_000));
+        setup.few_addresses = Draws::of(seed, "gap limits").percent(35);
+        let limit = if setup.few_addresses {
+            ", gap_limit = 1"
+        } else {
+            ""
+        };
         wallets.push(format!(
-            "savings = {{ purpose = \"savings\", script = \"{}\", funds = \"{}\" }}",
-            script(&mut draws),
-            sat(draws.between(1, 30) * 1_000_000)
+            "savings = {{ purpose = \"savings\", script = \"{script}\", funds = \"{funds}\"{limit} }}"
         ));
     }
     if draws.percent(40)

@@ -390,6 +390,13 @@ impl Traffic<'_> {
             let at = draws.between(5, self.lasts / SECOND) * SECOND;
             self.draft.at(at, &format!("address = \"{savings}\""));
         }
+        if self.setup.few_addresses {
+            // Two in a row: the second is one too many if nobody has paid to the first.
+            let at = draws.between(5, self.lasts / SECOND) * SECOND;
+            for at in [at, at + 2 * SECOND] {
+                self.draft.at(at, &format!("address = \"{savings}\""));
+            }
+        }
     }
 
     fn reconciliations(&mut self, mut draws: Draws) {
