@@ -2,12 +2,14 @@
 //! Does not own when any of it happens.
 
 use crate::id::{
-    BindingId, CosignerId, Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId, WalletId,
+    BatchId, BindingId, CosignerId, Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId,
+    WalletId,
 };
 use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
+use crate::onchain::feerate::Feerate;
 use crate::onchain::{AnswerWrong, Label};
 use crate::policy::Outcome;
 use crate::rail::{Instruction, LightningFailure, Rail};
@@ -212,6 +214,13 @@ pub enum Event {
         /// The gateway's own reference.
         gateway_reference: String,
     },
+    /// What is offered to miners for a payout, and who decided.
+    FeerateChosen {
+        /// Which.
+        payment: PaymentId,
+        /// The feerate, its source, and the blocks it was chosen for.
+        feerate: Feerate,
+    },
     /// The transaction that pays a payout.
     TransactionBuilt {
         /// Which.
@@ -278,6 +287,55 @@ pub enum Event {
         sweep: PaymentId,
         /// Why.
         reason: String,
+    },
+    /// Several payouts are paid by one transaction; told of the first of them.
+    PayoutsBatched {
+        /// The first of them by deadline and id.
+        payment: PaymentId,
+        /// The transaction's name for ever, whatever its version.
+        batch: BatchId,
+        /// All of them.
+        payments: Vec<PaymentId>,
+    },
+    /// The transaction that paid a payout with others was refused before anybody had it; the payout gets another one.
+    BatchDissolved {
+        /// Which.
+        payment: PaymentId,
+        /// The transaction's name.
+        batch: BatchId,
+    },
+    /// A dearer transaction takes the place of the one that pays a payout (BIP 125). Either may confirm.
+    TransactionReplaced {
+        /// Which.
+        payment: PaymentId,
+        /// What it takes the place of.
+        replaces: Txid,
+        /// Its id.
+        txid: Txid,
+        /// What the payout bears of its fee.
+        fee_sat: Sat,
+    },
+    /// A child spends the change of the transaction that pays a payout, and pays for both.
+    ChildBuilt {
+        /// Which.
+        payment: PaymentId,
+        /// What it spends.
+        parent: Txid,
+        /// Its id.
+        txid: Txid,
+        /// What the payout bears of both fees.
+        fee_sat: Sat,
+    },
+    /// Many coins of a wallet are made one; the operator bears the fee.
+    CoinsConsolidated {
+        /// Of which wallet.
+        wallet: WalletId,
+        /// The transaction's name for ever.
+        batch: BatchId,
+        /// Its id.
+        txid: Txid,
+        /// Its fee.
+        fee_sat: Sat,
     },
     /// Final: paid.
     PaymentSettled {

@@ -183,6 +183,43 @@ impl fmt::Display for Did {
     }
 }
 
+/// A payment transaction of one wallet, whatever becomes of it: `hot-1`, `hot-2` and so on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BatchId {
+    /// Whose coins pay.
+    pub wallet: WalletId,
+    /// Counted from 1 in each wallet.
+    pub number: u64,
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.wallet, self.number)
+    }
+}
+
+impl From<BatchId> for String {
+    fn from(id: BatchId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for BatchId {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        let parts = text.rsplit_once('-');
+        let number = parts.and_then(|(_, number)| number.parse().ok());
+        match parts.zip(number) {
+            Some(((wallet, _), number)) => Ok(BatchId {
+                wallet: WalletId::new(wallet)?,
+                number,
+            }),
+            None => Err(InvalidId { text }),
+        }
+    }
+}
+
 /// Names one external effect for ever: re-issuing it after a crash uses the same key.
 /// Shape: `<payment or run id>/<what>`, for instance `p1/pay` or `p1/transfer`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -180,6 +180,19 @@ bugs! {
     ForgetRevocationOnRestart,
     /// A payout that has not left goes on when the binding of its destination ends (no-unbound-payment).
     PayAfterRevocation,
+
+    // Paying on chain.
+
+    /// Coins that a payment of ours is about to spend are spent for the next one, too (the payment's outcome: the network
+    /// refuses it).
+    SpendLockedCoins,
+    /// A transaction is replaced although it is confirmed (model-agrees).
+    BumpConfirmed,
+    /// A transaction is bumped beyond what its payouts have set aside (model-agrees).
+    BumpAboveBudget,
+    /// The fee of a batch is shared in whole satoshi, each share rounded down: the rest is nobody's
+    /// (ledger-equals-ground-truth, fees-attributed).
+    LoseSharedSatoshi,
 }
 
 impl Bug {

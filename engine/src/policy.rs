@@ -1,10 +1,13 @@
 //! Owns the operator's parameters: limits, rates, depths, retry spans, each with its unit and the reason for its number.
 //! Does not own the decisions that are made with them.
 
-pub use receiving::{Disposal, Shortfall, Stray};
-pub use reputation::{Outcome, ReputationPolicy, ScoreRule};
+mod paying;
 mod receiving;
 mod reputation;
+
+pub use paying::{Batching, Bumping, Consolidation, FeeEstimation, Paying};
+pub use receiving::{Disposal, Shortfall, Stray};
+pub use reputation::{Outcome, ReputationPolicy, ScoreRule};
 
 use crate::id::WalletId;
 use crate::money::{Msat, Sat};
@@ -161,6 +164,8 @@ pub struct Policy {
     pub cosigner_patience: Span,
     /// The heaviest transaction we pay for, in weight units; bounds the fee that a payout reserves.
     pub onchain_max_weight_wu: u64,
+    /// Fee estimation, bumping, batches, consolidation.
+    pub paying: Paying,
     /// Repetition of a call whose outcome is unknown.
     pub retry: Retry,
     /// Between two questions about an accepted transfer.
@@ -226,8 +231,8 @@ pub enum PolicyInvalid {
         /// Index of the first wrong step.
         step: usize,
     },
-    /// A span or count that must be at least one is zero.
-    #[error("`{name}` must not be zero")]
+    /// A span or count that must be at least one is zero, or something is absent that another parameter needs.
+    #[error("`{name}` must not be zero or absent")]
     Zero {
         /// The parameter.
         name: &'static str,
@@ -299,6 +304,8 @@ impl Policy {
             cosigner_patience: Span::secs(600),
             // About 36 P2WPKH inputs (272 WU each); more than that is left to a consolidation.
             onchain_max_weight_wu: 10_000,
+            // Each of its parts is the operator's choice to make.
+            paying: Paying::plainly(),
             // 5 s doubled six times is 320 s: about 11 minutes in all (seven waits), longer than a gateway's restart.
             retry: Retry {
                 first: Span::secs(5),
@@ -379,8 +386,9 @@ impl Policy {
                 u64::from(self.binding.most_per_party),
             ),
         ];
-        match must_not_be_zero.into_iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(PolicyInvalid::Zero { name }),
+        let zero = must_not_be_zero.into_iter().find(|(_, value)| *value == 0);
+        match zero.map(|(name, _)| name).or(self.paying.senseless()) {
+            Some(name) => Err(PolicyInvalid::Zero { name }),
             None => Ok(()),
         }
     }
@@ -401,12 +409,17 @@ impl Policy {
         steps.last().map_or(1, |step| step.confirmations)
     }
 
-    /// The most that one of our transactions may cost: feerate times the greatest weight, rounded up.
+    /// The most that a payout may cost in miner's fees: the budget, else the highest feerate times the greatest weight,
+    /// rounded up.
     pub fn onchain_fee_bound(&self) -> Sat {
-        let product = self
-            .onchain_feerate_sat_per_kwu
-            .saturating_mul(self.onchain_max_weight_wu);
-        Sat(product.div_ceil(1_000))
+        let highest = self
+            .paying
+            .estimation
+            .map_or(self.onchain_feerate_sat_per_kwu, |e| e.ceiling());
+        let product = highest.saturating_mul(self.onchain_max_weight_wu);
+        self.paying
+            .fee_budget
+            .unwrap_or(Sat(product.div_ceil(1_000)))
     }
 }
 

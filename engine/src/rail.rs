@@ -61,6 +61,35 @@ pub struct ChainView {
     pub tip_time_secs: Option<u32>,
 }
 
+/// A node's estimate: this feerate should be confirmed within so many blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeeEstimate {
+    /// Blocks.
+    pub blocks: u32,
+    /// Satoshi per 1,000 weight units.
+    pub sat_per_kwu: u64,
+}
+
+/// What waits in a mempool at about one feerate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeeBin {
+    /// The least feerate of the bin, satoshi per 1,000 weight units.
+    pub sat_per_kwu: u64,
+    /// Together, in weight units.
+    pub weight_wu: u64,
+}
+
+/// What a backend knows of fees at one moment. None of it is to be trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeesSeen {
+    /// Its node's estimates; none if it has seen too little.
+    pub estimates: Vec<FeeEstimate>,
+    /// What waits in its mempool.
+    pub mempool: Vec<FeeBin>,
+    /// The least that its mempool takes, satoshi per 1,000 weight units.
+    pub minimum_sat_per_kwu: u64,
+}
+
 /// Why a Lightning payment of ours did not happen. Final: no HTLC of it is pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -191,6 +220,8 @@ pub enum Effect {
     ReadLightningBalance,
     /// Look at the chain now. Answered by `Fact::Chain`.
     ReadChain,
+    /// Ask the backend about fees. Answered by `Fact::Fees`.
+    ReadFees,
     /// Call the gateway, with this instruction's key in `Idempotency-Key` when it is a POST.
     /// Answered by `Fact::HttpResponded` or `Fact::HttpFailed`.
     CallGateway {
@@ -296,6 +327,13 @@ pub enum Fact {
         local_msat: Msat,
         /// In our outgoing HTLCs.
         outgoing_htlcs_msat: Msat,
+    },
+    /// What the backend says about fees.
+    Fees {
+        /// Of the `ReadFees`.
+        key: IdempotencyKey,
+        /// What it says.
+        seen: FeesSeen,
     },
     /// The gateway or Layer 0 answered.
     HttpResponded {

@@ -162,6 +162,29 @@ branches! {
     /// A payout on chain was on its way at its deadline.
     DeadlineAfterBroadcast,
 
+    // Paying on chain.
+
+    /// A payout had to spend change of an unconfirmed transaction that offers too little, and paid for that, too.
+    PaidForParents,
+    /// Another version of a payout's transaction was seen than before.
+    AnotherVersionSeen,
+    /// A transaction was replaced.
+    Replaced,
+    /// A child was made for a transaction.
+    ChildMade,
+    /// A transaction offered too little and could not be bumped.
+    BumpRefused,
+    /// A signer or the network refused a successor; its predecessor goes on.
+    SuccessorRefused,
+    /// A transaction for several payouts was refused: each gets one of its own.
+    BatchDissolved,
+    /// Coins did not suffice for all payouts that waited together.
+    BatchCutShort,
+    /// Many coins were made one.
+    Consolidated,
+    /// Nothing could be learned about fees: the last answer, or the policy's rate, had to do.
+    FeesUnknown,
+
     // Charges over Lightning.
 
     /// The node's invoice lived longer than its charge, which was extended.

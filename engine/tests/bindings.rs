@@ -39,10 +39,21 @@ fn asking() -> EngineConfig {
     }
 }
 
+/// The same, and payouts wait a minute for each other.
+fn gathering() -> EngineConfig {
+    let mut config = asking();
+    config.policy.paying.batching.window = Span::secs(60);
+    config
+}
+
 /// An engine whose policy asks for bindings, with the party `ann`.
 fn outside_asking() -> Outside {
+    outside_with(asking())
+}
+
+fn outside_with(config: EngineConfig) -> Outside {
     let mut o = Outside::new();
-    o.engine = Engine::new(asking()).expect("a usable configuration");
+    o.engine = Engine::new(config).expect("a usable configuration");
     o.accepted.clear();
     o.ok(Command::OpenParty {
         party: party("ann"),
@@ -51,7 +62,11 @@ fn outside_asking() -> Outside {
 }
 
 fn folds(o: &Outside) {
-    let mut folded = Engine::new(asking()).expect("a usable configuration");
+    folds_with(o, asking());
+}
+
+fn folds_with(o: &Outside, config: EngineConfig) {
+    let mut folded = Engine::new(config).expect("a usable configuration");
     for (at, input) in &o.accepted {
         folded.step_recorded(*at, input).expect("accepted before");
     }
@@ -67,7 +82,11 @@ fn did() -> Did {
 }
 
 fn address() -> Address {
-    let key = CompressedPublicKey(secret(71).public_key(&Secp256k1::new()));
+    address_of(71)
+}
+
+fn address_of(seed: u8) -> Address {
+    let key = CompressedPublicKey(secret(seed).public_key(&Secp256k1::new()));
     Address::p2wpkh(&key, Network::Regtest)
 }
 
@@ -76,11 +95,16 @@ fn home() -> BindingId {
 }
 
 fn register(o: &mut Outside) -> String {
+    register_as(o, home(), 71)
+}
+
+/// The wallet of this key.
+fn register_as(o: &mut Outside, binding: BindingId, seed: u8) -> String {
     let output = o.ok(Command::RegisterWallet(RegisterWallet {
-        binding: home(),
+        binding,
         party: party("ann"),
         did: did(),
-        wallet: OwnWallet::Address(address().to_string()),
+        wallet: OwnWallet::Address(address_of(seed).to_string()),
         purpose: Purpose::Both,
         valid_for: Span::secs(86_400),
     }));
@@ -91,15 +115,19 @@ fn register(o: &mut Outside) -> String {
 }
 
 fn answer(challenge: &str) -> Command {
+    answer_as(home(), 71, challenge)
+}
+
+fn answer_as(binding: BindingId, seed: u8, challenge: &str) -> Command {
     use bitcoin::hashes::{Hash as _, sha256};
-    let wif = PrivateKey::new(secret(71), Network::Regtest).to_wif();
-    let address = address().to_string();
+    let wif = PrivateKey::new(secret(seed), Network::Regtest).to_wif();
+    let address = address_of(seed).to_string();
     let wallet_proof =
         bip322::sign_simple_encoded(&address, challenge, &[wif], None).expect("signs");
     let digest = sha256::Hash::hash(challenge.as_bytes()).to_byte_array();
     let signature = Secp256k1::new().sign_ecdsa(&Message::from_digest(digest), &secret(70));
     Command::ProveWallet(ProveWallet {
-        binding: home(),
+        binding,
         wallet_proof,
         did_signature: signature.serialize_compact().to_lower_hex_string(),
     })
@@ -268,6 +296,76 @@ fn a_revocation_stops_a_payout_that_is_being_signed() {
     assert!(matches!(late, Err(Refusal::NotOutstanding { .. })));
     assert_eq!(o.status("p1"), Status::Failed);
     folds(&o);
+}
+
+/// Two payouts wait for one signature. The one whose binding ends fails; the other is paid by a transaction of its own under
+/// a fresh key, and what the signer still says of theirs counts for nothing.
+#[test]
+fn a_revocation_takes_one_payout_out_of_a_batch() {
+    let mut o = outside_with(gathering());
+    let challenge = register(&mut o);
+    o.ok(answer(&challenge));
+    says(&mut o, "active");
+    let shop = BindingId::new("shop").expect("an id");
+    let challenge = register_as(&mut o, shop.clone(), 73);
+    o.ok(answer_as(shop, 73, &challenge));
+    let body = format!(r#"{{"did":"{}","state":"active","keys":[]}}"#, did());
+    o.responds("binding:shop/status-0", 200, &body);
+    with_coins(&mut o);
+    o.ok(order("p1", &address()));
+    o.ok(order("p2", &address_of(73)));
+    assert!(o.outstanding("p1/sign").is_none(), "they wait for others");
+    o.later(60);
+    let batched = o.fire("p1/ripe");
+    assert_eq!(names(&batched)[0], "payouts_batched");
+    let ended = o.ok(Command::RevokeWallet { binding: home() });
+    assert_eq!(
+        names(&ended),
+        [
+            "binding_ended",
+            "batch_dissolved",
+            "batch_dissolved",
+            "payment_failed",
+            "transaction_built"
+        ]
+    );
+    assert!(o.outstanding("p1/sign").is_none());
+    let again = o.outstanding("p2/sign").expect("begun anew");
+    let Effect::SignPsbt { psbt } = again.effect else {
+        panic!("{again:?}");
+    };
+    let paid = psbt.parse::<bitcoin::Psbt>().expect("a PSBT").unsigned_tx;
+    let pays = |seed: u8| {
+        let script = address_of(seed).script_pubkey();
+        paid.output.iter().any(|to| to.script_pubkey == script)
+    };
+    assert_eq!((pays(71), pays(73)), (false, true));
+    o.tell(Fact::Signed {
+        key: key("p2/sign"),
+        result: Ok(signed(&psbt)),
+    });
+    assert_eq!(o.status("p1"), Status::Failed);
+    assert_eq!(o.status("p2"), Status::Dispatched);
+    folds_with(&o, gathering());
+}
+
+/// Nothing was built for it yet.
+#[test]
+fn a_revocation_ends_a_payout_that_waits_for_others() {
+    let mut o = outside_with(gathering());
+    let challenge = register(&mut o);
+    o.ok(answer(&challenge));
+    says(&mut o, "active");
+    with_coins(&mut o);
+    let available = o.available();
+    o.ok(order("p1", &address()));
+    let ended = o.ok(Command::RevokeWallet { binding: home() });
+    assert_eq!(names(&ended), ["binding_ended", "payment_failed"]);
+    assert_eq!(o.available(), available);
+    o.later(60);
+    o.fire("p1/ripe");
+    assert!(o.outstanding("p1/sign").is_none());
+    folds_with(&o, gathering());
 }
 
 #[test]

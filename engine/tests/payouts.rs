@@ -156,6 +156,36 @@ fn payout_on_chain() -> (Outside, bitcoin::Transaction, bitcoin::Transaction) {
 }
 
 #[test]
+fn a_payment_uri_is_paid_as_it_says_or_not_at_all() {
+    let mut o = Outside::funded();
+    let foreign = ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_byte_array([6; 20]));
+    let address =
+        bitcoin::Address::from_script(&foreign, bitcoin::Network::Regtest).expect("an address");
+    let mut order = |name: &str, uri: String| {
+        let quantity = Quantity::btc(Msat(20_000_000));
+        o.command(Command::CreatePayout(payout(
+            name,
+            Destination::Address(uri),
+            quantity,
+        )))
+    };
+    for (name, uri) in [
+        ("p1", format!("bitcoin:{address}?amount=0.0002&label=Ann")),
+        ("p2", format!("BITCOIN:{address}?message=a%20b&other=1")),
+    ] {
+        assert!(order(name, uri.clone()).is_ok(), "{uri}");
+    }
+    for uri in [
+        format!("bitcoin:{address}?amount=0.00020001"),
+        format!("bitcoin:{address}?req-vault=1"),
+        format!("bitcoin:{address}?amount=0,0002"),
+        "bitcoin:?lightning=lnbcrt1".to_owned(),
+    ] {
+        assert!(order("p3", uri.clone()).is_err(), "{uri}");
+    }
+}
+
+#[test]
 fn an_onchain_payout_settles_and_survives_a_reorganisation() {
     let (mut o, funding, tx) = payout_on_chain();
     o.tell(Fact::Broadcast {

@@ -17,7 +17,7 @@ use lockstep_engine::id::PaymentId;
 use lockstep_engine::journal::Journal;
 use lockstep_engine::ledger::Account;
 use lockstep_engine::money::{Asset, Msat, Quantity, Rail};
-use lockstep_engine::payments::{OnchainPayout, OnchainPayoutState, Payment};
+use lockstep_engine::payments::Payment;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::{Effect, Fact, HttpFailure, LightningFailure};
 use lockstep_engine::time::Timestamp;
@@ -179,16 +179,10 @@ impl Run {
                 }
             }
         }
-        for (_, record) in self.o.engine.payments().iter() {
-            if let (
-                Payment::OnchainPayout(OnchainPayout {
-                    state: OnchainPayoutState::Sent(sent),
-                    ..
-                }),
-                true,
-            ) = (record, h.how > 2)
-            {
-                seen.push(confirmed(&sent.transaction, blocks[blocks.len() - 1]));
+        for batch in self.o.engine.payments().batches() {
+            let signed = batch.versions.iter().find_map(|v| v.transaction.as_ref());
+            if let (Some(transaction), true) = (signed, h.how > 2) {
+                seen.push(confirmed(transaction, blocks[blocks.len() - 1]));
             }
         }
         look(blocks, seen)
@@ -209,8 +203,9 @@ impl Run {
         let fact = match &instruction.effect {
             Effect::WatchScript { .. }
             | Effect::ReadChain
-            | Effect::ReadLightningBalance
-            | Effect::CallLayer0 { .. } => Fact::Unavailable {
+            | Effect::ReadFees
+            | Effect::CallLayer0 { .. }
+            | Effect::ReadLightningBalance => Fact::Unavailable {
                 key,
                 reason: "down".to_owned(),
             },

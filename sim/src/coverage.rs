@@ -58,6 +58,7 @@ impl Coverage {
             Event::PaymentHeld { payment, .. } => self.go(payment.as_str(), "held"),
             Event::PayoutDispatched { payment } => self.go(payment.as_str(), "dispatched"),
             Event::OutcomeUnknown { payment, .. } => self.go(payment.as_str(), "unknown"),
+            Event::BatchDissolved { payment, .. } => self.go(payment.as_str(), "reserved"),
             Event::PaymentUndone { payment } => {
                 self.mark_rare("payment-undone");
                 let rail = ("onchain", "undone");
@@ -87,6 +88,11 @@ impl Coverage {
             | Event::AddressGiven { .. }
             | Event::LabelSet { .. }
             | Event::MoveStarted { .. }
+            | Event::FeerateChosen { .. }
+            | Event::PayoutsBatched { .. }
+            | Event::CoinsConsolidated { .. }
+            | Event::TransactionReplaced { .. }
+            | Event::ChildBuilt { .. }
             | Event::TransactionBuilt { .. }
             | Event::CosignerAsked { .. }
             | Event::SweepBuilt { .. }

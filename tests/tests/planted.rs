@@ -28,7 +28,7 @@ const APART: &str = "invariant `wallets-apart`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 54] = [
+const TABLE: [(Bug, &str, &str); 58] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -83,6 +83,10 @@ const TABLE: [(Bug, &str, &str); 54] = [
     (Bug::SendBelowThreshold, "cosigner-alters", MODEL),
     (Bug::ForgetSignaturesOnRestart, "cosigner-restart", MODEL),
     (Bug::ForgetShownTransaction, "cosigner-given-up", MODEL),
+    (Bug::SpendLockedCoins, "two-at-once", "broadcast-refused"),
+    (Bug::BumpConfirmed, "bump-settled", MODEL),
+    (Bug::BumpAboveBudget, "bump", MODEL),
+    (Bug::LoseSharedSatoshi, "batch", GROUND_TRUTH),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -109,6 +113,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         "planted::a_channel_that_loses_money",
         channel_conservation,
     ));
+    trials.push(Trial::test("planted::a_fee_that_nobody_bears", || {
+        let fees = BTreeMap::from([(bitcoin::hashes::Hash::all_zeros(), 5)]);
+        let found = at_rest_with("fees-attributed", &[], &BTreeMap::new(), &fees);
+        match found {
+            Err(what) if what.contains("fees of 5 sat") => Ok(()),
+            other => Err(format!("invariant `fees-attributed` said {other:?}").into()),
+        }
+    }));
     trials.push(Trial::test(
         "planted::a_payment_that_has_its_effect_twice",
         at_most_once,
@@ -198,6 +210,16 @@ fn at_rest(
     channels: &[ChannelState],
     executed: &BTreeMap<String, u64>,
 ) -> Result<(), String> {
+    at_rest_with(checker, channels, executed, &BTreeMap::new())
+}
+
+/// The same, of a world whose chain shows these fees.
+fn at_rest_with(
+    checker: &str,
+    channels: &[ChannelState],
+    executed: &BTreeMap<String, u64>,
+    fees_sat: &BTreeMap<bitcoin::Txid, u64>,
+) -> Result<(), String> {
     let engine = Engine::new(engine_config()).map_err(|error| error.to_string())?;
     let truth = Truth {
         wallets_sat: BTreeMap::new(),
@@ -214,6 +236,7 @@ fn at_rest(
         channels,
         executed,
         spent_from: &BTreeMap::new(),
+        fees_sat,
         chain_is_hidden: false,
         layer0: None,
         at_end: false,

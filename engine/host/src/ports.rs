@@ -10,7 +10,7 @@ use lockstep_engine::api::{Engine, Input, Output, Refusal};
 use lockstep_engine::id::{CosignerId, Did, IdempotencyKey};
 use lockstep_engine::money::Msat;
 use lockstep_engine::rail::{
-    BlockId, ChainView, Entropy, Fact, HttpFailure, HttpRequest, LightningFailure,
+    BlockId, ChainView, Entropy, Fact, FeesSeen, HttpFailure, HttpRequest, LightningFailure,
 };
 use lockstep_engine::time::Timestamp;
 use std::sync::Arc;
@@ -66,11 +66,14 @@ pub trait ChainSource: Send + Sync {
         transaction: Transaction,
     ) -> BoxFuture<'static, Result<Txid, BroadcastError>>;
 
+    /// What the backend knows of fees now.
+    fn fees(&self) -> BoxFuture<'static, Result<FeesSeen, ChainUnavailable>>;
+
     /// Completes when anything may have changed since the latest call of `view` (or since creation).
     fn changed(&self) -> BoxFuture<'static, ()>;
 }
 
-/// The chain backend gave no usable view.
+/// The chain backend gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no view of the chain: {reason}")]
 pub struct ChainUnavailable {

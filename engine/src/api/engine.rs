@@ -469,6 +469,7 @@ impl Engine {
             Fact::Signed { .. }
             | Fact::Cosigned { .. }
             | Fact::Broadcast { .. }
+            | Fact::Fees { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningHeld { .. }
             | Fact::LightningReceived { .. }

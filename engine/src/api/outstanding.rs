@@ -64,6 +64,7 @@ pub(super) fn answered_by(fact: &Fact) -> Option<&IdempotencyKey> {
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }
+        | Fact::Fees { key, .. }
         | Fact::HttpResponded { key, .. }
         | Fact::HttpFailed { key, .. }
         | Fact::TimerFired { key } => Some(key),
@@ -92,6 +93,7 @@ fn key_of(fact: &Fact) -> Option<&IdempotencyKey> {
         | Fact::LightningSent { .. }
         | Fact::LightningFailed { .. }
         | Fact::LightningBalance { .. }
+        | Fact::Fees { .. }
         | Fact::HttpResponded { .. }
         | Fact::HttpFailed { .. }
         | Fact::Webhook { .. }
@@ -107,6 +109,7 @@ fn fits(fact: &Fact, effect: &Effect) -> bool {
         Fact::Broadcast { .. } => matches!(effect, Effect::Broadcast { .. }),
         Fact::InvoiceCreated { .. } => matches!(effect, Effect::CreateInvoice { .. }),
         Fact::LightningBalance { .. } => matches!(effect, Effect::ReadLightningBalance),
+        Fact::Fees { .. } => matches!(effect, Effect::ReadFees),
         Fact::HttpResponded { .. } | Fact::HttpFailed { .. } => {
             matches!(
                 effect,

@@ -61,6 +61,11 @@ pub enum HoldChange {
         /// Given back.
         released: u64,
     },
+    /// So much is set aside from now on, because more or less of it is booked.
+    Resized {
+        /// How much.
+        units: u64,
+    },
     /// Given back.
     Voided {
         /// How much.
@@ -198,6 +203,16 @@ impl Ledger {
         let event = hold.event(payment, HoldChange::Expired { units: hold.units });
         self.holds.remove(payment);
         Some(event)
+    }
+
+    /// Sets aside so much from now on; `None` if there is no such hold or it is that size.
+    pub fn resize_hold(&mut self, payment: &PaymentId, units: u64) -> Option<HoldEvent> {
+        let hold = self.holds.get_mut(payment)?;
+        if hold.units == units {
+            return None;
+        }
+        hold.units = units;
+        Some(hold.event(payment, HoldChange::Resized { units }))
     }
 
     /// Takes the expiry off a hold, because the effect it pays for is on its way.

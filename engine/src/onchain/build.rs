@@ -10,6 +10,7 @@ use super::draws::Draws;
 use crate::money::Sat;
 use crate::planted::Bug;
 use crate::rail::Entropy;
+use crate::rare::{Rare, sometimes};
 use bdk_wallet::KeychainKind;
 use bdk_wallet::coin_selection::{BranchAndBoundCoinSelection, LargestFirstCoinSelection};
 use bdk_wallet::descriptor::Policy;
@@ -31,21 +32,46 @@ const RECOVERY_BRANCH: usize = 1;
 
 /// bdk's words for which alternatives of a descriptor are used.
 type Path = BTreeMap<String, Vec<usize>>;
+/// Somebody to be paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recipient {
+    /// Where.
+    pub script: ScriptBuf,
+    /// What he gets, in satoshi.
+    pub amount_sat: Sat,
+}
 
 /// What to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildOrder {
     /// Whom to pay.
-    pub script: ScriptBuf,
-    /// What they get, in satoshi.
-    pub amount_sat: Sat,
+    pub recipients: Vec<Recipient>,
     /// Satoshi per 1,000 weight units (BIP 141); 250 is 1 sat/vB.
     pub feerate_sat_per_kwu: u64,
     /// The most that the fee may be, in satoshi (a changeless transaction may cost more than its feerate).
     pub max_fee_sat: Sat,
+    /// Unconfirmed coins of ours are spent only if confirmed ones do not suffice, and what their transactions lack of the
+    /// feerate is paid on top. Otherwise they are coins like any other.
+    pub confirmed_first: bool,
     /// Base of the draws (coin selection, order of inputs and outputs).
     pub entropy: Entropy,
 }
+
+/// Coins to be made fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsolidationOrder {
+    /// Nothing is built for fewer.
+    pub least: usize,
+    /// No more in one transaction.
+    pub most: usize,
+    /// Satoshi per 1,000 weight units.
+    pub feerate_sat_per_kwu: u64,
+    /// Base of the draws.
+    pub entropy: Entropy,
+}
+
+/// What spending a P2WPKH output weighs (BIP 141): 41 bytes of four units, and a witness of 108; P2TR is lighter.
+const INPUT_WU: u64 = 272;
 
 /// A transaction to be signed. Its inputs are locked until [`Onchain::abandon`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +82,7 @@ pub struct Built {
     pub txid: Txid,
     /// What the miner gets, in satoshi.
     pub fee_sat: Sat,
-    /// What the first output pays of a sweep, or what was ordered, in satoshi.
+    /// What all outputs but the change pay, in satoshi.
     pub pays_sat: Sat,
 }
 
@@ -157,7 +183,15 @@ pub enum AbandonRefused {
 pub(super) struct BuiltTransaction {
     /// Unsigned, with the wallet's own knowledge of the inputs.
     #[serde(serialize_with = "as_base64")]
-    psbt: Psbt,
+    pub(super) psbt: Psbt,
+    /// What the miner gets.
+    pub(super) fee_sat: Sat,
+    /// At most, once it is signed.
+    pub(super) weight_wu: u64,
+    /// Which output is change.
+    pub(super) change: Option<usize>,
+    /// The transaction that it takes the place of; both spend the same coins.
+    pub(super) replaces: Option<Txid>,
 }
 
 impl BuiltTransaction {
@@ -173,12 +207,8 @@ impl BuiltTransaction {
 impl Onchain {
     /// Builds a transaction that signals replaceability (BIP 125). If it is refused, nothing has changed.
     pub fn build(&mut self, order: BuildOrder) -> Result<Built, BuildRefused> {
-        let change_index = self.wallet.next_derivation_index(KeychainKind::Internal);
-        let change = self
-            .wallet
-            .peek_address(KeychainKind::Internal, change_index)
-            .script_pubkey();
-        let psbt = self.select(&order, change.clone())?;
+        let (change_index, change) = self.next_change();
+        let psbt = self.choose(&order, &change)?;
         let fee_sat = fee_of(&psbt)?;
         if fee_sat > order.max_fee_sat {
             return Err(BuildRefused::FeeTooHigh {
@@ -186,35 +216,107 @@ impl Onchain {
                 max_fee_sat: order.max_fee_sat,
             });
         }
-        let txid = psbt.unsigned_tx.compute_txid();
-        if psbt
-            .unsigned_tx
-            .output
-            .iter()
-            .any(|output| output.script_pubkey == change)
-        {
-            // The addresses revealed are of no interest here; the wallet has recorded them.
-            let _revealed = self
-                .wallet
-                .reveal_addresses_to(KeychainKind::Internal, change_index);
+        let outputs = &psbt.unsigned_tx.output;
+        let change = outputs.iter().position(|o| o.script_pubkey == change);
+        if change.is_some() {
+            self.reveal_change(change_index);
         }
-        let psbt_base64 = psbt.to_string();
-        self.built.insert(txid, BuiltTransaction { psbt });
-        Ok(Built {
+        Ok(self.keep(psbt, fee_sat, change, None))
+    }
+
+    /// Builds a transaction that makes one coin of the smallest confirmed ones; `None` if there are fewer than `least` that
+    /// are worth their own spending.
+    pub fn consolidate(&mut self, order: &ConsolidationOrder) -> Option<Built> {
+        let (index, change) = self.next_change();
+        let coins = self.addable();
+        // A coin that costs more to spend than it holds makes nothing better.
+        let input_wu = INPUT_WU;
+        let cost = order
+            .feerate_sat_per_kwu
+            .saturating_mul(input_wu)
+            .div_ceil(1_000);
+        let worth: Vec<OutPoint> = coins
+            .iter()
+            .filter(|coin| coin.txout.value.to_sat() > cost)
+            .map(|coin| coin.outpoint)
+            .collect();
+        if worth.len() < order.least {
+            return None;
+        }
+        let mut builder = self.wallet.build_tx();
+        for coin in worth.into_iter().take(order.most) {
+            builder.add_utxo(coin).ok()?;
+        }
+        builder
+            .manually_selected_only()
+            .drain_to(change)
+            .fee_rate(FeeRate::from_sat_per_kwu(order.feerate_sat_per_kwu));
+        let psbt = builder
+            .finish_with_aux_rand(&mut Draws::new(order.entropy))
+            .ok()?;
+        let fee_sat = fee_of(&psbt).ok()?;
+        self.reveal_change(index);
+        Some(self.keep(psbt, fee_sat, Some(0), None))
+    }
+
+    /// The change script that is used next, with its index.
+    pub(super) fn next_change(&self) -> (u32, ScriptBuf) {
+        let index = self.wallet.next_derivation_index(KeychainKind::Internal);
+        let change = self.wallet.peek_address(KeychainKind::Internal, index);
+        (index, change.script_pubkey())
+    }
+
+    /// Uses a change script up.
+    pub(super) fn reveal_change(&mut self, index: u32) {
+        // The addresses revealed are of no interest here; the wallet has recorded them.
+        let _revealed = self
+            .wallet
+            .reveal_addresses_to(KeychainKind::Internal, index);
+    }
+
+    /// Locks what was built.
+    pub(super) fn keep(
+        &mut self,
+        psbt: Psbt,
+        fee_sat: Sat,
+        change: Option<usize>,
+        replaces: Option<Txid>,
+    ) -> Built {
+        let (txid, psbt_base64) = (psbt.unsigned_tx.compute_txid(), psbt.to_string());
+        let weight_wu = self.weight_of(&psbt);
+        let outputs = psbt.unsigned_tx.output.iter().enumerate();
+        let paid = outputs.filter(|(at, _)| Some(*at) != change);
+        let pays_sat = Sat(paid.map(|(_, output)| output.value.to_sat()).sum());
+        self.built.insert(
+            txid,
+            BuiltTransaction {
+                psbt,
+                fee_sat,
+                weight_wu,
+                change,
+                replaces,
+            },
+        );
+        Built {
             psbt_base64,
             txid,
             fee_sat,
-            pays_sat: order.amount_sat,
-        })
+            pays_sat,
+        }
     }
 
     /// What the order's transaction would cost; nothing changes.
     pub fn fee_of(&mut self, order: &BuildOrder) -> Result<Sat, BuildRefused> {
-        let change_index = self.wallet.next_derivation_index(KeychainKind::Internal);
-        let change = self
-            .wallet
-            .peek_address(KeychainKind::Internal, change_index);
-        fee_of(&self.select(order, change.script_pubkey())?)
+        let (_, change) = self.next_change();
+        fee_of(&self.choose(order, &change)?)
+    }
+
+    fn choose(&mut self, order: &BuildOrder, change: &ScriptBuf) -> Result<Psbt, BuildRefused> {
+        if order.confirmed_first {
+            self.select_carefully(order, change)
+        } else {
+            self.select(order, change, self.unspendable())
+        }
     }
 
     /// The signed transaction, if the signer's PSBT is one that was built here and every signature in it holds.
@@ -264,8 +366,53 @@ impl Onchain {
         Ok(())
     }
 
-    fn select(&mut self, order: &BuildOrder, change: ScriptBuf) -> Result<Psbt, BuildRefused> {
-        let unspendable = self.unspendable().into_iter().collect();
+    /// With confirmed coins; else with unconfirmed ones of ours, paying for their transactions, too.
+    fn select_carefully(
+        &mut self,
+        order: &BuildOrder,
+        change: &ScriptBuf,
+    ) -> Result<Psbt, BuildRefused> {
+        let unspendable = self.unspendable();
+        let unconfirmed = self.wallet.list_unspent();
+        let unconfirmed = unconfirmed.filter(|coin| !coin.chain_position.is_confirmed());
+        let mut avoided = unspendable.clone();
+        avoided.extend(unconfirmed.map(|coin| coin.outpoint));
+        let first = self.select(order, change, avoided);
+        if !matches!(first, Err(BuildRefused::InsufficientFunds { .. })) {
+            return first;
+        }
+        let chained = self.select(order, change, unspendable.clone())?;
+        let (own, rate) = (self.weight_of(&chained), order.feerate_sat_per_kwu);
+        let lack = self.lack_of_parents(&chained, rate);
+        if lack == 0 {
+            return Ok(chained);
+        }
+        sometimes(Rare::PaidForParents);
+        let more = lack.saturating_mul(1_000).div_ceil(own.max(1));
+        let dearer = BuildOrder {
+            feerate_sat_per_kwu: rate.saturating_add(more),
+            ..order.clone()
+        };
+        self.select(&dearer, change, unspendable)
+    }
+
+    /// What the unconfirmed parents of ours pay less than this feerate asks for them, in satoshi.
+    fn lack_of_parents(&self, psbt: &Psbt, sat_per_kwu: u64) -> u64 {
+        let inputs = psbt.unsigned_tx.input.iter();
+        let parents: BTreeSet<Txid> = inputs.map(|input| input.previous_output.txid).collect();
+        let unconfirmed = parents
+            .into_iter()
+            .filter(|parent| self.confirmations(*parent).unwrap_or(0) == 0);
+        let packages = unconfirmed.filter_map(|parent| self.package(parent));
+        packages.map(|package| package.lack(sat_per_kwu)).sum()
+    }
+
+    fn select(
+        &mut self,
+        order: &BuildOrder,
+        change: &ScriptBuf,
+        unspendable: BTreeSet<OutPoint>,
+    ) -> Result<Psbt, BuildRefused> {
         let contested = self
             .contested()
             .map_err(|txid| BuildRefused::MustWait { txid })?;
@@ -273,11 +420,14 @@ impl Onchain {
         // Falls back on the largest coins, not on a draw: which coins pay for an order follows from the coins alone.
         let selection = BranchAndBoundCoinSelection::<LargestFirstCoinSelection>::default();
         let mut builder = self.wallet.build_tx().coin_selection(selection);
+        for recipient in &order.recipients {
+            let amount = Amount::from_sat(recipient.amount_sat.0);
+            builder.add_recipient(recipient.script.clone(), amount);
+        }
         builder
-            .add_recipient(order.script.clone(), Amount::from_sat(order.amount_sat.0))
-            .drain_to(change)
+            .drain_to(change.clone())
             .fee_rate(FeeRate::from_sat_per_kwu(order.feerate_sat_per_kwu))
-            .unspendable(unspendable);
+            .unspendable(unspendable.into_iter().collect());
         for (keychain, path) in paths {
             builder.policy_path(path, keychain);
         }
@@ -316,17 +466,8 @@ impl Onchain {
         let psbt = builder
             .finish_with_aux_rand(&mut Draws::new(order.entropy))
             .map_err(|error| unbuildable(error.to_string()))?;
-        let (txid, psbt_base64) = (psbt.unsigned_tx.compute_txid(), psbt.to_string());
         let fee_sat = fee_of(&psbt)?;
-        let outputs = psbt.unsigned_tx.output.iter();
-        let pays_sat = Sat(outputs.map(|output| output.value.to_sat()).sum());
-        self.built.insert(txid, BuiltTransaction { psbt });
-        Ok(Built {
-            psbt_base64,
-            txid,
-            fee_sat,
-            pays_sat,
-        })
+        Ok(self.keep(psbt, fee_sat, None, None))
     }
 
     /// The way through each descriptor that has alternatives with conditions of their own: the one numbered `branch`.
@@ -349,18 +490,36 @@ impl Onchain {
         self.built.get(&txid).map(|built| &built.psbt)
     }
 
-    /// Locked coins, and unconfirmed money of others: whoever sent it can still take it back.
-    fn unspendable(&self) -> BTreeSet<OutPoint> {
+    /// Locked coins, unconfirmed money of others (whoever sent it can still take it back), and unconfirmed money of ours
+    /// whose transaction may give way to another version of itself.
+    pub(super) fn unspendable(&self) -> BTreeSet<OutPoint> {
         let locked = self.built.values().flat_map(BuiltTransaction::inputs);
-        let foreign = self.wallet.list_unspent().filter(|output| {
+        let locked = locked.filter(|_| self.planted != Some(Bug::SpendLockedCoins));
+        let loose = self.wallet.list_unspent().filter(|output| {
             self.planted != Some(Bug::SpendUnconfirmed)
                 && !output.chain_position.is_confirmed()
-                && !self.built.contains_key(&output.outpoint.txid)
+                && !self.is_sure(output.outpoint.txid)
         });
         locked
             .chain(self.frozen.iter().copied())
-            .chain(foreign.map(|output| output.outpoint))
+            .chain(loose.map(|output| output.outpoint))
             .collect()
+    }
+
+    /// Whether an unconfirmed transaction of ours is the only version of itself, as are those of ours that it spends.
+    fn is_sure(&self, txid: Txid) -> bool {
+        let Some(built) = self.built.get(&txid) else {
+            return false;
+        };
+        let has_rival = built.replaces.is_some()
+            || self
+                .built
+                .values()
+                .any(|other| other.replaces == Some(txid));
+        let parents = built.inputs().map(|input| input.txid);
+        let mut unconfirmed =
+            parents.filter(|parent| self.confirmations(*parent).unwrap_or(0) == 0);
+        !has_rival && unconfirmed.all(|parent| self.is_sure(parent))
     }
 }
 
@@ -368,7 +527,7 @@ fn as_base64<S: Serializer>(psbt: &Psbt, serializer: S) -> Result<S::Ok, S::Erro
     serializer.collect_str(psbt)
 }
 
-fn fee_of(psbt: &Psbt) -> Result<Sat, BuildRefused> {
+pub(super) fn fee_of(psbt: &Psbt) -> Result<Sat, BuildRefused> {
     match psbt.fee() {
         Ok(fee) => Ok(Sat(fee.to_sat())),
         Err(error) => Err(BuildRefused::Unbuildable {
@@ -383,8 +542,11 @@ fn fee_of(psbt: &Psbt) -> Result<Sat, BuildRefused> {
 )]
 fn refused(order: &BuildOrder, error: CreateTxError) -> BuildRefused {
     match error {
-        CreateTxError::OutputBelowDustLimit(_) => BuildRefused::Dust {
-            amount_sat: order.amount_sat,
+        CreateTxError::OutputBelowDustLimit(index) => BuildRefused::Dust {
+            amount_sat: order
+                .recipients
+                .get(index)
+                .map_or(Sat(0), |recipient| recipient.amount_sat),
         },
         CreateTxError::CoinSelection(short) => BuildRefused::InsufficientFunds {
             needed_sat: Sat(short.needed.to_sat()),

@@ -6,10 +6,13 @@
 //! history: one that is absent from it has left the chain and the mempool. bdk orders observations by time; here its
 //! clock is the number of views applied, so that nothing depends on when a view was taken.
 
+pub mod bip21;
 mod build;
+mod bump;
 mod cosign;
 mod custody;
 mod draws;
+pub mod feerate;
 mod label;
 mod payer;
 mod recovery;
@@ -18,7 +21,11 @@ mod view;
 mod wallets;
 
 pub use crate::policy::Purpose;
-pub use build::{AbandonRefused, BuildOrder, BuildRefused, Built, FinaliseRefused, SweepOrder};
+pub use build::{
+    AbandonRefused, BuildOrder, BuildRefused, Built, ConsolidationOrder, FinaliseRefused,
+    Recipient, SweepOrder,
+};
+pub use bump::{BumpOrder, BumpRefused, Package};
 pub use cosign::{AnswerWrong, Signatures};
 pub use custody::{Cosigner, Cosigners, CosignersRefused, MOST_COSIGNERS, RecoveryKey};
 pub use label::{Label, LabelKind, LabelRefused, MAX_CHARS};
@@ -234,6 +241,11 @@ impl Onchain {
         Received {
             outputs: outputs.collect(),
         }
+    }
+
+    /// How many confirmed outputs of ours nothing spends, built or seen.
+    pub fn coins(&self) -> usize {
+        self.addable().len()
     }
 
     /// All unspent outputs of ours in the latest view: confirmed, unconfirmed and immature together.

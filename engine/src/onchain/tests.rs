@@ -2,6 +2,7 @@
 
 mod building;
 mod sets;
+mod uris;
 mod views;
 
 use super::*;

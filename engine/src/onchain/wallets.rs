@@ -6,9 +6,9 @@
 use super::payer::payer_scripts;
 use super::view::{self, Look};
 use super::{
-    AbandonRefused, AnswerWrong, BuildOrder, BuildRefused, Built, Cosigner, CosignersRefused,
-    DescriptorsRefused, FinaliseRefused, Onchain, Received, Signatures, Snapshot, SweepOrder,
-    ViewRefused, WalletSpec,
+    AbandonRefused, AnswerWrong, BuildOrder, BuildRefused, Built, BumpOrder, BumpRefused,
+    ConsolidationOrder, Cosigner, CosignersRefused, DescriptorsRefused, FinaliseRefused, Onchain,
+    Package, Received, Signatures, Snapshot, SweepOrder, ViewRefused, WalletSpec,
 };
 use crate::id::{PartyId, WalletId};
 use crate::money::Sat;
@@ -381,6 +381,41 @@ impl Wallets {
         given: impl IntoIterator<Item = &'a Signatures>,
     ) -> Option<String> {
         self.named(wallet).combine(txid, given)
+    }
+
+    /// As [`Onchain::package`], by the wallet that built the transaction.
+    pub fn package(&self, wallet: &WalletId, txid: Txid) -> Option<Package> {
+        self.named(wallet).package(txid)
+    }
+
+    /// As [`Onchain::replace`], by the wallet that built the transaction.
+    ///
+    /// # Errors
+    /// Always for a wallet whose transactions several people sign: nobody asks them twice for one payment.
+    pub fn replace(&mut self, wallet: &WalletId, order: &BumpOrder) -> Result<Built, BumpRefused> {
+        self.check_no_cosigners(wallet, order.txid)?;
+        self.named_mut(wallet).replace(order)
+    }
+
+    /// As [`Onchain::consolidate`], of one wallet.
+    pub fn consolidate(&mut self, wallet: &WalletId, order: &ConsolidationOrder) -> Option<Built> {
+        self.named_mut(wallet).consolidate(order)
+    }
+
+    /// As [`Onchain::child`], by the wallet that built the transaction.
+    ///
+    /// # Errors
+    /// As for [`Wallets::replace`].
+    pub fn child(&mut self, wallet: &WalletId, order: &BumpOrder) -> Result<Built, BumpRefused> {
+        self.check_no_cosigners(wallet, order.txid)?;
+        self.named_mut(wallet).child(order)
+    }
+
+    fn check_no_cosigners(&self, wallet: &WalletId, txid: Txid) -> Result<(), BumpRefused> {
+        match self.spec(wallet).and_then(WalletSpec::cosigners) {
+            Some(_) => Err(BumpRefused::Cosigned { txid }),
+            None => Ok(()),
+        }
     }
 
     /// The whole state, ordered.

@@ -14,6 +14,7 @@ use crate::ledger::Account;
 use crate::lightning::{self, CheckedInvoice};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
+use crate::onchain::bip21::{self, PaymentUri, UriRefused};
 use crate::policy::BindingAsked;
 use crate::policy::{Policy, WalletStep};
 use crate::rare::{Rare, sometimes};
@@ -228,7 +229,8 @@ impl Payments {
                 }
             }
             Destination::Address(text) => {
-                let script = onchain::check_address(text, self.network)?;
+                let address = address_of(text, amount)?;
+                let script = onchain::check_address(&address, self.network)?;
                 let sat = amount
                     .to_sat_exact()
                     .ok_or(PayoutRefused::NotWholeSatoshi { amount })?;
@@ -237,7 +239,7 @@ impl Payments {
                     let least = least.to_msat().unwrap_or(Msat(u64::MAX));
                     return Err(PayoutRefused::Dust { amount, least });
                 }
-                let binding = self.check_bound(order, &script, text)?;
+                let binding = self.check_bound(order, &script, &address)?;
                 Ok(CheckedDestination::Script(script, amount, binding))
             }
             Destination::Iban { iban, name } => {
@@ -333,6 +335,22 @@ fn wallets_for<'a>(policy: &'a Policy, order: &Payout) -> Option<&'a [WalletStep
     match order.destination {
         Destination::Address(_) => policy.wallets_for(Msat(order.quantity.units).to_sat_floor()),
         Destination::Invoice(_) | Destination::Iban { .. } => None,
+    }
+}
+
+/// The address of a destination: as it is, or out of a payment URI whose amount, if it names one, is the payout's.
+fn address_of(text: &str, amount: Msat) -> Result<String, PayoutRefused> {
+    if !bip21::is_uri(text.trim()) {
+        return Ok(text.to_owned());
+    }
+    let uri = PaymentUri::parse(text)?;
+    match uri.amount {
+        Some(asked) if asked.to_msat() != Some(amount) => Err(PayoutRefused::UriAmountDiffers {
+            uri: asked,
+            payout: amount,
+        }),
+        Some(_) | None if uri.address.is_empty() => Err(UriRefused::NoPayee.into()),
+        Some(_) | None => Ok(uri.address),
     }
 }
 

@@ -5,7 +5,6 @@
 //! `binding:B/expiry`. A colon is in no payment's id.
 
 use super::Payments;
-use super::record::Payment;
 use crate::event::{Consequences, Event};
 use crate::id::{BindingId, IdempotencyKey};
 use crate::identity::{
@@ -306,19 +305,13 @@ impl Payments {
         why: Ended,
     ) -> Consequences {
         let is_final = self.bindings.get(binding).is_some_and(|b| b.is_final());
-        let mut records = std::mem::take(&mut self.records);
-        let mut desk = self.desk(now, entropy);
-        desk.emit(Event::BindingEnded {
-            binding: binding.clone(),
-            why,
+        let mut out = self.at_till(now, entropy, |till| {
+            till.desk.emit(Event::BindingEnded {
+                binding: binding.clone(),
+                why,
+            });
+            till.on_binding_ended(binding);
         });
-        for payment in records.values_mut() {
-            if let Payment::OnchainPayout(payout) = payment {
-                payout.on_binding_ended(&mut desk, binding);
-            }
-        }
-        let mut out = desk.out;
-        self.records = records;
         if is_final {
             out.answered.push(key(binding, "answer-by"));
             out.answered.push(key(binding, "expiry"));

@@ -1,6 +1,7 @@
 //! Owns what a payment's state machine has at hand while it handles one input: the time, the parameters, the books, the
 //! wallet, and the lists of what comes of it. Does not own any payment.
 
+use super::fee_desk::FeeDesk;
 use crate::event::{Consequences, Event};
 use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
 use crate::identity::Bindings;
@@ -24,6 +25,7 @@ pub(super) struct Desk<'a> {
     pub(super) bindings: &'a Bindings,
     pub(super) ledger: &'a mut Ledger,
     pub(super) onchain: &'a mut Wallets,
+    pub(super) fees: &'a mut FeeDesk,
     pub(super) planted: Option<Bug>,
     pub(super) out: Consequences,
 }
@@ -117,6 +119,13 @@ impl Desk<'_> {
         self.emit(Event::Hold(event));
     }
 
+    /// Lets a hold, if there is one, be of this size from now on.
+    pub(super) fn fit_hold(&mut self, payment: &PaymentId, units: u64) {
+        if let Some(event) = self.ledger.resize_hold(payment, units) {
+            self.emit(Event::Hold(event));
+        }
+    }
+
     pub(super) fn void_hold(&mut self, payment: &PaymentId) {
         let event = self
             .ledger
@@ -127,9 +136,14 @@ impl Desk<'_> {
 
     /// Entropy of its own for one payment, so that two payments served by one input draw apart.
     pub(super) fn entropy_for(&self, payment: &PaymentId) -> Entropy {
+        self.entropy_of(payment.as_str())
+    }
+
+    /// The same for anything that has a name.
+    pub(super) fn entropy_of(&self, name: &str) -> Entropy {
         let mut engine = sha256::Hash::engine();
         engine.input(&self.entropy.0);
-        engine.input(payment.as_str().as_bytes());
+        engine.input(name.as_bytes());
         Entropy(sha256::Hash::from_engine(engine).to_byte_array())
     }
 

@@ -91,6 +91,7 @@ impl Payments {
             | Fact::StatementSigned { .. }
             | Fact::Cosigned { .. }
             | Fact::Broadcast { .. }
+            | Fact::Fees { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningBalance { .. }
             | Fact::HttpResponded { .. }

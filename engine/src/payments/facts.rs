@@ -4,9 +4,11 @@
 use super::bindings;
 use super::desk::{Desk, in_msat, msat, wallet_account};
 use super::evidence::read_webhook;
+use super::fee_desk::FeeDesk;
 use super::funds_move::FundsMove;
 use super::payout_sepa::Via;
 use super::record::{Payment, Status};
+use super::till::Till;
 use super::wallets::first_look;
 use super::{Payments, hex};
 use crate::event::{Consequences, Event};
@@ -15,7 +17,9 @@ use crate::identity::DidNews;
 use crate::ledger::{Account, Posting};
 use crate::money::{Msat, Rail};
 use crate::planted::Bug;
-use crate::rail::{ChainView, Effect, Entropy, Fact, HttpFailure, Instruction, LightningFailure};
+use crate::rail::{
+    ChainView, Effect, Entropy, Fact, FeesSeen, HttpFailure, Instruction, LightningFailure,
+};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 
@@ -54,27 +58,19 @@ impl Payments {
                     funds_move.on_unavailable(what);
                 })
             }
-            Fact::Signed { key, result } => {
-                self.by_key(now, entropy, &key.0, |payment, desk, _| {
-                    if let Payment::OnchainPayout(payout) = payment {
-                        payout.on_signed(desk, result);
-                    }
-                })
-            }
-            Fact::Cosigned { key, result } => {
-                self.by_key(now, entropy, &key.0, |payment, desk, what| {
-                    if let Payment::OnchainPayout(payout) = payment {
-                        payout.on_cosigned(desk, what, result);
-                    }
-                })
-            }
-            Fact::Broadcast { key, result } => {
-                self.by_key(now, entropy, &key.0, |payment, desk, _| {
-                    if let Payment::OnchainPayout(payout) = payment {
-                        payout.on_broadcast(desk, result);
-                    }
-                })
-            }
+            Fact::Signed { key, result } => self.at_till(now, entropy, |till| {
+                let (subject, _) = parts(&key.0);
+                till.on_signed(subject, result);
+            }),
+            Fact::Cosigned { key, result } => self.at_till(now, entropy, |till| {
+                let (subject, what) = parts(&key.0);
+                till.on_cosigned(subject, what, result);
+            }),
+            Fact::Broadcast { key, result } => self.at_till(now, entropy, |till| {
+                let (subject, what) = parts(&key.0);
+                till.on_broadcast(subject, what, result);
+                till.bump_all();
+            }),
             Fact::InvoiceCreated { key, result } => {
                 self.on_invoice_created(now, entropy, &key.0, result)
             }
@@ -124,7 +120,9 @@ impl Payments {
             }
             Fact::Webhook { body, .. } => self.on_webhook(now, entropy, body),
             Fact::TimerFired { key } => self.on_timer(now, entropy, &key.0),
+            Fact::Unavailable { key, .. } if FeeDesk::owns(key) => self.on_fees(now, entropy, None),
             Fact::Unavailable { key, .. } => self.on_unavailable(now, entropy, &key.0),
+            Fact::Fees { seen, .. } => self.on_fees(now, entropy, Some(seen)),
             Fact::LightningBalance { .. } | Fact::StatementSigned { .. } => Consequences::default(),
         }
     }
@@ -153,12 +151,35 @@ impl Payments {
         }
     }
 
+    /// The backend has said what it knows of fees, or cannot be asked (`None`).
+    fn on_fees(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        seen: Option<&FeesSeen>,
+    ) -> Consequences {
+        let tip = self.onchain.tip();
+        match seen {
+            Some(seen) => self.fees.on_answer(seen, now, tip),
+            None => self.fees.on_silence(),
+        }
+        self.at_till(now, entropy, |till| {
+            till.build_waiting();
+            till.bump_all();
+            till.consolidate();
+        })
+    }
+
     /// An attempt did not end as far as the host knows; it will try again. Money that the attempt may have moved must
     /// not be freed by what a later attempt says.
     fn on_unavailable(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
+        let (subject, what) = parts(key);
+        if self.batches.of_subject(subject).is_some() {
+            return self.at_till(now, entropy, |till| till.on_unavailable(subject, what));
+        }
         self.by_key(now, entropy, key, |payment, desk, what| match payment {
             Payment::SepaPayout(payout) => payout.on_unavailable(desk, what),
-            Payment::OnchainPayout(payout) => payout.on_unavailable(desk, what),
+            Payment::OnchainPayout(_) => {}
             Payment::LightningCharge(_)
             | Payment::OnchainCharge(_)
             | Payment::LightningPayout(_) => {}
@@ -425,6 +446,19 @@ impl Payments {
     }
 
     fn on_timer(&mut self, now: Timestamp, entropy: Entropy, key: &str) -> Consequences {
+        let (subject, what) = parts(key);
+        let payout = PaymentId::new(subject)
+            .ok()
+            .filter(|id| matches!(self.records.get(id), Some(Payment::OnchainPayout(_))));
+        if let Some(id) = payout {
+            let drops = self.planted == Some(Bug::DropExpiry);
+            return self.at_till(now, entropy, |till| match what {
+                "deadline" if drops => {}
+                "deadline" => till.on_deadline(&id),
+                "ripe" => till.build_waiting(),
+                _ => till.on_patience(id.as_str(), what),
+            });
+        }
         self.by_key(now, entropy, key, |payment, desk, what| {
             if matches!(what, "expiry" | "deadline") && desk.has_bug(Bug::DropExpiry) {
                 return;
@@ -433,8 +467,7 @@ impl Payments {
                 Payment::LightningCharge(charge) => charge.on_expiry(desk),
                 Payment::OnchainCharge(charge) => charge.on_expiry(desk),
                 Payment::LightningPayout(payout) => payout.on_deadline(desk),
-                Payment::OnchainPayout(payout) if what == "deadline" => payout.on_deadline(desk),
-                Payment::OnchainPayout(payout) => payout.on_patience(desk, what),
+                Payment::OnchainPayout(_) => {}
                 Payment::SepaPayout(payout) if what == "deadline" => payout.on_deadline(desk),
                 Payment::SepaPayout(payout) => payout.on_timer(desk, what),
             }
@@ -451,23 +484,27 @@ impl Payments {
         let mut records = std::mem::take(&mut self.records);
         let mut moves = std::mem::take(&mut self.moves);
         let mut sweeps = std::mem::take(&mut self.sweeps);
+        let mut batches = std::mem::take(&mut self.batches);
         let mut desk = self.desk(now, entropy);
         for payment in records.values_mut() {
             match payment {
                 Payment::OnchainCharge(charge) => charge.on_view(&mut desk),
-                Payment::OnchainPayout(payout) => payout.on_view(&mut desk),
                 Payment::LightningCharge(charge) => charge.on_tip(&mut desk),
-                Payment::LightningPayout(_) | Payment::SepaPayout(_) => {}
+                Payment::OnchainPayout(_)
+                | Payment::LightningPayout(_)
+                | Payment::SepaPayout(_) => {}
             }
         }
+        let mut till = Till {
+            desk: &mut desk,
+            payments: &mut records,
+            batches: &mut batches,
+        };
+        till.on_view();
         for sweep in sweeps.values_mut() {
-            sweep.on_view(&mut desk);
+            sweep.on_view(till.desk);
         }
-        for payment in records.values_mut() {
-            if let Payment::OnchainPayout(payout) = payment {
-                payout.on_coins(&mut desk);
-            }
-        }
+        till.on_coins();
         for funds_move in moves.values_mut() {
             funds_move.on_view(&mut desk);
         }
@@ -478,6 +515,7 @@ impl Payments {
         self.records = records;
         self.moves = moves;
         self.sweeps = sweeps;
+        self.batches = batches;
         out
     }
 }
@@ -486,6 +524,11 @@ impl Payments {
 fn move_of(key: &str) -> Option<(PaymentId, &str)> {
     let (id, what) = key.split_once('/')?;
     Some((PaymentId::new(id).ok()?, what))
+}
+
+/// Keys are `<subject>/<what>`.
+fn parts(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or((key, ""))
 }
 
 /// Names the failing back of a held payment that no charge asked for.

@@ -10,10 +10,15 @@ use crate::event::{Event, FailureReason};
 use crate::id::{PaymentId, WalletId};
 use crate::ledger::Account;
 use crate::money::{Quantity, Rail, Sat};
-use crate::onchain::BuildOrder;
+use crate::onchain::feerate::FeeSource;
+use crate::onchain::{BuildOrder, Recipient};
 use crate::rail::Effect;
+use crate::time::Span;
 use bitcoin::{ScriptBuf, Transaction, Txid};
 use serde::{Deserialize, Serialize};
+
+/// So long a move may take as far as its feerate goes: nobody outside waits for it.
+const PATIENCE: Span = Span::secs(86_400);
 
 /// An order to move coins from one of our wallets to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,11 +102,16 @@ impl FundsMove {
             amount_sat: order.amount_sat,
             address: address.clone(),
         });
-        let build = BuildOrder {
+        let feerate = desk.feerate_at_once(desk.now.plus(PATIENCE));
+        let recipient = Recipient {
             script: script.clone(),
             amount_sat: order.amount_sat,
-            feerate_sat_per_kwu: desk.policy.onchain_feerate_sat_per_kwu,
+        };
+        let build = BuildOrder {
+            recipients: vec![recipient],
+            feerate_sat_per_kwu: feerate.sat_per_kwu,
             max_fee_sat: desk.policy.onchain_fee_bound(),
+            confirmed_first: feerate.source != FeeSource::Fixed,
             entropy: desk.entropy_for(&id),
         };
         let state = match desk.onchain.build(&order.from, build) {

@@ -6,13 +6,18 @@
 //! asked for, amounts that came late, twice or short. `ChainWallet` equals its wallet's total after every look.
 
 mod admission;
+mod batch;
 mod bindings;
+mod bumping;
 mod charge_lightning;
 mod charge_onchain;
+mod consolidation;
 mod cosigning;
 mod desk;
 mod evidence;
 mod facts;
+mod fee_desk;
+mod following;
 mod funds_move;
 mod order;
 mod payout_lightning;
@@ -23,14 +28,16 @@ mod refunds;
 mod refusal;
 mod shortfall;
 mod sweep;
+mod till;
 mod wallets;
 
+pub use batch::{Batch, Member, Version};
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{OnchainCharge, OnchainChargeState};
 pub use funds_move::{FundsMove, FundsMoveState, MoveOrder, SentMove};
 pub use order::{Charge, Destination, Payout};
 pub use payout_lightning::{LightningPayout, LightningPayoutState};
-pub use payout_onchain::{OnchainPayout, OnchainPayoutState, Sent};
+pub use payout_onchain::{OnchainPayout, OnchainPayoutState};
 pub use payout_sepa::{SepaPayout, SepaPayoutState};
 pub use record::{Payment, Status};
 pub use refusal::{
@@ -52,9 +59,12 @@ use admission::CheckedDestination;
 use bitcoin::Network;
 use bitcoin::hex::DisplayHex as _;
 use desk::Desk;
+use fee_desk::FeeDesk;
+use payout_onchain::Payee;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use sweep::Sweep;
+use till::{Batches, Till};
 
 /// All payments, the books and the wallets.
 #[derive(Debug)]
@@ -66,6 +76,8 @@ pub struct Payments {
     bindings: Bindings,
     ledger: Ledger,
     onchain: Wallets,
+    fees: FeeDesk,
+    batches: Batches,
     records: BTreeMap<PaymentId, Payment>,
     /// Between our own wallets; their ids are payment ids too.
     moves: BTreeMap<PaymentId, FundsMove>,
@@ -104,6 +116,8 @@ pub struct Snapshot<'a> {
     tip_time_secs: Option<u32>,
     bindings: &'a Bindings,
     onchain: Vec<WalletSnapshot<'a>>,
+    fees: &'a FeeDesk,
+    batches: &'a Batches,
     records: &'a BTreeMap<PaymentId, Payment>,
     moves: &'a BTreeMap<PaymentId, FundsMove>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -130,6 +144,8 @@ impl Payments {
             layer0_secrets: config.layer0_secrets,
             bindings: Bindings::new(config.network),
             ledger: Ledger::new(),
+            fees: FeeDesk::default(),
+            batches: Batches::default(),
             records: BTreeMap::new(),
             moves: BTreeMap::new(),
             sweeps: BTreeMap::new(),
@@ -171,6 +187,11 @@ impl Payments {
             .map(|(id, _, status)| (id, status))
     }
 
+    /// All payment transactions, by id.
+    pub fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.by_id.values()
+    }
+
     /// The books.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -202,6 +223,8 @@ impl Payments {
             tip_time_secs: self.onchain.tip_time_secs(),
             bindings: &self.bindings,
             onchain: self.onchain.snapshot(),
+            fees: &self.fees,
+            batches: &self.batches,
             records: &self.records,
             moves: &self.moves,
             sweeps: &self.sweeps,
@@ -321,16 +344,29 @@ impl Payments {
             CheckedDestination::Invoice(text, invoice) => {
                 Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
             }
-            CheckedDestination::Script(script, _, binding) => Payment::OnchainPayout(
-                OnchainPayout::create(&mut desk, order, paying_wallet, (script, binding)),
-            ),
+            CheckedDestination::Script(script, _, binding) => {
+                Payment::OnchainPayout(OnchainPayout::create(
+                    &mut desk,
+                    order,
+                    Payee {
+                        wallet: paying_wallet,
+                        script,
+                        binding,
+                    },
+                ))
+            }
             CheckedDestination::Account(iban, name, amount) => {
                 Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))
             }
         };
         let out = desk.out;
+        let is_onchain = matches!(payment, Payment::OnchainPayout(_));
         self.records.insert(order.payment.clone(), payment);
-        out
+        if is_onchain {
+            self.then_build(now, entropy, out)
+        } else {
+            out
+        }
     }
 
     /// Moves what the recovery key can spend to `hot`.
@@ -368,15 +404,10 @@ impl Payments {
     /// Forgets the signatures of a payout's cosigners, as a planted bug does.
     #[doc(hidden)]
     pub fn forget_signatures(&mut self, key: &IdempotencyKey) {
-        let payment = key
-            .0
-            .split_once('/')
-            .map(|(payment, _)| PaymentId::new(payment));
-        let record = payment.and_then(Result::ok);
-        if let Some(Payment::OnchainPayout(payout)) =
-            record.and_then(|payment| self.records.get_mut(&payment))
-        {
-            payout.forget_signatures();
+        let subject = key.0.split_once('/').map(|(subject, _)| subject);
+        let batch = subject.and_then(|subject| self.batches.of_subject(subject));
+        if let Some(batch) = batch.and_then(|id| self.batches.by_id.get_mut(&id)) {
+            batch.forget_signatures();
         }
     }
 
@@ -418,6 +449,41 @@ impl Payments {
         })
     }
 
+    /// What came of an input, and of payouts that can be paid now.
+    fn then_build(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        mut out: Consequences,
+    ) -> Consequences {
+        let more = self.at_till(now, entropy, |till| till.build_waiting());
+        out.events.extend(more.events);
+        out.instructions.extend(more.instructions);
+        out.answered.extend(more.answered);
+        out
+    }
+
+    /// Lets payment transactions be made or followed, with everything else at hand.
+    fn at_till(
+        &mut self,
+        now: Timestamp,
+        entropy: Entropy,
+        act: impl FnOnce(&mut Till<'_, '_>),
+    ) -> Consequences {
+        let mut payments = std::mem::take(&mut self.records);
+        let mut batches = std::mem::take(&mut self.batches);
+        let mut desk = self.desk(now, entropy);
+        act(&mut Till {
+            desk: &mut desk,
+            payments: &mut payments,
+            batches: &mut batches,
+        });
+        let out = desk.out;
+        self.records = payments;
+        self.batches = batches;
+        out
+    }
+
     /// Lets one payment act with everything else at hand.
     fn with(
         &mut self,
@@ -445,6 +511,7 @@ impl Payments {
             bindings: &self.bindings,
             ledger: &mut self.ledger,
             onchain: &mut self.onchain,
+            fees: &mut self.fees,
             planted: self.planted,
             out: Consequences::default(),
         }

@@ -1,27 +1,21 @@
-//! Owns the states of a payout on chain: reserve, build, have signed, broadcast, see confirmed; and what happens when
-//! its transaction leaves the chain. Does not own coin selection (`onchain`), keys (a signer elsewhere), nor what a look at
-//! the chain means (`seen`).
+//! Owns one payout on chain: its hold, where its money is booked, its deadline, and what a refund is whose coins are gone.
+//! Does not own the transactions that pay it (`batch`, which may pay several) nor when they are made (`till`).
 //!
-//! Exactly one transaction is ever built for a payout, so no repetition can pay twice: signing and broadcasting it again
-//! under any key is the same payment.
+//! Whatever version of its transaction is seen, its money is booked by that one: amount and share of the fee.
 
-mod seen;
-
-use super::cosigning::{Progress, Question, Round};
-use super::desk::{Desk, in_msat};
+use super::desk::{Desk, in_msat, party_btc, wallet_account};
 use super::order::Payout;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
-use crate::id::{BindingId, PartyId, PaymentId, WalletId};
-use crate::ledger::{Hold, HoldOrder};
+use crate::id::{BatchId, BindingId, PartyId, PaymentId, WalletId};
+use crate::ledger::{Account, Hold, HoldOrder};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
-use crate::onchain::{BuildOrder, BuildRefused, Built};
+use crate::onchain::feerate::Feerate;
 use crate::planted::Bug;
-use crate::policy::Policy;
-use crate::rail::Effect;
+use crate::policy::{Bumping, Policy};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
-use bitcoin::{ScriptBuf, Transaction, Txid};
+use bitcoin::ScriptBuf;
 use serde::Serialize;
 
 /// A payout on chain.
@@ -43,34 +37,61 @@ pub struct OnchainPayout {
     pub max_fee: Sat,
     /// It should be final by then.
     pub due_at: Timestamp,
+    /// Until then it waits for others that could share its transaction.
+    pub(super) ripe_at: Timestamp,
+    /// It shares its transaction with no other.
+    pub(super) alone: bool,
+    /// Its transaction may have successors, for which what is left of its hold is kept.
+    may_be_bumped: bool,
+    /// Signings and broadcasts under its name so far: each has a key of its own.
+    pub(super) used: Used,
     /// That time came after the transaction was handed out.
     overdue: bool,
-    /// The charge whose money goes back, if it is a refund.
-    pub refund_of: Option<PaymentId>,
-    /// A refund's transaction is gone, and the coins that it spends are gone, too: nothing is owed that could be sent.
-    moot: bool,
-    /// The signatures of several cosigners that its transaction waits for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    round: Option<Box<Round>>,
+    /// What it gives back, if it is a refund.
+    pub(super) refund: Option<Refund>,
+    /// Where its money is booked.
+    booking: Booking,
     /// Where it stands.
     pub state: OnchainPayoutState,
+}
+
+/// What a payout has of its own that gives back the money of a charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Refund {
+    /// Whose money goes back.
+    pub(super) charge: PaymentId,
+    /// By this feerate its fee was taken from what goes back; it is built by no other.
+    pub(super) feerate: Feerate,
+    /// Its transaction is gone, and the coins that it spends are gone, too: nothing is owed that could be sent.
+    pub(super) moot: bool,
+}
+
+/// Whom a payout pays, and from where.
+pub(super) struct Payee {
+    pub(super) wallet: WalletId,
+    pub(super) script: ScriptBuf,
+    /// By which binding the script is his.
+    pub(super) binding: Option<BindingId>,
 }
 
 /// Where a payout on chain stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnchainPayoutState {
-    /// The wallet's coins do not suffice yet.
+    /// No transaction yet: it waits for coins, for a feerate, or for others.
     Reserved,
     /// Built; the signer is asked.
     Signing {
-        /// Its id.
-        txid: Txid,
-        /// Its fee.
-        fee: Sat,
+        /// In which batch.
+        batch: BatchId,
     },
     /// Handed to the network.
-    Sent(Box<Sent>),
+    Sent {
+        /// In which batch.
+        batch: BatchId,
+        /// Deep enough at the last look.
+        settled: bool,
+    },
     /// Final: not paid.
     Failed {
         /// Why.
@@ -78,39 +99,23 @@ pub enum OnchainPayoutState {
     },
 }
 
-/// A transaction in the network's hands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Sent {
-    /// Signed.
-    pub transaction: Transaction,
-    /// Its id.
-    pub txid: Txid,
-    /// Its fee.
-    pub fee: Sat,
-    /// Some node took it, or may have: a refusal frees nothing any more.
-    accepted: bool,
-    /// A broadcast is on its way; the host repeats it until it is answered.
-    in_flight: bool,
-    /// How often it was handed out.
-    broadcasts: u32,
-    /// The tip when it was last handed out.
-    broadcast_at_height: u32,
-    /// Where its money is booked.
-    booking: Booking,
-    /// Deep enough at the last look.
-    pub settled: bool,
+/// How many keys were used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Used {
+    pub(super) signings: u32,
+    pub(super) broadcasts: u32,
 }
 
-/// Where a sent transaction's money is booked.
+/// Where the money of a payout is booked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Booking {
     /// Still the party's, held.
     Held,
-    /// Gone from the wallet.
-    Posted,
+    /// Gone from the wallet, with this fee.
+    Posted { fee: Sat },
     /// Back in the wallet after a reorganisation or eviction; it may leave again.
-    Returned,
+    Returned { fee: Sat },
 }
 
 use OnchainPayoutState as State;
@@ -134,23 +139,40 @@ fn hold_with(order: &Payout, amount: Msat, max_fee: Sat, due_at: Timestamp) -> H
 }
 
 impl OnchainPayout {
-    pub(super) fn create(
-        desk: &mut Desk<'_>,
-        order: &Payout,
-        wallet: WalletId,
-        (script, binding): (ScriptBuf, Option<BindingId>),
-    ) -> OnchainPayout {
+    /// One that an order asks for. It waits for others that could share its transaction, unless people sign for its wallet:
+    /// each of them is asked about one payment, and who refuses it takes no other along.
+    pub(super) fn create(desk: &mut Desk<'_>, order: &Payout, payee: Payee) -> OnchainPayout {
+        let (window, bumping) = (
+            desk.policy.paying.batching.window,
+            desk.policy.paying.bumping,
+        );
+        let spec = desk.onchain.spec(&payee.wallet);
+        let is_cosigned = spec.is_some_and(|spec| spec.cosigners().is_some());
         let max_fee = desk.policy.onchain_fee_bound();
-        OnchainPayout::create_within(desk, order, (wallet, script, binding), max_fee)
+        let mut payout = OnchainPayout::reserve(desk, order, payee, max_fee);
+        payout.alone = window.0 == 0 || is_cosigned;
+        payout.may_be_bumped = bumping != Bumping::Off && !is_cosigned;
+        if !payout.alone {
+            payout.ripe_at = desk.now.plus(window);
+            desk.wake(&order.payment, "ripe", payout.ripe_at);
+        }
+        payout
     }
 
-    /// As `create`, with a fee of at most `max_fee`, which is held beside the amount.
-    pub(super) fn create_within(
+    /// One that gives the money of a charge back, less this fee. It goes alone, at once and unbumped: its fee is another
+    /// one's loss, so nobody else's may be mixed with it, and nothing is set aside that could raise it.
+    pub(super) fn create_refund(
         desk: &mut Desk<'_>,
         order: &Payout,
-        (wallet, script, binding): (WalletId, ScriptBuf, Option<BindingId>),
-        max_fee: Sat,
+        payee: Payee,
+        (refund, fee): (Refund, Sat),
     ) -> OnchainPayout {
+        let mut payout = OnchainPayout::reserve(desk, order, payee, fee);
+        payout.refund = Some(refund);
+        payout
+    }
+
+    fn reserve(desk: &mut Desk<'_>, order: &Payout, payee: Payee, max_fee: Sat) -> OnchainPayout {
         let amount = Msat(order.quantity.units);
         let due_at = desk.now.plus(order.deadline);
         let hold = hold_with(order, amount, max_fee, due_at);
@@ -167,295 +189,237 @@ impl OnchainPayout {
             reserved,
         });
         desk.wake(&order.payment, "deadline", due_at);
-        let mut payout = OnchainPayout {
+        OnchainPayout {
             id: order.payment.clone(),
             party: order.party.clone(),
-            wallet,
-            script,
-            binding,
+            wallet: payee.wallet,
+            script: payee.script,
+            binding: payee.binding,
             amount: amount.to_sat_floor(),
             max_fee,
             due_at,
+            ripe_at: desk.now,
+            alone: true,
+            may_be_bumped: false,
+            used: Used::default(),
             overdue: false,
-            refund_of: None,
-            moot: false,
-            round: None,
+            refund: None,
+            booking: Booking::Held,
             state: State::Reserved,
-        };
-        payout.try_build(desk);
-        payout
-    }
-
-    /// The chain was looked at: there may be coins now.
-    pub(super) fn on_coins(&mut self, desk: &mut Desk<'_>) {
-        let waited = self.state == State::Reserved;
-        self.try_build(desk);
-        if waited && matches!(self.state, State::Signing { .. }) {
-            sometimes(Rare::CoinsForWaitingPayout);
         }
     }
 
-    /// Builds the transaction if the coins suffice; otherwise it is tried again after the next look at the chain, until
-    /// the deadline.
-    fn try_build(&mut self, desk: &mut Desk<'_>) {
-        if self.state != State::Reserved {
-            return;
+    /// Books the payout by what a look has shown: `Some(fee)` if its transaction is there and costs it so much.
+    pub(super) fn book(&mut self, desk: &mut Desk<'_>, seen: Option<Sat>) {
+        if seen.is_some() {
+            self.take_up(desk);
         }
-        let order = BuildOrder {
-            script: self.script.clone(),
-            amount_sat: self.amount,
-            feerate_sat_per_kwu: desk.policy.onchain_feerate_sat_per_kwu,
-            max_fee_sat: self.max_fee,
-            entropy: desk.entropy_for(&self.id),
-        };
-        match desk.onchain.build(&self.wallet, order) {
-            Ok(built) => {
-                desk.ledger.keep_hold(&self.id);
-                self.state = State::Signing {
-                    txid: built.txid,
-                    fee: built.fee_sat,
-                };
-                let payment = self.id.clone();
-                desk.emit(Event::TransactionBuilt {
-                    payment,
-                    txid: built.txid,
-                    fee_sat: built.fee_sat,
-                });
-                self.have_signed(desk, built);
+        match (self.booking, seen) {
+            (Booking::Held, Some(fee)) => self.post_first(desk, fee),
+            (Booking::Posted { fee: before }, Some(fee)) if before != fee => {
+                sometimes(Rare::AnotherVersionSeen);
+                let more = self.all(fee).saturating_sub(self.all(before));
+                let lines = vec![
+                    (wallet_account(&self.wallet), more.saturating_neg()),
+                    (party_btc(&self.party), more),
+                ];
+                desk.post(&self.id, "another fee on chain", lines);
+                self.fit_hold(desk, fee);
+                self.booking = Booking::Posted { fee };
             }
-            Err(BuildRefused::InsufficientFunds { .. } | BuildRefused::MustWait { .. }) => {}
-            Err(
-                refused @ (BuildRefused::Dust { .. }
-                | BuildRefused::FeeTooHigh { .. }
-                | BuildRefused::Unbuildable { .. }),
-            ) => {
-                sometimes(Rare::NotBuildable);
-                desk.void_hold(&self.id);
-                self.fail(desk, FailureReason::NotBuildable(refused.to_string()));
+            (Booking::Posted { fee }, None) => {
+                sometimes(Rare::PayoutLeftChain);
+                let all = self.all(fee);
+                let lines = vec![
+                    (wallet_account(&self.wallet), all),
+                    (self.while_away(desk), all.saturating_neg()),
+                ];
+                desk.post(&self.id, "payout left the chain", lines);
+                self.booking = Booking::Returned { fee };
             }
-        }
-    }
-
-    /// By the cosigners, if the wallet has any; otherwise by the signer.
-    fn have_signed(&mut self, desk: &mut Desk<'_>, built: Built) {
-        let question = Question {
-            payment: self.id.clone(),
-            wallet: self.wallet.clone(),
-            txid: built.txid,
-            psbt: built.psbt_base64.clone(),
-        };
-        self.round = Round::begin(desk, question).map(Box::new);
-        if self.round.is_none() {
-            let psbt = built.psbt_base64;
-            desk.instruct(&self.id, "sign", Effect::SignPsbt { psbt });
-        }
-    }
-
-    pub(super) fn on_cosigned(
-        &mut self,
-        desk: &mut Desk<'_>,
-        what: &str,
-        result: &Result<String, String>,
-    ) {
-        let (Some(mut round), State::Signing { txid, .. }) = (self.round.take(), &self.state)
-        else {
-            return;
-        };
-        let txid = *txid;
-        match round.on_answer(desk, what, result) {
-            Progress::Waiting => self.round = Some(round),
-            Progress::Complete(psbt) => self.on_signed(desk, &Ok(psbt)),
-            Progress::Hopeless { signed, threshold } => {
-                sometimes(Rare::TooFewCosigners);
-                let reason = FailureReason::NotCosigned { signed, threshold };
-                self.give_up(desk, txid, reason);
+            (Booking::Returned { fee: before }, Some(fee)) => {
+                sometimes(Rare::PayoutCameBack);
+                let (all, kept) = (self.all(fee), self.all(before));
+                let lines = vec![
+                    (wallet_account(&self.wallet), all.saturating_neg()),
+                    (self.while_away(desk), kept),
+                    (party_btc(&self.party), all.saturating_sub(kept)),
+                ];
+                let lines = lines.into_iter().filter(|(_, amount)| *amount != 0);
+                desk.post(&self.id, "payout on chain again", lines.collect());
+                self.fit_hold(desk, fee);
+                self.booking = Booking::Posted { fee };
             }
+            (Booking::Posted { .. }, Some(_))
+            | (Booking::Held | Booking::Returned { .. }, None) => {}
         }
     }
 
-    pub(super) fn on_patience(&mut self, desk: &mut Desk<'_>, what: &str) {
-        if let Some(round) = &mut self.round {
-            round.on_patience(desk, what);
+    /// The hold pays; what is left of it is given back, or kept for a dearer successor.
+    fn post_first(&mut self, desk: &mut Desk<'_>, fee: Sat) {
+        let all = self.all(fee);
+        let mut lines = vec![
+            (wallet_account(&self.wallet), all.saturating_neg()),
+            (party_btc(&self.party), all),
+        ];
+        if desk.has_bug(Bug::FeeToOperator) {
+            let fee = i128::from(in_msat(fee).0);
+            let rail = Rail::Onchain;
+            lines.push((Account::Fees { rail }, fee));
+            lines.push((party_btc(&self.party), fee.saturating_neg()));
         }
-    }
-
-    /// Forgets whoever has signed, as a planted bug does.
-    pub(super) fn forget_signatures(&mut self) {
-        if let Some(round) = &mut self.round {
-            round.forget();
-        }
-    }
-
-    pub(super) fn on_signed(&mut self, desk: &mut Desk<'_>, result: &Result<String, String>) {
-        let State::Signing { txid, fee } = self.state else {
-            return;
-        };
-        let finalised = result.as_ref().map_err(Clone::clone);
-        let finalised = finalised.and_then(|psbt| {
-            desk.onchain
-                .finalise(psbt)
-                .map_err(|refused| refused.to_string())
-        });
-        match finalised {
-            Ok(transaction) if transaction.compute_txid() == txid => {
-                self.state = State::Sent(Box::new(Sent {
-                    transaction,
-                    txid,
-                    fee,
-                    accepted: false,
-                    in_flight: false,
-                    broadcasts: 0,
-                    broadcast_at_height: 0,
-                    booking: Booking::Held,
-                    settled: false,
-                }));
-                self.broadcast(desk);
-                desk.emit(Event::PayoutDispatched {
-                    payment: self.id.clone(),
-                });
-            }
-            Ok(other) => {
-                sometimes(Rare::SigningRefused);
-                let cause = format!("the signer gave back transaction {}", other.compute_txid());
-                self.give_up(desk, txid, FailureReason::SigningRefused(cause));
-            }
-            Err(cause) => {
-                sometimes(Rare::SigningRefused);
-                self.give_up(desk, txid, FailureReason::SigningRefused(cause));
-            }
-        }
-    }
-
-    /// A refusal counts only for a transaction that nobody ever had.
-    pub(super) fn on_broadcast(&mut self, desk: &mut Desk<'_>, result: &Result<Txid, String>) {
-        let State::Sent(sent) = &mut self.state else {
-            return;
-        };
-        sent.in_flight = false;
-        match result {
-            Ok(_) => sent.accepted = true,
-            Err(word) if !sent.accepted && sent.booking == Booking::Held => {
-                sometimes(Rare::BroadcastRefused);
-                let txid = sent.txid;
-                self.give_up(desk, txid, FailureReason::BroadcastRefused(word.clone()));
-            }
-            Err(_) => sometimes(Rare::LateRefusalIgnored),
-        }
-    }
-
-    /// An effect was not performed to its end as far as the host knows: the transaction may be out all the same.
-    pub(super) fn on_unavailable(&mut self, desk: &mut Desk<'_>, what: &str) {
-        if let Some(round) = &mut self.round {
-            round.on_unavailable(desk, what);
-        }
-        if let (State::Sent(sent), true) = (&mut self.state, what.starts_with("broadcast")) {
-            sent.accepted = true;
-        }
-    }
-
-    fn broadcast(&mut self, desk: &mut Desk<'_>) {
-        let State::Sent(sent) = &mut self.state else {
-            return;
-        };
-        sent.broadcasts = sent.broadcasts.saturating_add(1);
-        sent.in_flight = true;
-        sent.broadcast_at_height = desk.onchain.tip().height;
-        let what = if sent.broadcasts == 1 {
-            "broadcast".to_owned()
+        self.booking = Booking::Posted { fee };
+        if !self.may_be_bumped {
+            let units = in_msat(self.amount).0.saturating_add(in_msat(fee).0);
+            desk.post_hold(&self.id, units, "payout on chain", lines);
         } else {
-            format!("broadcast-{}", sent.broadcasts)
-        };
-        desk.instruct(
-            &self.id,
-            &what,
-            Effect::Broadcast {
-                transaction: sent.transaction.clone(),
-            },
-        );
-    }
-
-    /// Before the transaction left, the deadline ends the payout; after, its fate is watched on.
-    pub(super) fn on_deadline(&mut self, desk: &mut Desk<'_>) {
-        match &self.state {
-            State::Reserved => {
-                sometimes(Rare::DeadlineWithoutCoins);
-                let expired = desk.ledger.expire_hold(&self.id, desk.now);
-                match expired {
-                    Some(event) => desk.emit(Event::Hold(event)),
-                    None => desk.void_hold(&self.id),
-                }
-                self.fail(desk, FailureReason::Expired);
-            }
-            State::Signing { txid, .. } => {
-                sometimes(Rare::DeadlineWhileSigning);
-                let txid = *txid;
-                match self.round.take() {
-                    Some(round) => round.end(desk),
-                    None => desk.answered(&self.id, "sign"),
-                }
-                self.give_up(desk, txid, FailureReason::Expired);
-            }
-            State::Sent(sent) => {
-                self.overdue = true;
-                if !sent.settled {
-                    sometimes(Rare::DeadlineAfterBroadcast);
-                    desk.emit(Event::OutcomeUnknown {
-                        payment: self.id.clone(),
-                    });
-                }
-            }
-            State::Failed { .. } => {}
+            desk.post(&self.id, "payout on chain", lines);
+            self.fit_hold(desk, fee);
         }
     }
 
-    /// The binding of the wallet that is paid has ended. What has not left fails, and its money is free again; what has
-    /// left completes, and that is told (F69).
-    pub(super) fn on_binding_ended(&mut self, desk: &mut Desk<'_>, ended: &BindingId) {
-        if self.binding.as_ref() != Some(ended) || desk.has_bug(Bug::PayAfterRevocation) {
+    /// What stays set aside beside what is booked, until the payout settles.
+    fn fit_hold(&self, desk: &mut Desk<'_>, fee: Sat) {
+        let left = self.max_fee.0.saturating_sub(fee.0);
+        desk.fit_hold(&self.id, in_msat(Sat(left)).0);
+    }
+
+    fn all(&self, fee: Sat) -> i128 {
+        i128::from(in_msat(self.amount).0).saturating_add(i128::from(in_msat(fee).0))
+    }
+
+    /// Its transaction is not there: are the coins that it spends? A refund that has left the chain together with them has
+    /// nothing to send: it has failed, until they come again. Its transaction spends them and nothing else can, so it
+    /// cannot be paid twice.
+    pub(super) fn weigh_refund(&mut self, desk: &mut Desk<'_>, coins_are_there: bool) {
+        if coins_are_there {
+            return self.take_up(desk);
+        }
+        let Some(refund) = self.refund.as_mut().filter(|refund| !refund.moot) else {
+            return;
+        };
+        if !matches!(self.booking, Booking::Returned { .. }) {
             return;
         }
-        match &self.state {
-            State::Reserved => {
-                sometimes(Rare::UnboundBeforeSigning);
-                desk.answered(&self.id, "deadline");
-                desk.void_hold(&self.id);
-                self.fail(desk, FailureReason::BindingEnded);
-            }
-            State::Signing { txid, .. } => {
-                sometimes(Rare::UnboundBeforeSigning);
-                let txid = *txid;
-                desk.answered(&self.id, "sign");
-                self.give_up(desk, txid, FailureReason::BindingEnded);
-            }
-            State::Sent(sent) if !sent.settled => {
-                sometimes(Rare::UnboundAfterBroadcast);
-                desk.emit(Event::BindingEndedTooLate {
-                    payment: self.id.clone(),
-                    binding: ended.clone(),
-                });
-            }
-            State::Sent(_) | State::Failed { .. } => {}
+        sometimes(Rare::RefundWithoutCoins);
+        refund.moot = true;
+        self.move_returned(desk, "refund without its coins", 1);
+        desk.emit(Event::PaymentFailed {
+            payment: self.id.clone(),
+            reason: FailureReason::CoinsLost,
+        });
+    }
+
+    /// What it spends is there again.
+    fn take_up(&mut self, desk: &mut Desk<'_>) {
+        let taken = self.refund.as_mut();
+        if !taken.is_some_and(|refund| std::mem::take(&mut refund.moot)) {
+            return;
+        }
+        self.move_returned(desk, "refund with its coins again", -1);
+        desk.emit(Event::PayoutDispatched {
+            payment: self.id.clone(),
+        });
+    }
+
+    /// Moves what has come back from the payout to its party, or (-1) from there.
+    fn move_returned(&self, desk: &mut Desk<'_>, memo: &'static str, sign: i128) {
+        let Booking::Returned { fee } = self.booking else {
+            return;
+        };
+        let moved = self.all(fee).saturating_mul(sign);
+        let lines = vec![
+            (self.while_away(desk), moved),
+            (party_btc(&self.party), moved.saturating_neg()),
+        ];
+        desk.post(&self.id, memo, lines);
+    }
+
+    pub(super) fn is_moot(&self) -> bool {
+        self.refund.as_ref().is_some_and(|refund| refund.moot)
+    }
+
+    /// What of its charge's money a refund does not send any more.
+    pub(super) fn moot(&self) -> Option<(&PaymentId, Sat)> {
+        let whole = Sat(self.amount.0.saturating_add(self.max_fee.0));
+        let moot = self.refund.as_ref().filter(|refund| refund.moot);
+        moot.map(|refund| (&refund.charge, whole))
+    }
+
+    /// The charge whose money goes back, if it is a refund.
+    pub fn refund_of(&self) -> Option<&PaymentId> {
+        self.refund.as_ref().map(|refund| &refund.charge)
+    }
+
+    /// Where its money is booked while its transaction is neither in the chain nor in the mempool.
+    fn while_away(&self, desk: &Desk<'_>) -> Account {
+        if desk.has_bug(Bug::ForgetHoldOnReorg) {
+            return party_btc(&self.party);
+        }
+        Account::Outgoing {
+            payment: self.id.clone(),
         }
     }
 
-    /// Frees coins and hold of a transaction that never left. If the network knows it all the same (the signer handed it
-    /// out), nothing is freed: its fate is unknown.
-    fn give_up(&mut self, desk: &mut Desk<'_>, txid: Txid, reason: FailureReason) {
-        let was_shown = desk
-            .onchain
-            .spec(&self.wallet)
-            .is_some_and(|spec| spec.cosigners().is_some());
-        let abandoned = match was_shown && !desk.has_bug(Bug::ForgetShownTransaction) {
-            true => desk.onchain.abandon_shown(&self.wallet, txid),
-            false => desk.onchain.abandon(txid),
-        };
-        if abandoned.is_err() {
-            sometimes(Rare::GivenUpButOut);
+    /// What it bears of the fee of the transaction that is there; nothing if none is.
+    pub fn booked_fee(&self) -> Sat {
+        match self.booking {
+            Booking::Posted { fee } => fee,
+            Booking::Held | Booking::Returned { .. } => Sat(0),
+        }
+    }
+
+    /// Whether nothing of it was ever seen outside.
+    pub(super) fn is_held(&self) -> bool {
+        self.booking == Booking::Held
+    }
+
+    /// Its transaction is deep enough.
+    pub(super) fn settle(&mut self, desk: &mut Desk<'_>, fee: Sat) {
+        if let State::Sent { settled, .. } = &mut self.state {
+            *settled = true;
+        }
+        desk.emit(Event::PaymentSettled {
+            payment: self.id.clone(),
+            quantity: Quantity::btc(in_msat(self.amount)),
+            fee_msat: in_msat(fee),
+        });
+        if desk.ledger.hold(&self.id).is_some() {
+            desk.void_hold(&self.id);
+        }
+    }
+
+    /// It was settled, and its transaction has lost its confirmations.
+    pub(super) fn undo(&mut self, desk: &mut Desk<'_>) {
+        if let State::Sent { settled, .. } = &mut self.state {
+            *settled = false;
+        }
+        desk.emit(Event::PaymentUndone {
+            payment: self.id.clone(),
+        });
+    }
+
+    /// Its time is over and it has no transaction.
+    pub(super) fn expire(&mut self, desk: &mut Desk<'_>) {
+        match desk.ledger.expire_hold(&self.id, desk.now) {
+            Some(event) => desk.emit(Event::Hold(event)),
+            None => desk.void_hold(&self.id),
+        }
+        self.fail(desk, FailureReason::Expired);
+    }
+
+    /// Its time is over and its transaction is out: its fate is watched on.
+    pub(super) fn become_overdue(&mut self, desk: &mut Desk<'_>) {
+        self.overdue = true;
+        if !matches!(self.state, State::Sent { settled: true, .. }) {
+            sometimes(Rare::DeadlineAfterBroadcast);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),
             });
-            return;
         }
+    }
+
+    pub(super) fn give_up(&mut self, desk: &mut Desk<'_>, reason: FailureReason) {
         desk.void_hold(&self.id);
         self.fail(desk, reason);
     }
@@ -473,10 +437,10 @@ impl OnchainPayout {
     pub(super) fn status(&self) -> Status {
         match &self.state {
             State::Reserved | State::Signing { .. } => Status::Reserved,
-            State::Sent(_) if self.moot => Status::Failed,
-            State::Sent(sent) if sent.settled => Status::Settled,
-            State::Sent(_) if self.overdue => Status::Unknown,
-            State::Sent(_) => Status::Dispatched,
+            State::Sent { .. } if self.is_moot() => Status::Failed,
+            State::Sent { settled: true, .. } => Status::Settled,
+            State::Sent { .. } if self.overdue => Status::Unknown,
+            State::Sent { .. } => Status::Dispatched,
             State::Failed { .. } => Status::Failed,
         }
     }

@@ -7,13 +7,14 @@
 use super::Payments;
 use super::desk::{Desk, in_msat, party_btc};
 use super::order::{Destination, Payout};
-use super::payout_onchain::OnchainPayout;
+use super::payout_onchain::{OnchainPayout, Payee, Refund};
 use super::record::Payment;
 use crate::event::{Consequences, Event};
 use crate::id::{MAX_CHARS, PartyId, PaymentId, WalletId};
 use crate::ledger::Account;
 use crate::money::{Asset, Quantity, Sat};
-use crate::onchain::{self, BuildOrder};
+use crate::onchain::feerate::{FeeSource, Feerate};
+use crate::onchain::{self, BuildOrder, Recipient};
 use crate::policy::Disposal;
 use crate::rail::Entropy;
 use crate::rare::{Rare, sometimes};
@@ -120,15 +121,22 @@ impl Payments {
         if !self.ledger.has_party(&payers) {
             self.ledger.open_party(&payers).expect("it is not open");
         }
+        let mut desk = self.desk(now, entropy);
+        let Some(feerate) = desk.feerate(now.plus(DEADLINE)) else {
+            // What it costs is asked for; then the refund is made.
+            return desk.out;
+        };
+        let asked = desk.out;
         let Some(Payment::OnchainCharge(charge)) = self.records.get_mut(&due.charge) else {
-            return Consequences::default();
+            return asked;
         };
         let number = charge.take_refund();
         let payment = self.free_id(&due.charge, number);
         let mut desk = self.desk(now, entropy);
-        let Some(fee) = refund_fee(&mut desk, due, &payment) else {
+        desk.out = asked;
+        let Some(fee) = refund_fee(&mut desk, due, (&payment, feerate)) else {
             sometimes(Rare::TooSmallToRefund);
-            return Consequences::default();
+            return desk.out;
         };
         let amount = in_msat(Sat(due.amount.0.saturating_sub(fee.0)));
         let order = Payout {
@@ -141,17 +149,25 @@ impl Payments {
             payee: None,
             wallet: Some(due.wallet.clone()),
         };
-        let payee = (due.wallet.clone(), due.script.clone(), None);
+        let payee = Payee {
+            wallet: due.wallet.clone(),
+            script: due.script.clone(),
+            binding: None,
+        };
+        let refund_of = Refund {
+            charge: due.charge.clone(),
+            feerate,
+            moot: false,
+        };
         desk.emit(Event::RefundOrdered {
             payment: due.charge.clone(),
             refund: payment.clone(),
             amount_sat: due.amount,
         });
-        let mut refund = OnchainPayout::create_within(&mut desk, &order, payee, fee);
-        refund.refund_of = Some(due.charge.clone());
+        let refund = OnchainPayout::create_refund(&mut desk, &order, payee, (refund_of, fee));
         let out = desk.out;
         self.records.insert(payment, Payment::OnchainPayout(refund));
-        out
+        self.then_build(now, entropy, out)
     }
 
     /// `<charge>.refund-<number>`, or a name made of the charge's hash if that is too long; the next number if a caller
@@ -207,14 +223,14 @@ impl Payments {
 
 /// What the miner gets of a refund, if enough is left of it. Coins that fit an amount exactly cost whatever they leave, so
 /// a fee that pays for itself may still be too much: the least is looked for below the first that does.
-fn refund_fee(desk: &mut Desk<'_>, due: &Due, payment: &PaymentId) -> Option<Sat> {
+fn refund_fee(desk: &mut Desk<'_>, due: &Due, priced: (&PaymentId, Feerate)) -> Option<Sat> {
     let dust = Sat(due.script.minimal_non_dust().to_sat());
     let left = |fee: Sat| Some(Sat(due.amount.0.checked_sub(fee.0)?)).filter(|left| *left >= dust);
-    let mut enough = fee_at(desk, due, payment, left(Sat(0))?);
+    let mut enough = fee_at(desk, due, priced, left(Sat(0))?);
     let mut too_little = Sat(0);
     for _ in 0..ROUNDS {
         let between = Sat(too_little.0.midpoint(enough.0));
-        if fee_at(desk, due, payment, left(between)?) <= between {
+        if fee_at(desk, due, priced, left(between)?) <= between {
             enough = between;
         } else {
             too_little = between;
@@ -223,13 +239,21 @@ fn refund_fee(desk: &mut Desk<'_>, due: &Due, payment: &PaymentId) -> Option<Sat
     left(enough).map(|_| enough)
 }
 
-fn fee_at(desk: &mut Desk<'_>, due: &Due, payment: &PaymentId, amount_sat: Sat) -> Sat {
+fn fee_at(
+    desk: &mut Desk<'_>,
+    due: &Due,
+    (payment, feerate): (&PaymentId, Feerate),
+    amount_sat: Sat,
+) -> Sat {
     let most = desk.policy.onchain_fee_bound();
     let order = BuildOrder {
-        script: due.script.clone(),
-        amount_sat,
-        feerate_sat_per_kwu: desk.policy.onchain_feerate_sat_per_kwu,
+        recipients: vec![Recipient {
+            script: due.script.clone(),
+            amount_sat,
+        }],
+        feerate_sat_per_kwu: feerate.sat_per_kwu,
         max_fee_sat: most,
+        confirmed_first: feerate.source != FeeSource::Fixed,
         entropy: desk.entropy_for(payment),
     };
     // If the coins do not suffice now, nobody knows which will pay: as much as for any payout is set aside.

@@ -8,7 +8,8 @@ use crate::fx::ConvertError;
 use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::HoldRefused;
 use crate::lightning::InvoiceRefused;
-use crate::money::{Asset, Msat, Quantity, Rail};
+use crate::money::{Asset, Msat, Quantity, Rail, Sat};
+use crate::onchain::bip21::UriRefused;
 use crate::onchain::{AddressRefused, ViewRefused};
 use crate::time::Span;
 use bitcoin::Txid;
@@ -204,6 +205,21 @@ pub enum PayoutRefused {
         /// Why.
         #[from]
         cause: AddressRefused,
+    },
+    /// The payment URI cannot be acted upon.
+    #[error("{cause}")]
+    Uri {
+        /// Why not.
+        #[from]
+        cause: UriRefused,
+    },
+    /// The payment URI asks for another amount.
+    #[error("the payment URI asks for {uri}, the payout is {payout}")]
+    UriAmountDiffers {
+        /// Asked.
+        uri: Sat,
+        /// Ordered.
+        payout: Msat,
     },
     /// The chain knows no parts of a satoshi.
     #[error("{amount} is not a whole number of satoshi")]

@@ -11,6 +11,7 @@ use crate::ledger::Account;
 use crate::money::{Rail, Sat};
 use crate::onchain::{Built, RecoveryKey, SweepOrder};
 use crate::rail::Effect;
+use crate::time::Span;
 use bitcoin::{Transaction, Txid};
 use serde::Serialize;
 
@@ -59,6 +60,9 @@ struct Sent {
     settled: bool,
 }
 
+/// So long a recovery may take as far as its feerate goes: its holder may need days to fetch the key.
+const PATIENCE: Span = Span::secs(86_400);
+
 /// What the key of the question ends with.
 const RECOVER: &str = "recover";
 
@@ -101,7 +105,7 @@ impl Sweep {
         let (_, script) = desk.onchain.reveal_address(&WalletId::hot());
         let order = SweepOrder {
             script,
-            feerate_sat_per_kwu: desk.policy.onchain_feerate_sat_per_kwu,
+            feerate_sat_per_kwu: desk.feerate_at_once(desk.now.plus(PATIENCE)).sat_per_kwu,
             after_blocks: recovery.after_blocks,
             entropy: desk.entropy_for(id),
         };

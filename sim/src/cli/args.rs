@@ -59,6 +59,9 @@ pub(super) enum Command {
     /// Run a scenario in the simulated world and print its wallets' labels (BIP 329)
     #[command(after_help = LABELS_EXAMPLES)]
     Labels(LabelsArguments),
+    /// Say who bears the on-chain fees of a run
+    #[command(after_help = FEES_EXAMPLES)]
+    Fees(FeesArguments),
     /// Check everything that must hold before a change lands
     #[command(after_help = GATE_EXAMPLES)]
     Gate(GateArguments),
@@ -117,6 +120,19 @@ pub(super) struct LabelsArguments {
     /// Root of all random draws [default: the scenario's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
     pub(super) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FeesArguments {
+    /// A trace that `lockstep run --trace` wrote, or the folder of a failure bundle
+    #[arg(value_name = "TRACE")]
+    pub(super) trace: PathBuf,
+    /// Print the report as JSON
+    #[arg(long, conflicts_with = "csv")]
+    pub(super) json: bool,
+    /// Print the report as comma-separated values
+    #[arg(long)]
+    pub(super) csv: bool,
 }
 
 #[derive(Debug, Args)]
@@ -270,6 +286,11 @@ Examples:
 const LABELS_EXAMPLES: &str = "\
 Example:
   lockstep labels scenarios/onchain/recover-wallets.toml > labels.jsonl";
+const FEES_EXAMPLES: &str = "\
+Examples:
+  lockstep fees /tmp/day.jsonl
+  lockstep fees /tmp/day.jsonl --csv > fees.csv
+  lockstep fees failures/seed-17 --json";
 
 const SCHEMA_EXAMPLES: &str = "\
 Example:

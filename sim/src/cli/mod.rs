@@ -15,6 +15,7 @@ mod doctor;
 pub mod expected;
 mod explain;
 mod failure_args;
+mod fees;
 mod files;
 mod fuzz;
 mod gate;
@@ -96,6 +97,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Report(arguments) => report::run(&arguments, &mut plain),
         Command::Explain(arguments) => explain::run(&arguments, &mut Output::new(arguments.json)),
         Command::Labels(arguments) => labels::run(&arguments, &mut plain),
+        Command::Fees(arguments) => fees::run(&arguments, &mut Output::new(true)),
         Command::Gate(arguments) => gate::run(&arguments, &mut plain),
         Command::Merge(arguments) => results::merge(&arguments, &mut plain),
         Command::Fuzz(arguments) => fuzz::run(&arguments, &mut Output::new(arguments.json)),

@@ -4,6 +4,7 @@
 mod at_most_once;
 mod audit;
 mod channel_conservation;
+mod fees_attributed;
 mod ground_truth;
 mod model_agrees;
 mod no_stale_hold;
@@ -83,6 +84,8 @@ pub struct Settled<'a> {
     pub executed: &'a BTreeMap<String, u64>,
     /// From which of our wallets each transaction spends, by its id; none for those of others.
     pub spent_from: &'a BTreeMap<Txid, BTreeSet<String>>,
+    /// What each transaction that spends the operator's coins pays to miners, in blocks and in the mempool.
+    pub fees_sat: &'a BTreeMap<Txid, u64>,
     /// Whether a fault of the chain's backend may still show the engine another chain than there is.
     pub chain_is_hidden: bool,
     /// What Layer 0 was told, if there is one.
@@ -152,6 +155,7 @@ pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
         Box::new(reputation_exactly_once::ReputationExactlyOnce::default()),
         Box::new(no_unbound_payment::NoUnboundPayment::new(&terms)),
         Box::new(wallets_apart::WalletsApart::default()),
+        Box::new(fees_attributed::FeesAttributed),
         Box::new(ModelAgrees::new(terms)),
     ]
 }

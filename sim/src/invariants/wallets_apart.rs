@@ -7,12 +7,14 @@ use bitcoin::Txid;
 use lockstep_engine::api::Event;
 use lockstep_engine::id::{PaymentId, WalletId};
 use lockstep_engine::payments::Payment;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// I13.
 #[derive(Default)]
 pub(super) struct WalletsApart {
-    built: BTreeMap<Txid, PaymentId>,
+    /// Payouts and moves by each version of the transactions that pay them.
+    built: BTreeMap<Txid, BTreeSet<PaymentId>>,
+    /// Recoveries and consolidations.
     swept: BTreeMap<Txid, WalletId>,
 }
 
@@ -23,10 +25,15 @@ impl Invariant for WalletsApart {
 
     fn after_step(&mut self, stepped: &Stepped<'_>) -> Result<(), String> {
         for event in &stepped.output.events {
-            if let Event::TransactionBuilt { payment, txid, .. } = event {
-                self.built.insert(*txid, payment.clone());
+            if let Event::TransactionBuilt { payment, txid, .. }
+            | Event::TransactionReplaced { payment, txid, .. }
+            | Event::ChildBuilt { payment, txid, .. } = event
+            {
+                self.built.entry(*txid).or_default().insert(payment.clone());
             }
-            if let Event::SweepBuilt { wallet, txid, .. } = event {
+            if let Event::SweepBuilt { wallet, txid, .. }
+            | Event::CoinsConsolidated { wallet, txid, .. } = event
+            {
                 self.swept.insert(*txid, wallet.clone());
             }
         }
@@ -46,29 +53,37 @@ impl Invariant for WalletsApart {
             }
             if let Some(meant) = self.swept.get(txid) {
                 if meant.as_str() != wallet {
-                    return Err(format!("the recovery of `{meant}` spends from `{wallet}`"));
+                    return Err(format!("a sweep of `{meant}` spends from `{wallet}`"));
                 }
                 continue;
             }
-            let Some(payment) = self.built.get(txid) else {
+            let Some(paid) = self.built.get(txid) else {
                 return Err(format!(
                     "nobody built transaction {txid}, which spends from `{wallet}`"
                 ));
             };
-            let payments = settled.engine.payments();
-            let mut moves = payments.moves();
-            let moved = moves.find(|(id, _)| *id == payment);
-            let meant = match (payments.get(payment), moved) {
-                (Some(Payment::OnchainPayout(payout)), _) => &payout.wallet,
-                (None, Some((_, moved))) => &moved.order.from,
-                _ => continue,
-            };
-            if meant.as_str() != wallet {
-                return Err(format!(
-                    "{payment} is to be paid from `{meant}` and spends from `{wallet}`"
-                ));
+            for payment in paid {
+                is_its_own(settled, payment, wallet)?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether what is spent for a payout or a move is its own wallet's.
+fn is_its_own(settled: &Settled<'_>, payment: &PaymentId, wallet: &str) -> Result<(), String> {
+    let payments = settled.engine.payments();
+    let mut moves = payments.moves();
+    let moved = moves.find(|(id, _)| *id == payment);
+    let meant = match (payments.get(payment), moved) {
+        (Some(Payment::OnchainPayout(payout)), _) => &payout.wallet,
+        (None, Some((_, moved))) => &moved.order.from,
+        _ => return Ok(()),
+    };
+    if meant.as_str() == wallet {
+        return Ok(());
+    }
+    Err(format!(
+        "{payment} is to be paid from `{meant}` and spends from `{wallet}`"
+    ))
 }

@@ -49,8 +49,14 @@ pub(super) struct Tracked {
     pub(super) money: Money,
     /// On chain: which of our wallets is paid or pays.
     pub(super) wallet: Option<WalletId>,
-    /// A payout's transaction and its fee in msat.
-    pub(super) transaction: Option<(Txid, u64)>,
+    /// The versions of a payout's transaction, each with what the payout bears of its fee in msat.
+    pub(super) versions: Vec<(Txid, u64)>,
+    /// Children that pay for a version: itself, the version, and what the payout bears of both fees in msat.
+    pub(super) children: Vec<(Txid, Txid, u64)>,
+    /// How deep the last look showed it.
+    pub(super) depth: Option<u32>,
+    /// Whether its transaction may have successors.
+    pub(super) bumps: bool,
     pub(super) was_settled: bool,
     /// Settled by the very look that is being taken in.
     pub(super) fresh: bool,
@@ -93,6 +99,8 @@ pub struct Model {
     /// By the last input: what refunds of a charge send less, or again, in satoshi.
     pub(super) moot: Vec<(PaymentId, i64)>,
     pub(super) questions: Questions,
+    /// The backend was asked for feerates and has not answered.
+    pub(super) fees_asked: bool,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -123,6 +131,7 @@ impl Model {
             refunds_told: BTreeMap::new(),
             moot: Vec::new(),
             questions: Questions::default(),
+            fees_asked: false,
         }
     }
 
@@ -202,6 +211,7 @@ impl Model {
         self.changed.clear();
         self.refunds_told.clear();
         self.weigh_tip(now, input);
+        self.hear_of_fees(input);
         if let Input::Command { id, command, .. } = input {
             let told = self.commands.contains_key(id);
             if let prediction @ Prediction::Refused(_) = self.predict(now, id, command) {
@@ -242,6 +252,18 @@ impl Model {
         self.refunds_are_right()?;
         self.bear();
         Ok(())
+    }
+
+    /// The backend has told what it knows of fees, or cannot be asked: nothing waits for it any more.
+    fn hear_of_fees(&mut self, input: &Input) {
+        if let Input::Fact { fact, .. } = input {
+            let is_told = match fact {
+                Fact::Fees { .. } => true,
+                Fact::Unavailable { key, .. } => key.0.starts_with("fees:"),
+                _ => false,
+            };
+            self.fees_asked &= !is_told;
+        }
     }
 
     /// A charge on chain that has failed by its timer: what had come in time is disposed of.
@@ -330,6 +352,9 @@ impl Model {
         let mut payout = tracked(kind, State::Reserved, &order.party, order.quantity.units);
         (payout.asset, payout.reserve, payout.held) = (asset, units, units);
         payout.wallet = self.paying_wallet(order).ok();
+        let wallet = payout.wallet.as_ref();
+        let is_cosigned = wallet.is_some_and(|wallet| self.cosigners_of(wallet).is_some());
+        payout.bumps = self.terms.bumps && !is_cosigned;
         self.insert(&order.payment, payout);
         let told = output.events.contains(&reserved);
         unless(told, || format!("{reserved:?} was not told"))
@@ -393,6 +418,15 @@ impl Model {
         self.change(party, asset, total, -i128::from(held));
         Ok(())
     }
+
+    /// So much stays set aside for a payment beside what is booked.
+    pub(super) fn keep(&mut self, id: &PaymentId, units: u64) -> Checked {
+        let payment = self.payment(id)?;
+        let before = std::mem::replace(&mut payment.held, units);
+        let (party, asset) = (payment.party.clone(), payment.asset);
+        self.change(party, asset, 0, i128::from(units) - i128::from(before));
+        Ok(())
+    }
 }
 
 fn tracked_charge(terms: &Terms, order: &Charge) -> Tracked {
@@ -420,7 +454,10 @@ pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) ->
         script: None,
         money: Money::default(),
         wallet: None,
-        transaction: None,
+        versions: Vec::new(),
+        children: Vec::new(),
+        depth: None,
+        bumps: false,
         was_settled: false,
         fresh: false,
         suspended: false,

@@ -142,9 +142,22 @@ impl Model {
 
     /// The money leaves the party when the transaction is first seen, whatever becomes of it later.
     fn payout_fits(&mut self, id: &PaymentId, look: &Look) -> Result<(), String> {
-        let payout = &self.payments[id];
-        let (state, amount, transaction) = (payout.state, payout.amount, payout.transaction);
-        let depth = transaction.and_then(|(txid, _)| look.depths.get(&txid).copied());
+        let payout = self.payment(id)?;
+        let there = |txid: &Txid| look.depths.get(txid).copied();
+        let mut versions = payout.versions.iter();
+        let seen = versions.find_map(|(txid, fee)| Some((*txid, *fee, there(txid)?)));
+        let with_child = |(version, fee, depth): (Txid, u64, u32)| {
+            let mut children = payout.children.iter();
+            let child = children
+                .find(|(txid, parent, _)| *parent == version && look.depths.contains_key(txid));
+            (child.map_or(fee, |(_, _, both)| *both), depth)
+        };
+        let seen = seen.map(with_child);
+        let depth = seen.map(|(_, depth)| depth);
+        payout.depth = depth;
+        let (state, amount) = (payout.state, payout.amount);
+        let keeps = payout.bumps && !payout.was_settled;
+        let reserve = payout.reserve;
         let right = match state {
             State::Settled => depth.is_some_and(|depth| depth > 0),
             State::Dispatched => {
@@ -152,10 +165,11 @@ impl Model {
             }
             _ => true,
         };
-        if let (State::Settled | State::Dispatched, Some(_), Some((_, fee))) =
-            (state, depth, transaction)
-        {
+        if let (State::Settled | State::Dispatched, Some((fee, _))) = (state, seen) {
             self.book(id, amount + fee)?;
+            if keeps {
+                self.keep(id, reserve.saturating_sub(amount + fee))?;
+            }
         }
         unless(right, || {
             format!("payout {id} is {state:?} and its transaction {depth:?} deep")

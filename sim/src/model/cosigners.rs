@@ -7,7 +7,7 @@ use bitcoin::bip32::{ChildNumber, Xpub};
 use bitcoin::secp256k1::{Message, Secp256k1};
 use bitcoin::sighash::SighashCache;
 use bitcoin::{EcdsaSighashType, OutPoint, Psbt};
-use lockstep_engine::api::{Command, CosignerFailure, Event, Input, Output};
+use lockstep_engine::api::{CosignerFailure, Event, Input, Output};
 use lockstep_engine::id::{CosignerId, IdempotencyKey, PaymentId, WalletId};
 use lockstep_engine::onchain::Cosigners;
 use lockstep_engine::rail::{ChainView, Effect, Fact};
@@ -155,16 +155,11 @@ impl Model {
     }
 
     fn first_shown(&self, id: &PaymentId, psbt: &str) -> Result<Shown, String> {
-        let mut orders = self.commands.values().filter_map(|command| match command {
-            Command::CreatePayout(order) if order.payment == *id => Some(order),
-            _ => None,
-        });
-        let order = orders.next().ok_or("nobody ordered that payout")?;
         let wallet = self
-            .paying_wallet(order)
-            .map_err(|_| "no wallet can pay that payout")?;
-        let people = self.wallets.opened.get(&wallet);
-        let people = people.and_then(|spec| spec.cosigners());
+            .wallet_of(id)
+            .ok_or("no wallet can pay that payout")?
+            .clone();
+        let people = self.cosigners_of(&wallet);
         Ok(Shown {
             people: people
                 .ok_or_else(|| format!("{wallet} has no cosigners"))?
@@ -177,6 +172,12 @@ impl Model {
             late: BTreeSet::new(),
             given_up: false,
         })
+    }
+
+    /// Who must sign for a wallet, if anyone must.
+    pub(super) fn cosigners_of(&self, wallet: &WalletId) -> Option<&Cosigners> {
+        let spec = self.wallets.opened.get(wallet);
+        spec.and_then(|spec| spec.cosigners())
     }
 
     /// What was given up, and could still confirm, must not be able to confirm beside what comes after it.

@@ -31,11 +31,44 @@ impl Model {
                 fee_sat,
             } => {
                 let payout = self.payment(payment)?;
-                let once = payout.transaction.is_none() && payout.state == State::Reserved;
-                payout.transaction = Some((*txid, fee_sat.0 * 1_000));
+                let once = payout.versions.is_empty() && payout.state == State::Reserved;
+                payout.versions.push((*txid, fee_sat.0 * 1_000));
                 unless(once, || {
                     format!("another transaction was built for {payment}")
-                })
+                })?;
+                self.is_affordable(payment, fee_sat.0 * 1_000)
+            }
+            Event::BatchDissolved { payment, .. } => {
+                self.payment(payment)?.versions.clear();
+                match self.payment(payment)?.state {
+                    State::Reserved => Ok(()),
+                    _ => self.go(payment, State::Reserved),
+                }
+            }
+            Event::TransactionReplaced {
+                payment,
+                replaces,
+                txid,
+                fee_sat,
+            } => {
+                let payout = self.payment(payment)?;
+                let newest = payout.versions.last().map(|(txid, _)| *txid);
+                payout.versions.push((*txid, fee_sat.0 * 1_000));
+                self.may_bump(payment, newest == Some(*replaces))?;
+                self.is_affordable(payment, fee_sat.0 * 1_000)
+            }
+            Event::ChildBuilt {
+                payment,
+                parent,
+                txid,
+                fee_sat,
+            } => {
+                let payout = self.payment(payment)?;
+                let newest = payout.versions.last().map(|(txid, _)| *txid);
+                let child = (*txid, *parent, fee_sat.0 * 1_000);
+                payout.children.push(child);
+                self.may_bump(payment, newest == Some(*parent))?;
+                self.is_affordable(payment, fee_sat.0 * 1_000)
             }
             Event::PaymentSettled {
                 payment,
@@ -132,6 +165,9 @@ impl Model {
             | Event::LabelSet { .. }
             | Event::ChargeCreated { .. }
             | Event::PayoutReserved { .. }
+            | Event::FeerateChosen { .. }
+            | Event::PayoutsBatched { .. }
+            | Event::CoinsConsolidated { .. }
             | Event::ShortfallCovered { .. }
             | Event::ShortfallReturned { .. }
             | Event::CosignerAsked { .. }
@@ -149,6 +185,25 @@ impl Model {
             | Event::OutcomeUnknown { .. }
             | Event::BreakFound { .. } => Ok(()),
         }
+    }
+
+    /// A payout's part of the fee is within what was set aside.
+    fn is_affordable(&mut self, id: &PaymentId, fee: u64) -> Checked {
+        let payout = self.payment(id)?;
+        let (reserve, amount) = (payout.reserve, payout.amount);
+        unless(amount.saturating_add(fee) <= reserve, || {
+            format!("{id} would bear a fee of {fee} msat beyond the {reserve} set aside")
+        })
+    }
+
+    /// Only the newest version has a successor, before a block holds any, and before what was set aside is given back.
+    fn may_bump(&mut self, id: &PaymentId, of_newest: bool) -> Checked {
+        let payout = self.payment(id)?;
+        let confirmed = payout.depth.is_some_and(|depth| depth > 0);
+        let waits = !confirmed && !payout.was_settled && payout.state == State::Dispatched;
+        unless(of_newest && waits && payout.bumps, || {
+            format!("the transaction of {id} was bumped: confirmed, not the newest, or never to be")
+        })
     }
 
     /// What is paid to the request is this charge's.
@@ -219,8 +274,10 @@ impl Model {
                 (units >= enough, units)
             }
             (Kind::OnchainPayout, Fact::Chain(_)) => {
-                let built = payment.transaction.map(|(_, fee)| fee);
-                return unless(same && built == Some(fee), || {
+                let of_versions = payment.versions.iter().map(|(_, fee)| *fee);
+                let of_children = payment.children.iter().map(|(_, _, fee)| *fee);
+                let built = of_versions.chain(of_children).any(|borne| borne == fee);
+                return unless(same && built, || {
                     format!("{id} settled with {units} and {fee}")
                 });
             }

@@ -10,6 +10,7 @@ use lockstep_engine::rail::{Effect, Fact, Instruction};
 impl Model {
     /// Two things that no event tells: a hold invoice's hash, and that a held payment is sent back.
     pub(super) fn on_instruction(&mut self, instruction: &Instruction) {
+        self.fees_asked |= matches!(instruction.effect, Effect::ReadFees);
         let Ok(id) = PaymentId::new(instruction.key.0.split('/').next().unwrap_or_default()) else {
             return;
         };

@@ -179,9 +179,31 @@ pub(super) fn invoice(text: &str, network: Network) -> Result<Read, Why> {
     })
 }
 
-/// An address of our network; whole satoshi, at least the dust limit (Bitcoin Core's, by script).
+/// The address of a payment URI (BIP 21) that asks for this amount or for none, without requirements and encodings.
+fn of_uri(uri: &str, msat: u64) -> Result<&str, Why> {
+    let (address, query) = uri.split_once('?').unwrap_or((uri, ""));
+    for parameter in query.split('&') {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+        let digits = format!("{whole}{fraction:0<8}");
+        let asks = digits
+            .parse::<u64>()
+            .ok()
+            .map(|sat| sat.saturating_mul(1_000));
+        if key.starts_with("req-") || (key == "amount" && asks != Some(msat)) {
+            return Err(Why::Malformed);
+        }
+    }
+    Ok(address)
+}
+
+/// An address of our network, by itself or in a payment URI; whole satoshi, at least the dust limit (Bitcoin Core's, by script).
 fn address(text: &str, network: Network, msat: u64) -> Result<Read, Why> {
-    let read: Option<Address<NetworkUnchecked>> = text.trim().parse().ok();
+    let text = match text.trim().split_once(':') {
+        Some((scheme, uri)) if scheme.eq_ignore_ascii_case("bitcoin") => of_uri(uri, msat)?,
+        _ => text.trim(),
+    };
+    let read: Option<Address<NetworkUnchecked>> = text.parse().ok();
     let checked = read.and_then(|address| address.require_network(network).ok());
     let script = checked.ok_or(Why::Malformed)?.script_pubkey();
     if msat.is_multiple_of(1_000) && msat / 1_000 >= script.minimal_non_dust().to_sat() {

@@ -78,7 +78,7 @@ const CHANGES: [(Kind, Changes); 5] = [
     ]),
     (Kind::OnchainPayout, &[
         (Reserved,   &[Dispatched, Failed]),
-        (Dispatched, &[Settled, Failed]),
+        (Dispatched, &[Settled, Failed, Reserved]),     // refused with others, and to be paid alone
         (Settled,    &[Dispatched]),                    // undone by a reorganisation
         (Failed,     &[Dispatched]),                    // a refund whose coins are there again, see `books`
     ]),

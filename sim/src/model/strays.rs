@@ -320,7 +320,7 @@ impl Model {
                 Some(sat) if sat != due || due == 0 => {
                     return Err(format!("{sat} sat for {id} are refunded, {due} are due"));
                 }
-                None if due == 0 || lost || self.tip_is_stale => continue,
+                None if due == 0 || lost || self.tip_is_stale || self.fees_asked => continue,
                 None if due > small => {
                     return Err(format!("{due} sat for {id} are due and not refunded"));
                 }

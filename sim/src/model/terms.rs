@@ -1,7 +1,7 @@
 //! Owns the numbers of docs/SPEC.md, "Limits, retries and deadlines", "Holds" and "Money": limits, prices, reserves, depths.
 //! They are written down here again, not read from the engine's policy: a changed default must be meant.
 
-use crate::scenario::{BindingAsked, PolicyOverrides, Shortfall, Stray, WalletPurpose};
+use crate::scenario::{BindingAsked, Bumping, PolicyOverrides, Shortfall, Stray, WalletPurpose};
 use lockstep_engine::api::{Destination, Payout};
 use lockstep_engine::id::WalletId;
 use lockstep_engine::money::Asset;
@@ -51,6 +51,8 @@ pub struct Terms {
     pub charges_into: Purpose,
     /// What the wallet is for that payouts are paid from.
     pub payouts_from: Purpose,
+    /// Whether a payout's transaction may have successors.
+    pub(super) bumps: bool,
 }
 
 impl Default for Terms {
@@ -70,6 +72,7 @@ impl Default for Terms {
             binding: BindingAsked::Off,
             charges_into: Purpose::Hot,
             payouts_from: Purpose::Hot,
+            bumps: false,
         }
     }
 }
@@ -104,10 +107,6 @@ impl Terms {
         if let Some(word) = overrides.payouts_from {
             terms.payouts_from = purpose(word);
         }
-        if let Some(feerate) = overrides.feerate {
-            // The heaviest transaction is 10,000 weight units; the feerate is satoshi per 1,000 of them.
-            terms.miner_fee_sat = feerate.get().saturating_mul(10);
-        }
         if let Some(asked) = overrides.binding {
             terms.binding = asked;
         }
@@ -115,6 +114,16 @@ impl Terms {
         terms.tolerance_sat = overrides.tolerance.map_or(0, |sat| sat.get());
         terms.max_tip_age_ms = overrides.max_tip_age.map(|age| age.get());
         terms.shortfall = overrides.shortfall;
+        let paying = &overrides.paying;
+        let highest = paying.estimate.map(|(_, ceiling)| ceiling);
+        if let Some(feerate) = highest.or(overrides.feerate) {
+            // The heaviest transaction is 10,000 weight units; the feerate is satoshi per 1,000 of them.
+            terms.miner_fee_sat = feerate.get().saturating_mul(10);
+        }
+        if let Some(budget) = paying.budget {
+            terms.miner_fee_sat = budget.get();
+        }
+        terms.bumps = !matches!(paying.bump, None | Some(Bumping::Off));
         terms
     }
 

@@ -4,6 +4,7 @@
 pub mod diff;
 pub mod explain;
 pub mod failure;
+pub mod fees;
 pub mod fuzz;
 pub mod json;
 pub mod page;

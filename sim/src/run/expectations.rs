@@ -299,11 +299,11 @@ impl<W: World> Runner<W> {
     fn is_deep(&self, payment: &str, at_least: u32) -> Result<(), String> {
         let trace = self.run.trace.lock();
         let wanted = [format!("pay:{payment}"), format!("tx:{payment}")];
+        let told = self.run.recorder.told(payment);
+        let versions = told.map(|told| told.txids).unwrap_or_default();
         let pays = |txid: &bitcoin::Txid| {
-            trace
-                .names
-                .of(&txid.to_string())
-                .is_some_and(|name| wanted.iter().any(|w| w == name))
+            let name = trace.names.of(&txid.to_string());
+            versions.contains(txid) || name.is_some_and(|name| wanted.iter().any(|w| w == name))
         };
         match self.book.confirmations(pays) {
             Some(found) if found >= at_least => Ok(()),

@@ -56,35 +56,31 @@ impl<W: World> Runner<W> {
         }
     }
 
-    /// The one transaction of a payout, in a block and over the amount, or nowhere.
+    /// The versions of a payout's transaction: how often blocks hold one of them with an output of its amount.
     fn of_transaction(&self, id: &PaymentId, payout: &OnchainPayout) -> Fate {
-        let built = self
-            .run
-            .recorder
-            .told(id.as_str())
-            .and_then(|told| told.txid);
-        let Some(txid) = built else {
-            return Fate::NotDone;
-        };
-        match self.book.confirmations(|found| *found == txid) {
-            None => Fate::NotDone,
-            Some(0) => Fate::Pending,
-            Some(_) => {
-                let all = self.book.transactions();
-                let outputs = all
-                    .filter(|found| found.compute_txid() == txid)
-                    .flat_map(|found| &found.output);
-                let pays = outputs.filter(|output| {
-                    output.script_pubkey == payout.script
-                        && output.value.to_sat() == payout.amount.0
-                });
-                match pays.count() {
-                    0 => Fate::NotDone,
-                    times => Fate::Done {
-                        times: times as u32,
-                    },
+        let told = self.run.recorder.told(id.as_str());
+        let versions = told.map(|told| told.txids).unwrap_or_default();
+        let (mut times, mut pending) = (0, false);
+        for txid in &versions {
+            match self.book.confirmations(|found| found == txid) {
+                None => {}
+                Some(0) => pending = true,
+                Some(_) => {
+                    let mut all = self.book.transactions();
+                    let found = all.find(|found| found.compute_txid() == *txid);
+                    let outputs = found.iter().flat_map(|found| &found.output);
+                    let pays = outputs.filter(|output| {
+                        output.script_pubkey == payout.script
+                            && output.value.to_sat() == payout.amount.0
+                    });
+                    times += pays.count() as u32;
                 }
             }
+        }
+        match (times, pending) {
+            (0, true) => Fate::Pending,
+            (0, false) => Fate::NotDone,
+            (times, _) => Fate::Done { times },
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod outcome;
 pub(crate) mod own_wallets;
 mod owners;
 mod pay;
+mod paying;
 mod policy;
 pub mod recorder;
 mod reorgs;

@@ -45,8 +45,11 @@ impl<W: World> Runner<W> {
         for height in &change.disconnected {
             trace.record_canonical(Subsystem::Chain, "chain", json!({ "undone": height }));
         }
-        for txid in &change.left {
-            let name = name_of(txid, &trace.names);
+        let left = change.left.iter().map(|txid| name_of(txid, &trace.names));
+        let mut left: Vec<String> = left.collect();
+        // By name, as ids differ between the worlds.
+        left.sort();
+        for name in left {
             trace.record_canonical(Subsystem::Chain, "chain", json!({ "left_mempool": name }));
         }
         let mined: Vec<&Transaction> = change
@@ -73,10 +76,10 @@ impl<W: World> Runner<W> {
             let description = self
                 .owners
                 .describe(transaction, &self.book, &mut trace.names);
-            trace.names.give(
-                format!("described/{}", transaction.compute_txid()),
-                "described",
-            );
+            let txid = transaction.compute_txid();
+            trace.names.give(format!("described/{txid}"), "described");
+            let called = json!({ "txid": txid.to_string(), "called": description["tx"] });
+            trace.record(Subsystem::Chain, "chain", called);
             described.insert(description["tx"].to_string(), description);
         }
         for description in described.into_values() {
@@ -137,6 +140,23 @@ impl<W: World> Runner<W> {
             truth.incoming_msat += channel.in_flight_msat[1 - end];
         }
         truth
+    }
+
+    /// What each transaction that spends the operator's coins pays to miners, read off the chain and the mempool.
+    fn own_fees_sat(&self) -> BTreeMap<Txid, u64> {
+        let is_own = |input: &bitcoin::TxIn| {
+            let spent = self.book.output(&input.previous_output);
+            spent.is_some_and(|output| {
+                self.engine_scripts
+                    .contains_key(output.script_pubkey.as_script())
+            })
+        };
+        let all = self.book.transactions();
+        all.filter(|transaction| transaction.input.iter().any(is_own))
+            .filter_map(|transaction| {
+                Some((transaction.compute_txid(), self.book.fee_sat(transaction)?))
+            })
+            .collect()
     }
 
     /// What lies in each of the operator's wallets, read off the chain.
@@ -225,6 +245,7 @@ impl<W: World> Runner<W> {
         let book = layer0.map(|layer0| layer0.lock().book().clone());
         let at_end = self.phase == Phase::Settle;
         let spent_from = self.spent_from();
+        let fees_sat = self.own_fees_sat();
         let check = |engine: &_| {
             recorder.check_at_rest(&Settled {
                 spent_from: &spent_from,
@@ -232,6 +253,7 @@ impl<W: World> Runner<W> {
                 truth: truth.clone(),
                 channels,
                 executed: &executed,
+                fees_sat: &fees_sat,
                 chain_is_hidden,
                 layer0: book.as_ref(),
                 at_end,

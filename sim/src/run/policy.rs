@@ -1,6 +1,6 @@
 //! Owns the engine's policy in a run: regtest's defaults with the scenario's overrides. Does not own the defaults (the engine).
 
-use super::words;
+use super::{paying, words};
 use crate::model::purpose;
 use crate::prng::RootSeed;
 use crate::scenario::{PolicyOverrides, Scenario};
@@ -72,6 +72,7 @@ pub(super) fn policy(scenario: &Scenario, seed: RootSeed) -> Policy {
             confirmations: depth.otherwise.get() as u32,
         });
     }
+    policy.paying = paying::paying(&overrides.paying);
     receiving(&mut policy, overrides);
     policy
 }

@@ -31,8 +31,8 @@ pub struct Told {
     pub reason: Option<String>,
     /// What the payer was shown (invoice or address).
     pub request: Option<String>,
-    /// The transaction that pays it (payouts on chain).
-    pub txid: Option<bitcoin::Txid>,
+    /// Every version of the transaction that pays it (payouts on chain), oldest first.
+    pub txids: Vec<bitcoin::Txid>,
 }
 
 struct State {
@@ -256,8 +256,21 @@ impl Recorder {
             Event::MoveStarted {
                 payment, address, ..
             } => trace.names.give(address, format!("address:{payment}")),
-            Event::TransactionBuilt { payment, txid, .. } => {
-                trace.names.give(txid.to_string(), format!("tx:{payment}"))
+            Event::TransactionBuilt { payment, txid, .. }
+            | Event::TransactionReplaced { payment, txid, .. } => {
+                trace
+                    .names
+                    .give_next(txid.to_string(), &format!("tx:{payment}"));
+            }
+            Event::CoinsConsolidated { wallet, txid, .. } => {
+                trace
+                    .names
+                    .give_next(txid.to_string(), &format!("merge:{wallet}"));
+            }
+            Event::ChildBuilt { payment, txid, .. } => {
+                trace
+                    .names
+                    .give_next(txid.to_string(), &format!("child:{payment}"));
             }
             Event::WalletRegistered {
                 binding, challenge, ..
@@ -303,12 +316,16 @@ fn learn(state: &mut State, event: &Event) {
         Event::PaymentSeen { payment, .. } => set(payment, "seen"),
         Event::PaymentVanished { payment } => set(payment, "issued"),
         Event::PaymentHeld { payment, .. } => set(payment, "held"),
-        Event::PayoutReserved { payment, .. } | Event::MoveStarted { payment, .. } => {
+        Event::PayoutReserved { payment, .. }
+        | Event::MoveStarted { payment, .. }
+        | Event::BatchDissolved { payment, .. } => {
             set(payment, "reserved");
         }
         Event::PayoutDispatched { payment } => set(payment, "dispatched"),
-        Event::TransactionBuilt { payment, txid, .. } => {
-            state.payments.entry(payment.to_string()).or_default().txid = Some(*txid);
+        Event::TransactionBuilt { payment, txid, .. }
+        | Event::TransactionReplaced { payment, txid, .. } => {
+            let told = state.payments.entry(payment.to_string()).or_default();
+            told.txids.push(*txid);
         }
         Event::PaymentSettled { payment, .. } => set(payment, "settled"),
         Event::PaymentUndone { payment } => set(payment, "undone"),
@@ -362,6 +379,10 @@ fn learn(state: &mut State, event: &Event) {
         | Event::PayerNotBound { .. }
         | Event::AddressGiven { .. }
         | Event::LabelSet { .. }
+        | Event::FeerateChosen { .. }
+        | Event::PayoutsBatched { .. }
+        | Event::CoinsConsolidated { .. }
+        | Event::ChildBuilt { .. }
         | Event::TransferAccepted { .. }
         | Event::CosignerAsked { .. }
         | Event::SweepBuilt { .. }

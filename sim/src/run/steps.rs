@@ -20,6 +20,8 @@ use lockstep_engine::time::Span;
 use lockstep_host::SubmitError;
 use serde_json::json;
 
+const SAT_PER_BTC: u64 = 100_000_000;
+
 /// Who is blamed for an address that nobody can pay.
 pub(super) const ENGINE: &str = "the engine";
 
@@ -235,7 +237,12 @@ impl<W: World> Runner<W> {
             Payee::Wallet { wallet, amount, .. } => {
                 let address = self.purses[wallet.as_str()].address();
                 (
-                    Destination::Address(address.to_string()),
+                    // As wallets show it (BIP 21).
+                    Destination::Address(format!(
+                        "bitcoin:{address}?amount={}.{:08}&label={wallet}",
+                        amount.get() / SAT_PER_BTC,
+                        amount.get() % SAT_PER_BTC
+                    )),
                     Quantity::btc(Msat(amount.get() * 1_000)),
                     Asset::Btc,
                 )
@@ -361,12 +368,18 @@ impl<W: World> Runner<W> {
         self.book.refresh(&mut self.world).await?;
         let names = [format!("pay:{payment}"), format!("tx:{payment}")];
         let again: Vec<String> = names.iter().map(|name| format!("{name}#")).collect();
+        let told = self.run.recorder.told(payment);
+        let versions = told.map(|told| told.txids).unwrap_or_default();
         let mut found = Vec::new();
         for transaction in self.world.mempool().await? {
             let name = self
                 .owners
                 .name(&transaction, &self.book, &mut self.run.trace.lock().names);
-            if names.contains(&name) || again.iter().any(|start| name.starts_with(start)) {
+            let is_version = versions.contains(&transaction.compute_txid());
+            if is_version
+                || names.contains(&name)
+                || again.iter().any(|start| name.starts_with(start))
+            {
                 found.push(transaction);
             }
         }

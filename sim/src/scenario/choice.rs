@@ -33,6 +33,17 @@ word!(
     }
 );
 word!(
+    /// What is done about a transaction of the operator's that offers too little.
+    pub Bumping {
+        /// It waits.
+        "off" Off,
+        /// Another one takes its place (BIP 125).
+        "replace" Replace,
+        /// A child spends its change and pays for both.
+        "child" Child,
+    }
+);
+word!(
     /// What an account holds.
     pub Asset {
         /// Bitcoin.

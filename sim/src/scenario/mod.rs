@@ -27,6 +27,7 @@ mod expectation;
 mod model;
 mod outside;
 mod own_wallets;
+mod paying;
 mod problem;
 mod read;
 mod schema;

@@ -3,12 +3,13 @@
 
 use super::bindings::{BindingAsked, BindingStep};
 pub use super::choice::{
-    Asset, CrashPoint, DidMethod, DidState, Disposal, EnrolmentState, FailureReason, Outcome, Pace,
-    PaymentState, Rail, RejectCode, World,
+    Asset, Bumping, CrashPoint, DidMethod, DidState, Disposal, EnrolmentState, FailureReason,
+    Outcome, Pace, PaymentState, Rail, RejectCode, World,
 };
 pub use super::expectation::Expectation;
 pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
 use super::own_wallets::{HOT, OwnStep, OwnedWallet, WalletPurpose};
+pub use super::paying::PayingOverrides;
 pub use super::trouble::{
     About, ChainFaultKind, ClockFaultKind, CosignerFaultKind, DiskFaultKind, Endpoint, Family,
     GatewayFault, GatewayFaultKind, Layer0Fault, Layer0FaultKind, LinkFaultKind, PeerFaultKind,
@@ -172,6 +173,8 @@ pub struct PolicyOverrides {
     pub max_tip_age: Option<Millis>,
     /// Who bears what was spent and then taken back.
     pub shortfall: Option<Shortfall>,
+    /// How the operator pays on chain.
+    pub paying: PayingOverrides,
 }
 
 /// What is done with money on chain that does not pay its charge, by kind.

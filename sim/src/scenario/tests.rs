@@ -310,6 +310,7 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("MoveFunds", super::own_wallets::MoveFunds::KEYS),
         ("LabelCharge", super::own_wallets::LabelCharge::KEYS),
         ("Register", super::bindings::Register::KEYS),
+        ("Paying", text::Paying::KEYS),
         ("Prove", super::bindings::Prove::KEYS),
         ("Rotate", super::bindings::Rotate::KEYS),
         ("ExpectBinding", super::bindings::ExpectBinding::KEYS),

@@ -4,7 +4,7 @@
 
 use super::bindings::BindingAsked;
 use super::choice::{
-    Asset, Bearer, ChainFault, ClockFault, CosignerFault, CrashPoint, DidMethod, DidState,
+    Asset, Bearer, Bumping, ChainFault, ClockFault, CosignerFault, CrashPoint, DidMethod, DidState,
     DiskFault, Disposal, GatewayFaultKind, Layer0Fault, LinkFault, Pace, PeerFault, ProcessFault,
     Rail, RejectCode, World,
 };
@@ -163,6 +163,8 @@ table!(
         "max_tip_age" max_tip_age: Optional<Duration>,
         /// Who bears what a party has spent and a reorganisation took back. Default: its account goes below zero.
         "shortfall" shortfall: Optional<Shortfall>,
+        /// How the operator pays on chain. Default: one transaction for each payout, at `feerate`.
+        "paying" paying: Optional<Paying>,
     }
 );
 table!(
@@ -185,6 +187,27 @@ table!(
         "by" by: Required<Bearer>,
         /// With "receivable": the most that a party may owe; the operator bears the rest. Default 0.01 BTC.
         "limit" limit: Optional<Amount>,
+    }
+);
+table!(
+    /// How the operator pays on chain.
+    Paying {
+        /// Fees are estimated, and never below this. Stands beside `ceiling`.
+        "floor" floor: Optional<FeerateText>,
+        /// Fees are estimated, and never above this.
+        "ceiling" ceiling: Optional<FeerateText>,
+        /// The most that one payout may cost in miner's fees. Default: the highest feerate for 10,000 weight units.
+        "budget" budget: Optional<Amount>,
+        /// What is done about a transaction that offers too little. Default "off"; anything else needs `floor` and `ceiling`.
+        "bump" bump: Optional<Bumping>,
+        /// How long a payout waits for others, to leave in one transaction. Default: not at all.
+        "window" window: Optional<Duration>,
+        /// The most payouts in one transaction. Default 50.
+        "most" most: Optional<u64>,
+        /// From so many spendable coins on they are made fewer. Stands beside `cheap`.
+        "coins" coins: Optional<u64>,
+        /// Coins are made fewer only at this feerate or below.
+        "cheap" cheap: Optional<FeerateText>,
     }
 );
 table!(

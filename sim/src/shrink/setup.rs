@@ -4,7 +4,8 @@
 use super::values::{below_btc, below_cents, msat_below};
 use super::{Edit, drops};
 use crate::scenario::{
-    Action, Channel, Depth, Expectation, Pace, Payee, Payer, PolicyOverrides, Sat, Scenario, Step,
+    Action, Channel, Depth, Expectation, Pace, Payee, Payer, PayingOverrides, PolicyOverrides, Sat,
+    Scenario, Step,
 };
 use std::collections::BTreeSet;
 
@@ -71,6 +72,11 @@ pub(super) fn drops(plan: &Scenario) -> Vec<Edit> {
         change(|plan| plan.policy.tolerance = None),
         change(|plan| plan.policy.shortfall = None),
         change(|plan| plan.policy.max_tip_age = None),
+        change(|plan| plan.policy.paying = PayingOverrides::default()),
+        change(|plan| plan.policy.paying.bump = None),
+        change(|plan| (plan.policy.paying.window, plan.policy.paying.most) = (None, None)),
+        change(|plan| plan.policy.paying.consolidate = None),
+        change(|plan| plan.policy.paying.budget = None),
         change(|plan| {
             if let Some(Depth { below, .. }) = &mut plan.policy.depth {
                 below.clear();

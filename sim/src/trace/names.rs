@@ -18,6 +18,18 @@ impl Names {
         self.0.entry(real.into()).or_insert_with(|| symbolic.into());
     }
 
+    /// The same for one of several things that are called alike: `name`, `name#2`, `name#3` and so on.
+    pub fn give_next(&mut self, real: impl Into<String>, symbolic: &str) {
+        let taken = |name: &String| self.0.values().any(|given| given == name);
+        let mut name = symbolic.to_owned();
+        let mut number = 1;
+        while taken(&name) {
+            number += 1;
+            name = format!("{symbolic}#{number}");
+        }
+        self.give(real, name);
+    }
+
     /// The symbolic name, if one was given.
     pub fn of(&self, real: &str) -> Option<&str> {
         self.0.get(real).map(String::as_str)

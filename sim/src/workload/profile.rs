@@ -137,6 +137,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("fiat", include_str!("profiles/fiat.toml")),
     ("reputation", include_str!("profiles/reputation.toml")),
     ("multisig", include_str!("profiles/multisig.toml")),
+    ("paying", include_str!("profiles/paying.toml")),
     ("nightly", include_str!("profiles/nightly.toml")),
 ];
 

@@ -370,9 +370,39 @@ fn policy(setup: &mut Setup, seed: RootSeed, (binding, vault): (Option<&str>, Op
     }
     receiving(setup, &mut keys, seed);
     keys.extend(vault.map(|vault| vault.policy.clone()));
+    keys.extend(paying(seed));
     setup
         .lines
         .push(format!("policy = {{ {} }}", keys.join(", ")));
+}
+
+/// How the operator pays on chain: in four plans of ten otherwise than plainly.
+fn paying(seed: RootSeed) -> Option<String> {
+    let mut draws = Draws::of(seed, "paying");
+    if !draws.percent(40) {
+        return None;
+    }
+    let mut keys = Vec::new();
+    if draws.percent(70) {
+        keys.push(format!("floor = \"{} sat/vB\"", draws.between(1, 3)));
+        keys.push(format!("ceiling = \"{} sat/vB\"", draws.between(5, 40)));
+        let bump = ["off", "replace", "replace", "child"][draws.between(0, 3) as usize];
+        keys.push(format!("bump = \"{bump}\""));
+    }
+    if draws.percent(60) {
+        let window = draws.between(5, 120) * 1_000;
+        keys.push(format!("window = \"{}\"", span(window)));
+        keys.push(format!("most = {}", draws.between(1, 5)));
+    }
+    if draws.percent(25) {
+        let budget = draws.between(2_000, 30_000);
+        keys.push(format!("budget = \"{}\"", sat(budget)));
+    }
+    if draws.percent(25) {
+        keys.push(format!("coins = {}", draws.between(2, 6)));
+        keys.push(format!("cheap = \"{} sat/vB\"", draws.between(1, 6)));
+    }
+    (!keys.is_empty()).then(|| format!("paying = {{ {} }}", keys.join(", ")))
 }
 
 /// What becomes of money on chain that is not as asked, or is taken back after it was spent.

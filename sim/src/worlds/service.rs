@@ -458,6 +458,7 @@ fn answered_key(fact: &Fact) -> Option<&lockstep_engine::id::IdempotencyKey> {
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }
+        | Fact::Fees { key, .. }
         | Fact::HttpResponded { key, .. }
         | Fact::HttpFailed { key, .. }
         | Fact::TimerFired { key }

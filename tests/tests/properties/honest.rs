@@ -6,7 +6,9 @@ use super::outside::{confirmed, hash_of, in_mempool, invoice, look, pays, signed
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
 use lockstep_engine::money::Msat;
-use lockstep_engine::rail::{BlockId, Effect, Fact, HttpFailure, Instruction, LightningFailure};
+use lockstep_engine::rail::{
+    BlockId, Effect, Fact, FeesSeen, HttpFailure, Instruction, LightningFailure,
+};
 use lockstep_engine::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -223,6 +225,10 @@ impl Honest {
                 key,
                 local_msat: Msat(0),
                 outgoing_htlcs_msat: Msat(0),
+            },
+            Effect::ReadFees => Fact::Fees {
+                key,
+                seen: FeesSeen::default(),
             },
             Effect::WakeAt { .. } => Fact::TimerFired { key },
             // Nobody has a DID here.

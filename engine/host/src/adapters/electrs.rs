@@ -10,6 +10,8 @@
 //! A connection carries one question at a time, and a question that finds it taken goes over one of its own: the client
 //! hands the reading of answers from thread to thread, and one that is woken before the other has let go waits for ever.
 
+mod fees;
+
 use crate::adapters::blocking::blocking;
 use crate::ports::{BroadcastError, ChainSource, ChainUnavailable};
 use bdk_electrum::BdkElectrumClient;
@@ -19,7 +21,7 @@ use bdk_electrum::electrum_client::{Client, ConfigBuilder, ElectrumApi, Error as
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, SeenTransaction};
+use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, FeesSeen, SeenTransaction};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -106,6 +108,21 @@ impl ChainSource for ElectrsChain {
                 Ok(Ok(txid)) => Ok(txid),
                 Ok(Err(error)) => on_broadcast_error(txid, &error),
                 Err(reason) => Err(BroadcastError::Unavailable { reason }),
+            })
+            .boxed()
+    }
+
+    fn fees(&self) -> BoxFuture<'static, Result<FeesSeen, ChainUnavailable>> {
+        let server = self.server.clone();
+        // Over a connection of its own, once for each tip: a look at the chain may be under way on the other one, and of two
+        // threads that wait on one connection of this client the second can wait for ever.
+        blocking(move || fees::ask(&connect(&server.url)?))
+            .map(|answer| match answer {
+                Ok(Ok(seen)) => Ok(seen),
+                Ok(Err(error)) => Err(ChainUnavailable {
+                    reason: error.to_string(),
+                }),
+                Err(reason) => Err(ChainUnavailable { reason }),
             })
             .boxed()
     }

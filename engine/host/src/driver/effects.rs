@@ -54,6 +54,7 @@ pub(super) fn name(effect: &Effect) -> &'static str {
         Effect::FailHeld { .. } => "fail held payment",
         Effect::ReadLightningBalance => "read Lightning balance",
         Effect::ReadChain => "read chain",
+        Effect::ReadFees => "read fees",
         Effect::CallGateway { .. } => "call gateway",
         Effect::CallLayer0 { .. } => "call Layer 0",
         Effect::WakeAt { .. } => "timer",
@@ -77,6 +78,7 @@ pub(super) fn moves_money_unasked(effect: &Effect) -> bool {
         | Effect::ReadLightningBalance
         | Effect::ReadChain
         | Effect::CallLayer0 { .. }
+        | Effect::ReadFees
         | Effect::WakeAt { .. } => false,
     }
 }
@@ -144,6 +146,7 @@ pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
         ),
         Effect::FailHeld { payment_hash } => fail(ports, FailOrder { key, payment_hash }),
         Effect::ReadLightningBalance => balance(ports, key),
+        Effect::ReadFees => fees(ports, key),
         Effect::CallGateway { request } => call(ports, &ports.http, GatewayCall { key, request }),
         Effect::CallLayer0 { request } => call(ports, &ports.layer0, GatewayCall { key, request }),
     };
@@ -308,6 +311,18 @@ fn balance(ports: &Ports, key: IdempotencyKey) -> BoxFuture<'static, Outcome> {
                 local_msat: balance.local_msat,
                 outgoing_htlcs_msat: balance.outgoing_htlcs_msat,
             }),
+            Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Reading leaves no trace outside.
+fn fees(ports: &Ports, key: IdempotencyKey) -> BoxFuture<'static, Outcome> {
+    ports
+        .chain
+        .fees()
+        .map(move |answer| match answer {
+            Ok(seen) => Outcome::Answered(Fact::Fees { key, seen }),
             Err(unavailable) => Outcome::Unavailable(unavailable.reason),
         })
         .boxed()

@@ -15,7 +15,7 @@ use lockstep_engine::money::Msat;
 use lockstep_engine::onchain::Descriptors;
 use lockstep_engine::policy::Policy;
 use lockstep_engine::rail::{
-    BlockId, ChainPosition, ChainView, Entropy, HttpFailure, Method, SeenTransaction,
+    BlockId, ChainPosition, ChainView, Entropy, FeesSeen, HttpFailure, Method, SeenTransaction,
 };
 use lockstep_engine::time::Timestamp;
 use lockstep_host::Ports;
@@ -296,6 +296,10 @@ impl ChainSource for World {
         transaction: Transaction,
     ) -> BoxFuture<'static, Result<Txid, BroadcastError>> {
         ready(Ok(transaction.compute_txid())).boxed()
+    }
+
+    fn fees(&self) -> BoxFuture<'static, Result<FeesSeen, ChainUnavailable>> {
+        ready(Ok(FeesSeen::default())).boxed()
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

@@ -33,10 +33,13 @@ fn payee() -> ScriptBuf {
 
 fn order(amount_sat: u64) -> BuildOrder {
     BuildOrder {
-        script: payee(),
-        amount_sat: Sat(amount_sat),
+        recipients: vec![Recipient {
+            script: payee(),
+            amount_sat: Sat(amount_sat),
+        }],
         feerate_sat_per_kwu: FEERATE,
         max_fee_sat: Sat(10_000),
+        confirmed_first: false,
         entropy: Entropy([9; 32]),
     }
 }
@@ -332,4 +335,86 @@ fn a_buried_payout_is_forgotten() {
         .apply_view(&view(branch("a", 100, 101), history))
         .expect("a good view");
     assert_eq!(onchain.built.len(), 0);
+}
+
+fn bump(txid: bitcoin::Txid, feerate: u64, most: u64) -> BumpOrder {
+    BumpOrder {
+        txid,
+        feerate_sat_per_kwu: feerate,
+        max_fee_sat: Sat(most),
+        entropy: Entropy([8; 32]),
+    }
+}
+
+/// A wallet with one coin, whose first payout waits in the mempool.
+fn one_waits() -> (Onchain, Vec<SeenTransaction>, Built) {
+    let (mut onchain, mut history) = funded(&[PAID_SAT]);
+    let built = onchain.build(order(30_000)).expect("enough");
+    let signed = onchain
+        .finalise(&sign(7, &built.psbt_base64))
+        .expect("signed");
+    history.push(in_mempool(&signed));
+    onchain
+        .apply_view(&view(branch("a", 1, 1), history.clone()))
+        .expect("a good view");
+    (onchain, history, built)
+}
+
+#[test]
+fn a_replacement_keeps_to_bip_125_and_to_its_budget() {
+    let (mut onchain, mut history, first) = one_waits();
+    let weight = onchain.package(first.txid).expect("built here").weight_wu;
+    // Rules 3 and 4 ask for more than the feerate does: the old fee, and 1 sat/vB of the new weight.
+    let least = first.fee_sat.0 + (250 * weight).div_ceil(1_000);
+    let poor = onchain.replace(&bump(first.txid, FEERATE + 1, least - 1));
+    assert!(
+        matches!(poor, Err(BumpRefused::OverBudget { .. })),
+        "{poor:?}"
+    );
+    let second = onchain
+        .replace(&bump(first.txid, FEERATE + 1, least))
+        .expect("within the budget");
+    assert_eq!(second.fee_sat, Sat(least));
+    let (old, new) = (unsigned(&first), unsigned(&second));
+    assert_eq!(old.input, new.input, "every version spends the same coins");
+    assert!(new.is_explicitly_rbf(), "rule 1");
+    assert!(
+        new.output
+            .iter()
+            .any(|o| o.script_pubkey == payee() && o.value.to_sat() == 30_000)
+    );
+    // Beyond the budget the feerate is approached.
+    let third = onchain.replace(&bump(second.txid, 1_000_000, 5_000));
+    assert_eq!(third.expect("within the budget").fee_sat, Sat(5_000));
+    // Whichever confirms, nothing is bumped any more.
+    let last = history.pop().expect("the payout");
+    history.push(confirmed(&last.transaction, block("a", 2)));
+    onchain
+        .apply_view(&view(branch("a", 1, 2), history))
+        .expect("a good view");
+    let late = onchain.replace(&bump(first.txid, 5_000, 50_000));
+    assert!(
+        matches!(late, Err(BumpRefused::Confirmed { .. })),
+        "{late:?}"
+    );
+}
+
+#[test]
+fn nothing_is_bumped_under_another_payment_of_ours() {
+    let (mut onchain, _, first) = one_waits();
+    let second = onchain.build(order(20_000)).expect("change of ours");
+    for refused in [
+        onchain.replace(&bump(first.txid, 5_000, 50_000)),
+        onchain.child(&bump(first.txid, 5_000, 50_000)),
+    ] {
+        assert_eq!(
+            refused,
+            Err(BumpRefused::Spent {
+                txid: first.txid,
+                by: second.txid
+            })
+        );
+    }
+    let both = onchain.package(second.txid).expect("built here");
+    assert_eq!(both.fee_sat, first.fee_sat.0 + second.fee_sat.0);
 }

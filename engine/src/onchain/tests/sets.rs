@@ -36,8 +36,11 @@ fn whole_state(wallets: &Wallets) -> String {
 
 fn order(script: &ScriptBuf, sat: u64) -> BuildOrder {
     BuildOrder {
-        script: script.clone(),
-        amount_sat: Sat(sat),
+        recipients: vec![Recipient {
+            script: script.clone(),
+            amount_sat: Sat(sat),
+        }],
+        confirmed_first: false,
         feerate_sat_per_kwu: 500,
         max_fee_sat: Sat(10_000),
         entropy: Entropy([9; 32]),
@@ -247,4 +250,48 @@ fn recovery_goes_on_as_long_as_it_finds_scripts() {
     assert_eq!(onchain.history().count(), 3);
     let fingerprint = master(7).fingerprint(&Secp256k1::new());
     assert_eq!(onchain.origin(), format!("wpkh([{fingerprint}])"));
+}
+
+/// Nobody is asked twice for one payment.
+#[test]
+fn what_cosigners_signed_is_not_bumped() {
+    let (mut wallets, hot, _) = two();
+    let person = |seed: u8| {
+        let account = Xpub::from_priv(&Secp256k1::new(), &master(seed));
+        let fingerprint = account.fingerprint();
+        Cosigner {
+            name: crate::id::CosignerId::new(format!("person-{seed}")).expect("valid"),
+            key: format!("[{fingerprint}]{account}"),
+        }
+    };
+    let people = Cosigners {
+        threshold: 2,
+        of: vec![person(21), person(22)],
+        recovery: None,
+    };
+    let spec = WalletSpec {
+        name: named("vault"),
+        purpose: Purpose::Multisig,
+        custody: Custody::Cosigners(people.clone()),
+        descriptors: people.descriptors(),
+        ..WalletSpec::hot(descriptors())
+    };
+    wallets.open(&spec).expect("another");
+    let (_, vault) = wallets.reveal_address(&named("vault"));
+    let seen = vec![confirmed(&payment(&vault, PAID_SAT, "1"), block("a", 1))];
+    wallets
+        .apply_view(&view(branch("a", 0, 1), seen))
+        .expect("good");
+    let built = wallets
+        .build(&named("vault"), order(&hot, 60_000))
+        .expect("enough");
+    let bump = BumpOrder {
+        txid: built.txid,
+        feerate_sat_per_kwu: 5_000,
+        max_fee_sat: Sat(20_000),
+        entropy: Entropy([9; 32]),
+    };
+    let refused = Err(BumpRefused::Cosigned { txid: built.txid });
+    assert_eq!(wallets.replace(&named("vault"), &bump), refused);
+    assert_eq!(wallets.child(&named("vault"), &bump), refused);
 }

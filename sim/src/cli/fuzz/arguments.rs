@@ -19,7 +19,7 @@ pub(in crate::cli) struct FuzzArguments {
     /// Take the set-up and the traffic of these scenarios, in turn; `*` stands for anything in a path
     #[arg(long, value_name = "GLOB", num_args = 1..)]
     pub(super) scenario: Vec<String>,
-    /// What plans are drawn from: default, calm, chain, lightning, fiat, nightly, or a file
+    /// What plans are drawn from: default, calm, chain, lightning, fiat, paying, nightly, or a file
     #[arg(long, value_name = "NAME|FILE", default_value = "default")]
     pub(super) profile: String,
     /// Print the result as JSON, and nothing else, on standard output

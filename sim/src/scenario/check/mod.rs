@@ -9,6 +9,7 @@ mod layer0;
 mod money;
 mod names;
 mod own_wallets;
+mod paying;
 mod policy;
 mod setup;
 mod steps;

@@ -1,7 +1,7 @@
 //! Owns checking what the scenario sets of the engine's policy. Does not own the rest of the setup (`setup`).
 
 use super::names::{Kind, Names};
-use super::{positive, quantity, right_or_absent};
+use super::{paying, positive, quantity, right_or_absent};
 use crate::scenario::choice::{Bearer, Disposal};
 use crate::scenario::model::{Depth, OwnWalletName, PolicyOverrides, Shortfall, Stray};
 use crate::scenario::problem::Problems;
@@ -95,6 +95,10 @@ pub(super) fn policy(
             problems,
         )
     });
+    let paying = typed
+        .paying
+        .as_ref()
+        .map(|typed| paying::paying(typed, problems));
     let by_value = match &typed.wallet_by_value {
         Some(rules) => wallet_by_value(rules, names, problems)?,
         None => Vec::new(),
@@ -119,6 +123,7 @@ pub(super) fn policy(
         tolerance: right_or_absent(tolerance)?,
         max_tip_age: right_or_absent(max_tip_age)?,
         shortfall: right_or_absent(shortfall)?,
+        paying: right_or_absent(paying)?.unwrap_or_default(),
     })
 }
 

@@ -25,6 +25,7 @@ policy.stray = { partial = "credit", over = "refund", late = "suspense", double 
 policy.tolerance = "10 sat"
 policy.max_tip_age = "20 min"
 policy.shortfall = { by = "receivable", limit = "100_000 sat" }
+policy.paying = { floor = "1 sat/vB", ceiling = "40 sat/vB", budget = "30_000 sat", bump = "child", window = "5 min", most = 3, coins = 20, cheap = "2 sat/vB" }
 policy.depth = [{ below = "1_000_000 sat", blocks = 1 }, { blocks = "6 blocks" }]
 parties.merchant = { did = "key" }
 parties.heir = { did = "key" }

@@ -11,7 +11,8 @@ mod trouble;
 mod tests;
 
 use super::model::{
-    Channel, Depth, Forwarding, Operator, Pace, PolicyOverrides, Scenario, Shortfall, Stray, World,
+    Channel, Depth, Forwarding, Operator, Pace, PayingOverrides, PolicyOverrides, Scenario,
+    Shortfall, Stray, World,
 };
 use super::own_wallets::{
     CosignedBy, HOT, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose,
@@ -398,6 +399,9 @@ fn policy(policy: &PolicyOverrides) -> Inline {
         table.put("shortfall", self::shortfall(shortfall));
     }
     table.maybe("binding", policy.binding.map(|asked| asked.to_string()));
+    if !policy.paying.is_empty() {
+        table.put("paying", paying(&policy.paying));
+    }
     table
 }
 
@@ -419,6 +423,25 @@ fn shortfall(shortfall: Shortfall) -> String {
         }
         Shortfall::Operator => table.text("by", "operator"),
         Shortfall::Freeze => table.text("by", "freeze"),
+    }
+    table.end()
+}
+
+fn paying(paying: &PayingOverrides) -> String {
+    let mut table = Inline::default();
+    if let Some((floor, ceiling)) = paying.estimate {
+        table.text("floor", floor.to_string());
+        table.text("ceiling", ceiling.to_string());
+    }
+    table.maybe("budget", paying.budget.map(amounts::sat));
+    table.maybe("bump", paying.bump.map(|bump| bump.as_str().to_owned()));
+    table.maybe("window", paying.window.map(amounts::span));
+    if let Some(most) = paying.most {
+        table.put("most", most.to_string());
+    }
+    if let Some((coins, cheap)) = paying.consolidate {
+        table.put("coins", coins.to_string());
+        table.text("cheap", cheap.to_string());
     }
     table.end()
 }

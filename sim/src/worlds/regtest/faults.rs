@@ -214,6 +214,16 @@ impl RegtestWorld {
         }
     }
 
+    /// Tells the engine's chain source what the rest of the world bids now.
+    pub(super) fn tell_market(&self) {
+        let spikes = self.all_begun(|begun| match begun {
+            Begun::FeeSpike(floor) => Some(*floor),
+            _ => None,
+        });
+        let highest = spikes.iter().map(|(_, floor)| *floor).max().unwrap_or(0);
+        self.market.set(self.fee_floor.max(highest));
+    }
+
     /// Mines blocks, or what the chain's troubles make of that.
     pub(super) fn mine_blocks(&mut self, blocks: u32, payout: ScriptBuf) -> Result<(), WorldError> {
         let late = self.all_begun(|begun| matches!(begun, Begun::LateBlocks).then_some(()));

@@ -19,6 +19,7 @@ mod electrs_process;
 mod electrs_questions;
 mod engine_process;
 mod faults;
+mod fee_market;
 mod http_server;
 mod journal_file;
 mod lightning;
@@ -27,6 +28,7 @@ mod operator;
 mod process_faults;
 mod proxy;
 mod rest;
+mod runtime;
 mod server_process;
 mod servers;
 mod store;
@@ -55,6 +57,7 @@ use clock::LockStepClock;
 use door::WatchedWay;
 use engine_process::EngineProcess;
 use faults::Troubles;
+use fee_market::{FeeMarket, MarketChain};
 use http_server::{CurrentService, HttpServer, Outside};
 use lockstep_engine::rail::{BlockId, Entropy};
 use lockstep_engine::time::Timestamp;
@@ -67,12 +70,13 @@ use lockstep_host::store::JournalStore;
 use nodes::NodeProcess;
 use operator::OperatorNode;
 use proxy::Links;
+pub use runtime::runtime;
 use servers::{Executables, Servers};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 /// The engine is told of every change by the world, so its own look-out only has to be there.
@@ -80,15 +84,6 @@ const CHAIN_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// How long the engine has to end in an orderly shutdown.
 const ENGINE_END_LIMIT: Duration = Duration::from_secs(10);
-
-/// The runtime that the world lives in. The thread that calls `block_on` must stay: the servers end with it.
-pub fn runtime() -> Result<Runtime, WorldError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    runtime.map_err(|error| WorldError::harness("start the regtest world's runtime", error))
-}
 
 /// The regtest world.
 pub struct RegtestWorld {
@@ -105,6 +100,7 @@ pub struct RegtestWorld {
     switch: Arc<Switch>,
     channels: Vec<OpenChannel>,
     fee_floor: u64,
+    market: FeeMarket,
     troubles: Troubles,
     engine: Arc<EngineProcess>,
     nodes: Vec<Arc<NodeProcess>>,
@@ -193,6 +189,7 @@ impl RegtestWorld {
             switch: Arc::new(Switch::default()),
             channels: Vec::new(),
             fee_floor: 0,
+            market: FeeMarket::default(),
             troubles: Troubles::default(),
             engine,
             nodes: Vec::new(),
@@ -277,7 +274,10 @@ impl RegtestWorld {
         };
         Ports {
             clock: Arc::new(self.clock.clone()),
-            chain: Arc::new(ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL)),
+            chain: Arc::new(MarketChain {
+                chain: ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL),
+                market: self.market.clone(),
+            }),
             lightning,
             http: Arc::new(self.way_to(&self.gateway_server, &self.blueprint.gateway_token)),
             layer0,
@@ -462,15 +462,20 @@ impl World for RegtestWorld {
 
     async fn set_fee_floor(&mut self, sat_per_kwu: u64) -> Result<(), WorldError> {
         self.fee_floor = sat_per_kwu;
+        self.tell_market();
         Ok(())
     }
 
     async fn begin_trouble(&mut self, trouble: &Trouble, fault: FaultId) -> Result<(), WorldError> {
-        self.begin_fault(trouble, fault).await
+        let begun = self.begin_fault(trouble, fault).await;
+        self.tell_market();
+        begun
     }
 
     async fn end_trouble(&mut self, fault: FaultId) -> Result<(), WorldError> {
-        self.end_fault(fault).await
+        let ended = self.end_fault(fault).await;
+        self.tell_market();
+        ended
     }
 
     async fn evict(&mut self, txid: Txid) -> Result<bool, WorldError> {

@@ -16,7 +16,9 @@ use async_channel::{Receiver, Sender};
 use bitcoin::{Block, BlockHash, ScriptBuf, Transaction, Txid};
 use futures_util::FutureExt;
 use futures_util::select_biased;
-use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, SeenTransaction};
+use lockstep_engine::rail::{
+    BlockId, ChainPosition, ChainView, FeeBin, FeeEstimate, FeesSeen, SeenTransaction,
+};
 use madsim::time::sleep;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -25,6 +27,9 @@ use std::time::Duration;
 
 /// The name of the backend's endpoint.
 pub const ENDPOINT: &str = "chain";
+
+/// Targets for which estimates are told, in blocks: those of the engine's Electrum client.
+const ESTIMATE_TARGETS: [u32; 6] = [2, 3, 6, 12, 36, 144];
 
 /// A view reaches back this far at least, so that an asker who missed a short fork still connects.
 const VIEW_BLOCKS: u32 = 12;
@@ -412,6 +417,28 @@ impl Backend {
     /// Everything unconfirmed, parents first.
     pub fn mempool(&self) -> Vec<Transaction> {
         self.read(|chain| parents_first(chain.mempool().map(|entry| (*entry.tx).clone()).collect()))
+    }
+
+    /// What the node says about fees: estimates only of a market that moves, as a node that has seen nothing has none.
+    pub(super) fn fees(&self) -> FeesSeen {
+        let now = unix_now();
+        self.read(|chain| {
+            let floor = chain.block_floor(now) > chain.policy().block_min_sat_per_kvb;
+            let targets = ESTIMATE_TARGETS.iter().filter(|_| floor);
+            let estimates = targets.map(|blocks| FeeEstimate {
+                blocks: *blocks,
+                sat_per_kwu: chain.estimate_feerate(*blocks, now).div_ceil(4),
+            });
+            let bins = chain.mempool().map(|entry| FeeBin {
+                sat_per_kwu: (entry.fee_sat * 250).div_ceil(entry.vsize.max(1)),
+                weight_wu: entry.vsize * 4,
+            });
+            FeesSeen {
+                estimates: estimates.collect(),
+                mempool: bins.collect(),
+                minimum_sat_per_kwu: chain.min_feerate(now).div_ceil(4),
+            }
+        })
     }
 
     /// What a look shows, as far as the backend tells the truth.

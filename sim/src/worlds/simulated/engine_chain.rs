@@ -1,6 +1,6 @@
 //! Owns the engine's connection to the chain's backend (`ChainSource`). Does not own the backend nor the links.
 //!
-//! Fault model: notices, looks and broadcasts travel over the link between `engine` and `chain`. A look or a broadcast
+//! Fault model: notices, looks, questions about fees and broadcasts travel over the link between `engine` and `chain`. A look, question or broadcast
 //! whose question or answer is lost, or was held for too long, fails for the engine, which does not know then whether it
 //! was heard. A notice that is lost is sent again. A doubled broadcast is submitted twice, a doubled notice tells twice.
 
@@ -10,7 +10,7 @@ use async_channel::Receiver;
 use bitcoin::{ScriptBuf, Transaction, Txid};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use lockstep_engine::rail::{BlockId, ChainView};
+use lockstep_engine::rail::{BlockId, ChainView, FeesSeen};
 use lockstep_host::ports::{BroadcastError, ChainSource, ChainUnavailable};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +86,22 @@ impl ChainSource for EngineChain {
                 .map_err(unavailable)?;
             answer.map_err(|word| BroadcastError::Refused { word })
         })
+    }
+
+    fn fees(&self) -> BoxFuture<'static, Result<FeesSeen, ChainUnavailable>> {
+        let (backend, network) = (self.backend.clone(), self.network.clone());
+        let asked = async move {
+            carry(&network, super::ENGINE, ENDPOINT).await?;
+            backend.answers().await?;
+            let seen = backend.fees();
+            carry(&network, ENDPOINT, super::ENGINE).await?;
+            Ok(seen)
+        };
+        Box::pin(
+            asked.map(|result: Result<_, String>| {
+                result.map_err(|reason| ChainUnavailable { reason })
+            }),
+        )
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

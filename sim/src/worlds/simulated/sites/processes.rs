@@ -18,7 +18,7 @@ use crate::worlds::simulated::journal_disk::Ailment;
 use crate::worlds::{FaultSite, WorldError};
 use bitcoin::{ScriptBuf, Transaction, Txid};
 use futures_util::future::BoxFuture;
-use lockstep_engine::rail::{BlockId, ChainView};
+use lockstep_engine::rail::{BlockId, ChainView, FeesSeen};
 use lockstep_host::ports::{BroadcastError, ChainSource, ChainUnavailable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -262,6 +262,14 @@ impl ChainSource for GatedChain {
             })));
         }
         self.chain.broadcast(transaction)
+    }
+
+    fn fees(&self) -> BoxFuture<'static, Result<FeesSeen, ChainUnavailable>> {
+        if self.gate.refuses() {
+            let reason = REFUSED.to_owned();
+            return Box::pin(std::future::ready(Err(ChainUnavailable { reason })));
+        }
+        self.chain.fees()
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
