@@ -14,6 +14,7 @@ mod charge_onchain;
 mod consolidation;
 mod cosigning;
 mod desk;
+mod dissolving;
 mod evidence;
 mod facts;
 mod fee_desk;

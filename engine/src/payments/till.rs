@@ -1,6 +1,6 @@
 //! Owns when payment transactions are made and what becomes of them: gathering payouts into batches, signing, handing
 //! out, and answers. Does not own building (`onchain`), the record of a batch (`batch`), what a look at the chain means for it
-//! (`following`), bumps (`bumping`) nor a payout's money (`payout_onchain`).
+//! (`following`), how it is taken apart (`dissolving`), bumps (`bumping`) nor a payout's money (`payout_onchain`).
 
 use super::batch::{Batch, Member, Version, budget, output_weight};
 use super::cosigning::{Progress, Question, Round};
@@ -8,11 +8,10 @@ use super::desk::Desk;
 use super::payout_onchain::{OnchainPayout, OnchainPayoutState as State, Used};
 use super::record::Payment;
 use crate::event::{Event, FailureReason};
-use crate::id::{BatchId, BindingId, IdempotencyKey, PaymentId, WalletId};
+use crate::id::{BatchId, IdempotencyKey, PaymentId, WalletId};
 use crate::money::Sat;
 use crate::onchain::feerate::{FeeSource, Feerate};
 use crate::onchain::{BuildOrder, BuildRefused, Built, Recipient};
-use crate::planted::Bug;
 use crate::rail::{Effect, Instruction};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
@@ -46,7 +45,7 @@ impl Batches {
         self.by_id.insert(batch.id.clone(), batch);
     }
 
-    fn remove(&mut self, id: &BatchId) -> Option<Batch> {
+    pub(super) fn remove(&mut self, id: &BatchId) -> Option<Batch> {
         let batch = self.by_id.remove(id)?;
         self.by_subject.remove(&batch.subject());
         Some(batch)
@@ -75,7 +74,7 @@ struct Plan {
     feerate: Option<Feerate>,
 }
 
-fn numbered(what: &str, number: u32) -> String {
+pub(super) fn numbered(what: &str, number: u32) -> String {
     if number == 1 {
         what.to_owned()
     } else {
@@ -481,152 +480,6 @@ impl Till<'_, '_> {
         batch.under_way.insert(number, txid);
         let (subject, what) = (batch.subject(), numbered("broadcast", number));
         self.instruct(&subject, &what, Effect::Broadcast { transaction });
-    }
-
-    /// Frees coins of a transaction that never left. If the network knows it all the same (the signer handed it out),
-    /// nothing is freed: its fate is unknown. One payout alone fails; several get transactions of their own.
-    fn give_up(&mut self, id: &BatchId, txid: Txid, reason: &FailureReason) {
-        let members = self.members(id);
-        let Some(batch) = self.abandon(id, txid) else {
-            return;
-        };
-        if let [only] = &members[..] {
-            let only = [only.clone()];
-            self.each(&only, |payout, desk| payout.give_up(desk, reason.clone()));
-            return;
-        }
-        sometimes(Rare::BatchDissolved);
-        self.reserve_again(&batch, |payout| payout.alone = true);
-        self.build_waiting();
-    }
-
-    /// Takes a batch apart that nobody can have seen; `None` (and its payouts are unknown) if the network knows it.
-    fn abandon(&mut self, id: &BatchId, txid: Txid) -> Option<Batch> {
-        let wallet = self.batches.by_id.get(id)?.wallet.clone();
-        let spec = self.desk.onchain.spec(&wallet);
-        let was_shown = spec.is_some_and(|spec| spec.cosigners().is_some());
-        let abandoned = match was_shown && !self.desk.has_bug(Bug::ForgetShownTransaction) {
-            true => self.desk.onchain.abandon_shown(&wallet, txid),
-            false => self.desk.onchain.abandon(txid),
-        };
-        if abandoned.is_err() {
-            sometimes(Rare::GivenUpButOut);
-            for payment in self.members(id) {
-                self.desk.emit(Event::OutcomeUnknown { payment });
-            }
-            return None;
-        }
-        let batch = self.batches.remove(id)?;
-        if let Some(lead) = batch.members.first()
-            && let Some(payout) = self.payout(&lead.payment)
-        {
-            payout.used = batch.used;
-        }
-        Some(batch)
-    }
-
-    fn reserve_again(&mut self, batch: &Batch, mut note: impl FnMut(&mut OnchainPayout)) {
-        let members: Vec<PaymentId> = batch.members.iter().map(|m| m.payment.clone()).collect();
-        self.each(&members, |payout, desk| {
-            payout.state = State::Reserved;
-            note(payout);
-            desk.emit(Event::BatchDissolved {
-                payment: payout.id.clone(),
-                batch: batch.id.clone(),
-            });
-        });
-    }
-
-    /// A payout's time is over. Before its transaction left, that ends it, and others of its batch begin anew; after,
-    /// its fate is watched on.
-    pub(super) fn on_deadline(&mut self, payment: &PaymentId) {
-        let one = [payment.clone()];
-        let Some(state) = self.payout(payment).map(|payout| payout.state.clone()) else {
-            return;
-        };
-        match state {
-            State::Reserved => {
-                sometimes(Rare::DeadlineWithoutCoins);
-                self.each(&one, OnchainPayout::expire);
-            }
-            State::Signing { batch } => {
-                sometimes(Rare::DeadlineWhileSigning);
-                self.take_out(payment, &batch, &FailureReason::Expired);
-                self.build_waiting();
-            }
-            State::Sent { .. } => self.each(&one, OnchainPayout::become_overdue),
-            State::Failed { .. } => {}
-        }
-    }
-
-    /// The binding of the wallet that a payout pays has ended. What has not left fails, and its money is free again; others
-    /// of its batch begin anew. What has left completes, and that is told (F69).
-    pub(super) fn on_binding_ended(&mut self, ended: &BindingId) {
-        if self.desk.has_bug(Bug::PayAfterRevocation) {
-            return;
-        }
-        let by_it = |payment: &Payment| matches!(payment, Payment::OnchainPayout(payout) if payout.binding.as_ref() == Some(ended));
-        let paid = self.payments.iter().filter(|(_, payment)| by_it(payment));
-        let paid: Vec<PaymentId> = paid.map(|(id, _)| id.clone()).collect();
-        let mut is_freed = false;
-        for id in paid {
-            let Some(state) = self.payout(&id).map(|payout| payout.state.clone()) else {
-                continue;
-            };
-            match state {
-                State::Reserved => {
-                    sometimes(Rare::UnboundBeforeSigning);
-                    self.desk.answered(&id, "deadline");
-                    self.each(&[id], |payout, desk| {
-                        payout.give_up(desk, FailureReason::BindingEnded);
-                    });
-                }
-                State::Signing { batch } => {
-                    sometimes(Rare::UnboundBeforeSigning);
-                    self.take_out(&id, &batch, &FailureReason::BindingEnded);
-                    is_freed = true;
-                }
-                State::Sent { settled: false, .. } => {
-                    sometimes(Rare::UnboundAfterBroadcast);
-                    self.desk.emit(Event::BindingEndedTooLate {
-                        payment: id,
-                        binding: ended.clone(),
-                    });
-                }
-                State::Sent { .. } | State::Failed { .. } => {}
-            }
-        }
-        if is_freed {
-            self.build_waiting();
-        }
-    }
-
-    /// Fails one payout of a transaction that waits for signatures; the others begin anew.
-    fn take_out(&mut self, payment: &PaymentId, id: &BatchId, reason: &FailureReason) {
-        let Some(batch) = self.batches.by_id.get_mut(id) else {
-            return;
-        };
-        let (subject, what) = (batch.subject(), numbered("sign", batch.used.signings));
-        let Some(txid) = batch.versions.first().map(|version| version.txid) else {
-            return;
-        };
-        match batch.round.take() {
-            Some(round) => round.end(self.desk),
-            None => {
-                let key = IdempotencyKey(format!("{subject}/{what}"));
-                self.desk.out.answered.push(key);
-            }
-        }
-        let Some(batch) = self.abandon(id, txid) else {
-            return;
-        };
-        if batch.members.len() > 1 {
-            sometimes(Rare::BatchDissolved);
-            self.reserve_again(&batch, |_| {});
-        }
-        self.each(std::slice::from_ref(payment), |payout, desk| {
-            payout.give_up(desk, reason.clone());
-        });
     }
 }
 

@@ -2,20 +2,23 @@
 //! bound, by the model's own book of bindings. Does not own that book (`model`).
 
 use super::{Invariant, Stepped};
-use crate::model::{BindingBook, Terms};
-use bitcoin::{Address, ScriptBuf};
-use lockstep_engine::api::{Command, Destination, Input, Payout};
-use lockstep_engine::id::PartyId;
+use crate::model::{BindingBook, Terms, paid_script};
+use bitcoin::{Psbt, ScriptBuf, Txid};
+use lockstep_engine::api::{Command, Event, Input, Payout};
+use lockstep_engine::id::{PartyId, PaymentId};
 use lockstep_engine::identity::Purpose;
 use lockstep_engine::rail::Effect;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// I12.
 pub(super) struct NoUnboundPayment {
     is_asked: bool,
     book: BindingBook,
     /// On-chain payouts: whose wallet it must be, and where they go.
-    payouts: BTreeMap<String, (PartyId, ScriptBuf)>,
+    payouts: BTreeMap<PaymentId, (PartyId, ScriptBuf)>,
+    /// Whom each transaction pays, but for successors.
+    built: BTreeMap<Txid, BTreeSet<PaymentId>>,
+    handed_out: BTreeSet<Txid>,
 }
 
 impl NoUnboundPayment {
@@ -24,19 +27,43 @@ impl NoUnboundPayment {
             is_asked: terms.asks_bound_payouts(),
             book: BindingBook::default(),
             payouts: BTreeMap::new(),
+            built: BTreeMap::new(),
+            handed_out: BTreeSet::new(),
         }
     }
 
     fn note(&mut self, order: &Payout) {
-        let Destination::Address(text) = &order.destination else {
-            return;
-        };
-        if let Ok(address) = text.trim().parse::<Address<_>>() {
+        if let Some(script) = paid_script(order) {
             let payee = order.payee.as_ref().unwrap_or(&order.party).clone();
-            let script = address.assume_checked().script_pubkey();
-            self.payouts
-                .insert(order.payment.to_string(), (payee, script));
+            self.payouts.insert(order.payment.clone(), (payee, script));
         }
+    }
+
+    /// The transaction that an instruction gives to somebody who signs, or to the network for the first time.
+    fn leaving(&mut self, effect: &Effect) -> Option<Txid> {
+        match effect {
+            Effect::SignPsbt { psbt } | Effect::Cosign { psbt, .. } => {
+                let psbt: Psbt = psbt.parse().ok()?;
+                Some(psbt.unsigned_tx.compute_txid())
+            }
+            Effect::Broadcast { transaction } => {
+                let txid = transaction.compute_txid();
+                self.handed_out.insert(txid).then_some(txid)
+            }
+            _ => None,
+        }
+    }
+
+    fn check(&self, payment: &PaymentId) -> Result<(), String> {
+        let Some((payee, script)) = self.payouts.get(payment) else {
+            return Ok(());
+        };
+        if self.book.is_bound(payee, script, Purpose::Payouts) == Some(false) {
+            return Err(format!(
+                "payout {payment} goes to {script}, which is in no wallet that is bound to {payee}"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -60,20 +87,17 @@ impl Invariant for NoUnboundPayment {
         {
             self.note(order);
         }
+        for event in &stepped.output.events {
+            // A successor of what has left completes it.
+            if let Event::TransactionBuilt { payment, txid, .. } = event {
+                self.built.entry(*txid).or_default().insert(payment.clone());
+            }
+        }
         for instruction in &stepped.output.instructions {
-            let is_first = match &instruction.effect {
-                Effect::SignPsbt { .. } => true,
-                Effect::Broadcast { .. } => instruction.key.0.ends_with("/broadcast"),
-                _ => false,
-            };
-            let payment = instruction.key.0.split('/').next().unwrap_or_default();
-            let Some((payee, script)) = self.payouts.get(payment).filter(|_| is_first) else {
-                continue;
-            };
-            if self.book.is_bound(payee, script, Purpose::Payouts) == Some(false) {
-                return Err(format!(
-                    "payout {payment} goes to {script}, which is in no wallet that is bound to {payee}"
-                ));
+            let leaving = self.leaving(&instruction.effect);
+            let paid = leaving.and_then(|txid| self.built.get(&txid));
+            for payment in paid.into_iter().flatten() {
+                self.check(payment)?;
             }
         }
         Ok(())

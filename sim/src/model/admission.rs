@@ -6,7 +6,6 @@ use super::orders::{self, Prediction, Read, Why};
 use super::states::{Kind, State};
 use super::strays::PAYERS;
 use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
-use bitcoin::Address;
 use lockstep_engine::api::{Charge, Command, Destination, Payout};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
 use lockstep_engine::identity::Purpose;
@@ -153,14 +152,11 @@ impl Model {
 
     /// Whether a payout goes where the policy lets it; `None`: the model cannot tell.
     fn pays_bound(&self, order: &Payout) -> Option<bool> {
-        let Destination::Address(text) = &order.destination else {
-            return Some(true);
-        };
-        if !self.terms.asks_bound_payouts() {
+        let is_onchain = matches!(order.destination, Destination::Address(_));
+        if !is_onchain || !self.terms.asks_bound_payouts() {
             return Some(true);
         }
-        let address: Address<_> = text.trim().parse().ok()?;
-        let script = address.assume_checked().script_pubkey();
+        let script = orders::paid_script(order)?;
         let payee = order.payee.as_ref().unwrap_or(&order.party);
         self.bindings.is_bound(payee, &script, Purpose::Payouts)
     }

@@ -44,7 +44,11 @@ impl Model {
     /// Transactions are judged when they are built: a coin that loses its confirmations later was right to take.
     pub(super) fn on_coins(&mut self, input: &Input, output: &Output) -> Checked {
         let built = output.events.iter().filter_map(|event| match event {
-            Event::TransactionBuilt { txid, .. } | Event::SweepBuilt { txid, .. } => Some(*txid),
+            Event::TransactionBuilt { txid, .. }
+            | Event::TransactionReplaced { txid, .. }
+            | Event::ChildBuilt { txid, .. }
+            | Event::CoinsConsolidated { txid, .. }
+            | Event::SweepBuilt { txid, .. } => Some(*txid),
             _ => None,
         });
         let built: BTreeSet<Txid> = built.collect();

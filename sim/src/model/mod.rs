@@ -24,7 +24,7 @@ mod wallets;
 
 pub use bindings::BindingBook;
 pub use books::{Model, Owned};
-pub use orders::{Prediction, Why};
+pub use orders::{Prediction, Why, paid_script};
 pub use plan::foretell;
 pub use states::{Kind, State};
 pub use terms::{Terms, purpose};

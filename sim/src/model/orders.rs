@@ -197,14 +197,27 @@ fn of_uri(uri: &str, msat: u64) -> Result<&str, Why> {
     Ok(address)
 }
 
-/// An address of our network, by itself or in a payment URI; whole satoshi, at least the dust limit (Bitcoin Core's, by script).
-fn address(text: &str, network: Network, msat: u64) -> Result<Read, Why> {
+/// The address of a destination, by itself or in a payment URI, whatever its network.
+fn plain_address(text: &str, msat: u64) -> Result<Address<NetworkUnchecked>, Why> {
     let text = match text.trim().split_once(':') {
         Some((scheme, uri)) if scheme.eq_ignore_ascii_case("bitcoin") => of_uri(uri, msat)?,
         _ => text.trim(),
     };
-    let read: Option<Address<NetworkUnchecked>> = text.parse().ok();
-    let checked = read.and_then(|address| address.require_network(network).ok());
+    text.parse().map_err(|_| Why::Malformed)
+}
+
+/// The script that a payout on chain pays; `None` if it goes another way or nowhere.
+pub fn paid_script(order: &Payout) -> Option<bitcoin::ScriptBuf> {
+    let Destination::Address(text) = &order.destination else {
+        return None;
+    };
+    let address = plain_address(text, order.quantity.units).ok()?;
+    Some(address.assume_checked().script_pubkey())
+}
+
+/// An address of our network, by itself or in a payment URI; whole satoshi, at least the dust limit (Bitcoin Core's, by script).
+fn address(text: &str, network: Network, msat: u64) -> Result<Read, Why> {
+    let checked = plain_address(text, msat)?.require_network(network).ok();
     let script = checked.ok_or(Why::Malformed)?.script_pubkey();
     if msat.is_multiple_of(1_000) && msat / 1_000 >= script.minimal_non_dust().to_sat() {
         Ok(Read::Script)

@@ -102,6 +102,7 @@ impl RegtestWorld {
         };
         if let Some(begun) = begun {
             self.troubles.begun.insert(fault, begun);
+            self.tell_market();
         }
         Ok(())
     }
@@ -165,7 +166,9 @@ impl RegtestWorld {
     /// Ends what was begun under `fault`.
     pub(super) async fn end_fault(&mut self, fault: FaultId) -> Result<(), WorldError> {
         self.blueprint.cosigners.end_trouble(fault);
-        match self.troubles.begun.remove(&fault) {
+        let begun = self.troubles.begun.remove(&fault);
+        self.tell_market();
+        match begun {
             None | Some(Begun::EmptyBlocks | Begun::FeeSpike(_)) => Ok(()),
             Some(Begun::Link(a, b)) => {
                 let held = self.links.is_held(&a, &b);

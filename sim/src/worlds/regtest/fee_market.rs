@@ -3,6 +3,7 @@
 //! the scenario leaves them, so bitcoind can estimate nothing; the market is moved by `fee` steps and fee faults, which
 //! also decide what is mined. Does not own mining (`chain`) nor the adapter (`lockstep-host`).
 
+use super::{CHAIN_INTERVAL, RegtestWorld};
 use bitcoin::{ScriptBuf, Transaction, Txid};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -29,6 +30,16 @@ pub(super) struct MarketChain {
     pub(super) chain: ElectrsChain,
     /// What others bid.
     pub(super) market: FeeMarket,
+}
+
+impl RegtestWorld {
+    /// The engine's chain source.
+    pub(super) fn bidden_chain(&self) -> MarketChain {
+        MarketChain {
+            chain: ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL),
+            market: self.market.clone(),
+        }
+    }
 }
 
 impl ChainSource for MarketChain {

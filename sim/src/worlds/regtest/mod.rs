@@ -57,7 +57,7 @@ use clock::LockStepClock;
 use door::WatchedWay;
 use engine_process::EngineProcess;
 use faults::Troubles;
-use fee_market::{FeeMarket, MarketChain};
+use fee_market::FeeMarket;
 use http_server::{CurrentService, HttpServer, Outside};
 use lockstep_engine::rail::{BlockId, Entropy};
 use lockstep_engine::time::Timestamp;
@@ -274,10 +274,7 @@ impl RegtestWorld {
         };
         Ports {
             clock: Arc::new(self.clock.clone()),
-            chain: Arc::new(MarketChain {
-                chain: ElectrsChain::new(self.electrum_url(), CHAIN_INTERVAL),
-                market: self.market.clone(),
-            }),
+            chain: Arc::new(self.bidden_chain()),
             lightning,
             http: Arc::new(self.way_to(&self.gateway_server, &self.blueprint.gateway_token)),
             layer0,
@@ -467,15 +464,11 @@ impl World for RegtestWorld {
     }
 
     async fn begin_trouble(&mut self, trouble: &Trouble, fault: FaultId) -> Result<(), WorldError> {
-        let begun = self.begin_fault(trouble, fault).await;
-        self.tell_market();
-        begun
+        self.begin_fault(trouble, fault).await
     }
 
     async fn end_trouble(&mut self, fault: FaultId) -> Result<(), WorldError> {
-        let ended = self.end_fault(fault).await;
-        self.tell_market();
-        ended
+        self.end_fault(fault).await
     }
 
     async fn evict(&mut self, txid: Txid) -> Result<bool, WorldError> {
