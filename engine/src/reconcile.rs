@@ -301,13 +301,12 @@ impl Reconciliation {
 
 /// The references of movements at the gateway that the ledger lacks.
 pub fn unknown_transfers(events: &[Event]) -> BTreeSet<String> {
-    let unknown = events.iter().filter_map(|event| match event {
-        Event::BreakFound { found, .. }
-            if found.rail == Rail::Sepa && found.kind == BreakKind::UnknownEntry =>
-        {
-            found.reference.clone()
-        }
-        _ => None,
+    let unknown = events.iter().filter_map(|event| {
+        let Event::BreakFound { found, .. } = event else {
+            return None;
+        };
+        let is_unknown = found.rail == Rail::Sepa && found.kind == BreakKind::UnknownEntry;
+        found.reference.clone().filter(|_| is_unknown)
     });
     unknown.collect()
 }
