@@ -446,16 +446,14 @@ impl Till<'_, '_> {
     /// An effect was not performed to its end as far as the host knows: the transaction may be out all the same.
     pub(super) fn on_unavailable(&mut self, subject: &str, what: &str) {
         let id = self.batches.of_subject(subject);
-        let batch = id.and_then(|id| self.batches.by_id.get_mut(&id));
-        let number = number_of(what);
-        let batch = batch.map(|batch| {
-            if let Some(round) = &mut batch.round {
-                round.on_unavailable(self.desk, what);
-            }
-            batch
-        });
-        if let Some(batch) = batch.filter(|_| what.starts_with("broadcast"))
-            && let Some(txid) = batch.under_way.get(&number).copied()
+        let Some(batch) = id.and_then(|id| self.batches.by_id.get_mut(&id)) else {
+            return;
+        };
+        if let Some(round) = &mut batch.round {
+            round.on_unavailable(self.desk, what);
+        }
+        if what.starts_with("broadcast")
+            && let Some(txid) = batch.under_way.get(&number_of(what)).copied()
             && let Some(version) = batch.version_mut(txid)
         {
             version.accepted = true;
