@@ -28,7 +28,7 @@ const APART: &str = "invariant `wallets-apart`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 58] = [
+const TABLE: [(Bug, &str, &str); 59] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -74,6 +74,7 @@ const TABLE: [(Bug, &str, &str); 58] = [
     (Bug::AcceptOtherChallenge, "binding", MODEL),
     (Bug::ForgetRevocationOnRestart, "binding", FOLD),
     (Bug::PayAfterRevocation, "unbound", NO_UNBOUND),
+    (Bug::PayAfterRevocation, "unbound-batch", NO_UNBOUND),
     (Bug::MixPurposes, "other-wallet", APART),
     (Bug::IgnoreWalletOfCharge, "into-savings", MODEL),
     (Bug::IgnoreGapLimit, "gap", MODEL),
@@ -91,7 +92,7 @@ const TABLE: [(Bug, &str, &str); 58] = [
 
 pub(crate) fn trials() -> Vec<Trial> {
     let caught = TABLE.iter().map(|&(bug, scenario, named)| {
-        Trial::test(format!("planted::{bug:?}"), move || {
+        Trial::test(format!("planted::{bug:?}::{scenario}"), move || {
             is_caught(bug, scenario, named)
         })
     });

@@ -1,9 +1,10 @@
 //! Reports of real runs: `lockstep report` makes a page that has every payment and the reason of a failure, a browser
-//! shows it without an error, and `lockstep explain` tells a payment's story. Owns that list.
+//! shows it without an error, `lockstep explain` tells a payment's story, and `lockstep fees` says who bears what. Owns that list.
 
 use libtest_mimic::{Failed, Trial};
 use lockstep_tests::{lockstep, root};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -21,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("reports::a_failure_is_on_the_page", failure_on_the_page),
         Trial::test("reports::a_story_in_the_terminal", story),
         Trial::test("reports::a_browser_shows_the_page", browser),
+        Trial::test("reports::fees_are_those_of_the_books", fees),
     ]
 }
 
@@ -98,6 +100,58 @@ fn failure_on_the_page() -> Result<(), Failed> {
         true => Ok(()),
         false => Err(format!("not what failed: {event}, {}", data["run"]).into()),
     }
+}
+
+/// Payouts alone, in batches, bumped and with a child; what the operator bears: consolidations, moves and recoveries.
+const PAYING: [&str; 8] = [
+    "multisig/not-bumped",
+    "multisig/recovery",
+    "onchain/batch",
+    "onchain/child-pays",
+    "onchain/consolidate",
+    "onchain/move-funds",
+    "onchain/two-hundred-payouts",
+    "receiving/refund-at-market",
+];
+
+/// What the report reads off the chain and the transactions that were built is what payouts settled with, and what lies in
+/// the operator's account of fees.
+fn fees() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let trace = folder.path().join("trace.jsonl");
+    let trace = trace.to_str().ok_or("the name is UTF-8")?;
+    for name in PAYING {
+        let scenario = format!("scenarios/{name}.toml");
+        succeeded(lockstep(root(), ["run", &scenario, "--trace", trace]).output()?)?;
+        let output = succeeded(lockstep(root(), ["fees", trace, "--json"]).output()?)?;
+        let report: Value = serde_json::from_slice(&output.stdout)?;
+        let told = std::fs::read_to_string(root().join(format!("scenarios/{name}.trace")))?;
+        let booked = booked_fees(&told)?;
+        let reported: BTreeMap<String, u64> = serde_json::from_value(report["by_bearer"].clone())?;
+        if reported != booked || booked.is_empty() {
+            return Err(format!("{name}: reported {reported:?}, booked {booked:?}").into());
+        }
+    }
+    Ok(())
+}
+
+/// What a canonical trace says of fees on chain, in satoshi: of each payout when it settled last, and of the operator.
+fn booked_fees(trace: &str) -> Result<BTreeMap<String, u64>, Failed> {
+    let (mut booked, mut payouts) = (BTreeMap::new(), BTreeSet::new());
+    for line in trace.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        let (of, is) = (&line["of"], &line["is"]);
+        let payment = is["payment"].as_str().unwrap_or_default().to_owned();
+        if of == "ledger/fees/onchain" {
+            let msat = is["balance"].as_u64().unwrap_or(0);
+            booked.insert("operator".to_owned(), msat / 1_000);
+        } else if is["event"] == "payout_reserved" && is["rail"] == "onchain" {
+            payouts.insert(payment);
+        } else if is["event"] == "payment_settled" && payouts.contains(&payment) {
+            booked.insert(payment, is["fee_msat"].as_u64().unwrap_or(0) / 1_000);
+        }
+    }
+    Ok(booked)
 }
 
 fn story() -> Result<(), Failed> {
