@@ -98,7 +98,7 @@ pub enum BumpRefused {
         /// By which.
         by: Txid,
     },
-    /// It has no change that a child could spend.
+    /// It has no change that a child could spend, or people will not have it spent.
     #[error("transaction {txid} has no change to be spent")]
     NoChange {
         /// Which.
@@ -326,7 +326,10 @@ impl Onchain {
         }
         let vout = parent.change.and_then(|index| u32::try_from(index).ok());
         let coin = vout.map(|vout| OutPoint { txid, vout });
-        let coin = coin.filter(|coin| self.wallet.get_utxo(*coin).is_some());
+        let is_free = |coin: &OutPoint| {
+            self.wallet.get_utxo(*coin).is_some() && !self.frozen.contains(coin)
+        };
+        let coin = coin.filter(is_free);
         let coin = coin.ok_or(BumpRefused::NoChange { txid })?;
         let package = self
             .package(txid)

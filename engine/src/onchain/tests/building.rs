@@ -418,3 +418,23 @@ fn nothing_is_bumped_under_another_payment_of_ours() {
     let both = onchain.package(second.txid).expect("built here");
     assert_eq!(both.fee_sat, first.fee_sat.0 + second.fee_sat.0);
 }
+
+/// Change that people have set aside pays for no child; a replacement makes it smaller, as it would any output of ours.
+#[test]
+fn change_that_is_set_aside_is_no_childs() {
+    let (mut onchain, _, first) = one_waits();
+    let paid = unsigned(&first);
+    let vouts = 0..u32::try_from(paid.output.len()).expect("few outputs");
+    for vout in vouts {
+        let outpoint = OutPoint {
+            txid: first.txid,
+            vout,
+        };
+        onchain.set_spendable(outpoint, false);
+    }
+    assert_eq!(
+        onchain.child(&bump(first.txid, 5_000, 50_000)),
+        Err(BumpRefused::NoChange { txid: first.txid })
+    );
+    assert!(onchain.replace(&bump(first.txid, 5_000, 50_000)).is_ok());
+}
