@@ -76,6 +76,10 @@ fn profile_of(bug: Bug) -> &'static str {
             | Bug::SendBelowThreshold
             | Bug::ForgetSignaturesOnRestart
             | Bug::ForgetShownTransaction => "multisig",
+            Bug::SpendLockedCoins
+            | Bug::BumpConfirmed
+            | Bug::BumpAboveBudget
+            | Bug::LoseSharedSatoshi => "paying",
             _ => "chain",
         },
     }
