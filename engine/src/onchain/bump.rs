@@ -326,9 +326,8 @@ impl Onchain {
         }
         let vout = parent.change.and_then(|index| u32::try_from(index).ok());
         let coin = vout.map(|vout| OutPoint { txid, vout });
-        let is_free = |coin: &OutPoint| {
-            self.wallet.get_utxo(*coin).is_some() && !self.frozen.contains(coin)
-        };
+        let is_free =
+            |coin: &OutPoint| self.wallet.get_utxo(*coin).is_some() && !self.frozen.contains(coin);
         let coin = coin.filter(is_free);
         let coin = coin.ok_or(BumpRefused::NoChange { txid })?;
         let package = self

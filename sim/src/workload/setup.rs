@@ -101,8 +101,9 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
     let binding = bindings::draw(&mut setup, seed);
     policy(&mut setup, seed, (binding, vault.as_ref()));
     people(&mut setup, draws, seed);
-    if vault.is_none() {
-        own_wallets(&mut setup, seed);
+    match vault {
+        Some(_) => setup.own_wallets = vec!["hot", VAULT],
+        None => own_wallets(&mut setup, seed),
     }
     if lightning {
         nodes(&mut setup, &channels);
@@ -228,6 +229,9 @@ struct Vault {
     policy: String,
 }
 
+/// The operator's wallet of several keys.
+pub(super) const VAULT: &str = "vault";
+
 /// Who may have to sign.
 const COSIGNERS: [&str; 5] = ["nora", "otto", "pia", "quinn", "rosa"];
 
@@ -249,7 +253,7 @@ fn vault(profile: &Profile, seed: RootSeed) -> Option<Vault> {
     };
     let funds = sat(draws.between(5, 60) * 1_000_000);
     let mut policy = format!(
-        "wallet_by_value = [{{ from = \"{}\", wallet = \"vault\" }}]",
+        "wallet_by_value = [{{ from = \"{}\", wallet = \"{VAULT}\" }}]",
         sat(draws.between(1, 100) * 1_000)
     );
     // Mostly shorter than a cosigner's fault lasts.
@@ -285,7 +289,7 @@ fn operator(setup: &mut Setup, seed: RootSeed, lightning: bool, vault: Option<&V
         draws.between(200, 5_000) * 100
     };
     let wallets = vault.map_or_else(String::new, |vault| {
-        format!(", wallets = {{ vault = {} }}", vault.wallet)
+        format!(", wallets = {{ {VAULT} = {} }}", vault.wallet)
     });
     setup.lines.push(format!(
         "operator = {{ {node}wallet = \"{}\"{wallets}, gateway = \"{}\" }}",

@@ -7,7 +7,7 @@ mod charges;
 use super::bindings;
 use super::draws::Draws;
 use super::profile::{Profile, SHORTEST_DEADLINE_S, Sort};
-use super::setup::{BAD_ACCOUNT, Setup};
+use super::setup::{BAD_ACCOUNT, Setup, VAULT};
 use super::text::{Draft, blocks, euro, line, sat, span};
 use crate::prng::RootSeed;
 use std::collections::BTreeMap;
@@ -368,15 +368,17 @@ impl Traffic<'_> {
     /// Coins go to and fro between the operator's wallets, sometimes more than there are; now and then an address is given
     /// out that nobody pays to.
     fn moves(&mut self, mut draws: Draws) {
-        let [hot, savings] = self.setup.own_wallets[..] else {
+        let [hot, other] = self.setup.own_wallets[..] else {
             return;
         };
+        // What several people sign for is not moved.
+        let back = if other == VAULT { 0 } else { 40 };
         for number in 1..=draws.between(1, 4) {
             let at = draws.between(5, self.lasts / SECOND) * SECOND;
-            let (from, to) = if draws.percent(60) {
-                (hot, savings)
+            let (from, to) = if draws.percent(100 - back) {
+                (hot, other)
             } else {
-                (savings, hot)
+                (other, hot)
             };
             let amount = sat(draws.between(1, 4_000) * 1_000);
             self.draft.at(
@@ -388,13 +390,13 @@ impl Traffic<'_> {
         }
         if draws.percent(30) {
             let at = draws.between(5, self.lasts / SECOND) * SECOND;
-            self.draft.at(at, &format!("address = \"{savings}\""));
+            self.draft.at(at, &format!("address = \"{other}\""));
         }
         if self.setup.few_addresses {
             // Two in a row: the second is one too many if nobody has paid to the first.
             let at = draws.between(5, self.lasts / SECOND) * SECOND;
             for at in [at, at + 2 * SECOND] {
-                self.draft.at(at, &format!("address = \"{savings}\""));
+                self.draft.at(at, &format!("address = \"{other}\""));
             }
         }
     }
