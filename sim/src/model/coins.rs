@@ -1,8 +1,9 @@
 //! Owns which coins a transaction of ours may be built on (docs/SPEC.md, "Wallets"): confirmed ones, and outputs of our own
-//! transactions. Unconfirmed money of others can be taken back. Does not own whose wallet they lie in (I13).
+//! transactions. Unconfirmed money of others can be taken back. A coin that an earlier transaction of ours has taken is left out: what
+//! replaces that one has to take it again, though it has lost its confirmations since. Does not own whose wallet they lie in (I13).
 
 use super::books::{Checked, Model, unless};
-use bitcoin::{Psbt, Txid};
+use bitcoin::{OutPoint, Psbt, Txid};
 use lockstep_engine::api::{Event, Input, Output};
 use lockstep_engine::rail::{ChainPosition, ChainView, Effect, Fact};
 use std::collections::BTreeSet;
@@ -14,6 +15,8 @@ pub(super) struct Coins {
     ours: BTreeSet<Txid>,
     /// In no block at the last look, and not ours.
     unripe: BTreeSet<Txid>,
+    /// Inputs of ours so far.
+    taken: BTreeSet<OutPoint>,
 }
 
 impl Coins {
@@ -28,10 +31,14 @@ impl Coins {
             .collect();
     }
 
-    fn check(&self, psbt: &Psbt) -> Checked {
-        let mut inputs = psbt.unsigned_tx.input.iter();
-        let unripe = inputs.find(|input| self.unripe.contains(&input.previous_output.txid));
-        unless(unripe.is_none(), || {
+    fn check(&mut self, psbt: &Psbt) -> Checked {
+        let inputs = psbt.unsigned_tx.input.iter();
+        let fresh: Vec<OutPoint> = inputs
+            .map(|input| input.previous_output)
+            .filter(|coin| self.taken.insert(*coin))
+            .collect();
+        let unripe = fresh.iter().any(|coin| self.unripe.contains(&coin.txid));
+        unless(!unripe, || {
             format!(
                 "{} spends unconfirmed money of others",
                 psbt.unsigned_tx.compute_txid()
