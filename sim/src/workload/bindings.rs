@@ -43,8 +43,10 @@ pub(super) fn steps(draft: &mut Draft, setup: &Setup, lasts: u64, seed: RootSeed
         let mut draws = Draws::of(seed, &format!("binding/{wallet}"));
         let draws = &mut draws;
         draft.at(100, &register(wallet, wallet, party));
-        if draws.percent(WRONG_PERCENT) {
-            draft.at(200, &wrong_proof(wallet, setup, draws));
+        if draws.percent(WRONG_PERCENT)
+            && let Some(proof) = wrong_proof(wallet, setup, draws)
+        {
+            draft.at(200, &proof);
         }
         draft.at(300, &format!("prove = {{ binding = \"{wallet}\" }}"));
         if draws.percent(ENDED_PERCENT) {
@@ -58,7 +60,8 @@ fn register(id: &str, wallet: &str, party: &str) -> String {
     format!("register = {{ id = \"{id}\", party = \"{party}\", wallet = \"{wallet}\" }}")
 }
 
-fn wrong_proof(wallet: &str, setup: &Setup, draws: &mut Draws) -> String {
+/// Of the challenge of another binding, by another wallet, or by the DID of another party; none where there is nobody else.
+fn wrong_proof(wallet: &str, setup: &Setup, draws: &mut Draws) -> Option<String> {
     let others: Vec<&str> = setup
         .wallets
         .iter()
@@ -72,9 +75,11 @@ fn wrong_proof(wallet: &str, setup: &Setup, draws: &mut Draws) -> String {
         .copied()
         .filter(|party| owner.is_some_and(|(_, owner)| owner != party))
         .collect();
-    let mut wrong = vec![format!(
-        "prove = {{ binding = \"{wallet}\", challenge = \"{wallet}\" }}"
-    )];
+    let bound = setup.bound.iter().map(|(other, _)| *other);
+    let mut wrong: Vec<String> = bound
+        .filter(|other| *other != wallet)
+        .map(|other| format!("prove = {{ binding = \"{wallet}\", challenge = \"{other}\" }}"))
+        .collect();
     wrong.extend(
         others
             .iter()
@@ -85,7 +90,7 @@ fn wrong_proof(wallet: &str, setup: &Setup, draws: &mut Draws) -> String {
             .iter()
             .map(|party| format!("prove = {{ binding = \"{wallet}\", did = \"{party}\" }}")),
     );
-    draws.pick(&wrong).cloned().unwrap_or_default()
+    draws.pick(&wrong).cloned()
 }
 
 /// By the party, by Layer 0, or by a rotation; sometimes it is bound anew.
