@@ -262,6 +262,7 @@ fn bench_build(criterion: &mut Criterion, samples: &mut Samples, history: &Histo
     group.bench_function(BenchmarkId::new("ours", size), |bencher| {
         let mut build = || {
             let order = BuildOrder {
+                fee_included: false,
                 script: payee.clone(),
                 amount_sat: Sat(PAID_SAT),
                 feerate_sat_per_kwu: FEERATE_SAT_PER_KWU,

@@ -25,13 +25,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const BURIED_CONFIRMATIONS: u32 = 100;
 
 /// Of a descriptor with alternatives, the one that is used day by day.
-const MAIN_BRANCH: usize = 0;
+pub(super) const MAIN_BRANCH: usize = 0;
 
 /// The one that recovers coins (`custody`).
 const RECOVERY_BRANCH: usize = 1;
 
 /// bdk's words for which alternatives of a descriptor are used.
-type Path = BTreeMap<String, Vec<usize>>;
+pub(super) type Path = BTreeMap<String, Vec<usize>>;
 /// Somebody to be paid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Recipient {
@@ -53,6 +53,8 @@ pub struct BuildOrder {
     /// Unconfirmed coins of ours are spent only if confirmed ones do not suffice, and what their transactions lack of the
     /// feerate is paid on top. Otherwise they are coins like any other.
     pub confirmed_first: bool,
+    /// The fee comes out of the amount of the one recipient: he gets so much less, and the wallet spends that amount exactly.
+    pub fee_included: bool,
     /// Base of the draws (coin selection, order of inputs and outputs).
     pub entropy: Entropy,
 }
@@ -413,6 +415,9 @@ impl Onchain {
         change: &ScriptBuf,
         unspendable: BTreeSet<OutPoint>,
     ) -> Result<Psbt, BuildRefused> {
+        if order.fee_included {
+            return self.select_whole(order, change, &unspendable);
+        }
         let contested = self
             .contested()
             .map_err(|txid| BuildRefused::MustWait { txid })?;
@@ -471,7 +476,7 @@ impl Onchain {
     }
 
     /// The way through each descriptor that has alternatives with conditions of their own: the one numbered `branch`.
-    fn paths(&self, branch: usize) -> Result<Vec<(KeychainKind, Path)>, BuildRefused> {
+    pub(super) fn paths(&self, branch: usize) -> Result<Vec<(KeychainKind, Path)>, BuildRefused> {
         let mut paths = Vec::new();
         for keychain in [KeychainKind::External, KeychainKind::Internal] {
             let policy = self.wallet.policies(keychain);
@@ -540,7 +545,7 @@ pub(super) fn fee_of(psbt: &Psbt) -> Result<Sat, BuildRefused> {
     clippy::wildcard_enum_match_arm,
     reason = "another crate's enum: the rest is told in its own words"
 )]
-fn refused(order: &BuildOrder, error: CreateTxError) -> BuildRefused {
+pub(super) fn refused(order: &BuildOrder, error: CreateTxError) -> BuildRefused {
     match error {
         CreateTxError::OutputBelowDustLimit(index) => BuildRefused::Dust {
             amount_sat: order

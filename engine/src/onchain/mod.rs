@@ -19,6 +19,7 @@ mod recovery;
 mod spec;
 mod view;
 mod wallets;
+mod whole;
 
 pub use crate::policy::Purpose;
 pub use build::{

@@ -4,6 +4,7 @@ mod building;
 mod sets;
 mod uris;
 mod views;
+mod whole;
 
 use super::*;
 use crate::id::WalletId;

@@ -111,6 +111,7 @@ impl FundsMove {
             recipients: vec![recipient],
             feerate_sat_per_kwu: feerate.sat_per_kwu,
             max_fee_sat: desk.policy.onchain_fee_bound(),
+            fee_included: false,
             confirmed_first: feerate.source != FeeSource::Fixed,
             entropy: desk.entropy_for(&id),
         };

@@ -254,6 +254,7 @@ fn fee_at(
         feerate_sat_per_kwu: feerate.sat_per_kwu,
         max_fee_sat: most,
         confirmed_first: feerate.source != FeeSource::Fixed,
+        fee_included: false,
         entropy: desk.entropy_for(payment),
     };
     // If the coins do not suffice now, nobody knows which will pay: as much as for any payout is set aside.

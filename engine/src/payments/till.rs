@@ -167,6 +167,7 @@ impl Till<'_, '_> {
                 feerate_sat_per_kwu: feerate.sat_per_kwu,
                 max_fee_sat: budget(&plan.members),
                 confirmed_first: feerate.source != FeeSource::Fixed,
+                fee_included: false,
                 entropy: self.desk.entropy_for(&ids[0]),
             };
             match self.desk.onchain.build(&plan.wallet, order) {

@@ -7,7 +7,7 @@ use crate::rail::Entropy;
 const FEERATE: u64 = 500;
 
 /// A wallet whose coins of these values are confirmed.
-fn funded(coins: &[u64]) -> (Onchain, Vec<SeenTransaction>) {
+pub(super) fn funded(coins: &[u64]) -> (Onchain, Vec<SeenTransaction>) {
     let mut onchain = wallet();
     let mut history = Vec::new();
     for (number, sat) in coins.iter().enumerate() {
@@ -23,7 +23,7 @@ fn funded(coins: &[u64]) -> (Onchain, Vec<SeenTransaction>) {
     (onchain, history)
 }
 
-fn payee() -> ScriptBuf {
+pub(super) fn payee() -> ScriptBuf {
     check_address(
         "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080",
         Network::Regtest,
@@ -31,8 +31,9 @@ fn payee() -> ScriptBuf {
     .expect("an address")
 }
 
-fn order(amount_sat: u64) -> BuildOrder {
+pub(super) fn order(amount_sat: u64) -> BuildOrder {
     BuildOrder {
+        fee_included: false,
         recipients: vec![Recipient {
             script: payee(),
             amount_sat: Sat(amount_sat),
@@ -44,7 +45,7 @@ fn order(amount_sat: u64) -> BuildOrder {
     }
 }
 
-fn unsigned(built: &Built) -> Transaction {
+pub(super) fn unsigned(built: &Built) -> Transaction {
     built
         .psbt_base64
         .parse::<Psbt>()

@@ -36,6 +36,7 @@ fn whole_state(wallets: &Wallets) -> String {
 
 fn order(script: &ScriptBuf, sat: u64) -> BuildOrder {
     BuildOrder {
+        fee_included: false,
         recipients: vec![Recipient {
             script: script.clone(),
             amount_sat: Sat(sat),
