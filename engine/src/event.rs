@@ -197,7 +197,7 @@ pub enum Event {
         party: PartyId,
         /// How.
         rail: Rail,
-        /// What the payee will get.
+        /// What the payee will get; of a payout of all that a party has, the fee comes out of it.
         quantity: Quantity,
         /// What is reserved for it, fees included.
         reserved: Quantity,

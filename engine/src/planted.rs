@@ -190,6 +190,9 @@ bugs! {
     BumpConfirmed,
     /// A transaction is bumped beyond what its payouts have set aside (model-agrees).
     BumpAboveBudget,
+    /// Of a payout of all that a party has the most that its fee may be is taken off, not the fee: the rest stays on the account
+    /// (model-agrees: the party's balance).
+    KeepRestOfAll,
     /// The fee of a batch is shared in whole satoshi, each share rounded down: the rest is nobody's
     /// (ledger-equals-ground-truth, fees-attributed).
     LoseSharedSatoshi,

@@ -101,6 +101,7 @@ fn profile_of(bug: Bug) -> &'static str {
             Bug::SpendLockedCoins
             | Bug::BumpConfirmed
             | Bug::BumpAboveBudget
+            | Bug::KeepRestOfAll
             | Bug::LoseSharedSatoshi => "paying",
             _ => "chain",
         },

@@ -28,7 +28,7 @@ const APART: &str = "invariant `wallets-apart`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 59] = [
+const TABLE: [(Bug, &str, &str); 60] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),
@@ -87,6 +87,7 @@ const TABLE: [(Bug, &str, &str); 59] = [
     (Bug::SpendLockedCoins, "two-at-once", "broadcast-refused"),
     (Bug::BumpConfirmed, "bump-settled", MODEL),
     (Bug::BumpAboveBudget, "bump", MODEL),
+    (Bug::KeepRestOfAll, "send-all", MODEL),
     (Bug::LoseSharedSatoshi, "batch", GROUND_TRUTH),
 ];
 

@@ -20,6 +20,7 @@ use crate::policy::{Policy, WalletStep};
 use crate::rare::{Rare, sometimes};
 use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
+use std::borrow::Cow;
 
 /// A destination that can be paid.
 pub(super) enum CheckedDestination {
@@ -109,6 +110,8 @@ impl Payments {
     ) -> Result<CheckedDestination, PayoutRefused> {
         self.check_identity(&order.party, &order.payment)?;
         check_assets(order)?;
+        check_all(order)?;
+        let order = &*self.with_amount(order);
         let wallet = self.paying_wallet(order);
         self.check_serves(&wallet, &order.party)?;
         self.check_wallet_for_value(order)?;
@@ -127,6 +130,34 @@ impl Payments {
         };
         self.ledger.check_hold(&hold)?;
         Ok(destination)
+    }
+
+    /// The order with its amount: of one for all that a party has, what it can spend now, in whole satoshi.
+    pub(super) fn with_amount<'o>(&self, order: &'o Payout) -> Cow<'o, Payout> {
+        if !order.all {
+            return Cow::Borrowed(order);
+        }
+        let free = self.ledger.available(&order.party, Asset::Btc);
+        let free = Msat(u64::try_from(free).unwrap_or(0)).to_sat_floor();
+        let mut order = order.clone();
+        order.quantity = Quantity::btc(free.to_msat().unwrap_or(Msat(0)));
+        Cow::Owned(order)
+    }
+
+    /// What is surely left for the payee of all that a party has.
+    fn least_of_all(&self, order: &Payout, dust: Sat) -> Result<Msat, PayoutRefused> {
+        let (available, fee) = (Msat(order.quantity.units), self.policy.onchain_fee_bound());
+        let too_little = |needed: Sat| PayoutRefused::TooLittleForAll {
+            party: order.party.clone(),
+            available,
+            needed: needed.to_msat().unwrap_or(Msat(u64::MAX)),
+        };
+        let needed = Sat(fee.0.saturating_add(dust.0));
+        let left = available.to_sat_floor().0.checked_sub(fee.0);
+        match left.map(Sat).filter(|left| *left >= dust) {
+            Some(left) => left.to_msat().ok_or_else(|| too_little(needed)),
+            None => Err(too_little(needed)),
+        }
     }
 
     /// Whether a recovery would be accepted.
@@ -195,7 +226,7 @@ impl Payments {
             Asset::Btc => self.policy.max_payout_msat.0,
             Asset::Eur => self.policy.max_payout_cents,
         };
-        if quantity.units == 0 || quantity.units > most {
+        if (quantity.units == 0 && !order.all) || quantity.units > most {
             return Err(PayoutRefused::AmountOutOfRange { quantity, most });
         }
         let (deadline, most) = (order.deadline, self.policy.max_payout_deadline);
@@ -229,12 +260,16 @@ impl Payments {
                 }
             }
             Destination::Address(text) => {
-                let address = address_of(text, amount)?;
+                let address = address_of(text, (amount, order.all))?;
                 let script = onchain::check_address(&address, self.network)?;
                 let sat = amount
                     .to_sat_exact()
                     .ok_or(PayoutRefused::NotWholeSatoshi { amount })?;
                 let least = Sat(script.minimal_non_dust().to_sat());
+                let amount = match order.all {
+                    true => self.least_of_all(order, least)?,
+                    false => amount,
+                };
                 if sat < least {
                     let least = least.to_msat().unwrap_or(Msat(u64::MAX));
                     return Err(PayoutRefused::Dust { amount, least });
@@ -338,28 +373,45 @@ fn wallets_for<'a>(policy: &'a Policy, order: &Payout) -> Option<&'a [WalletStep
     }
 }
 
-/// The address of a destination: as it is, or out of a payment URI whose amount, if it names one, is the payout's.
-fn address_of(text: &str, amount: Msat) -> Result<String, PayoutRefused> {
+/// The address of a destination: as it is, or out of a payment URI whose amount, if it names one, is the payout's; for all
+/// that a party has it may name none.
+fn address_of(text: &str, (amount, all): (Msat, bool)) -> Result<String, PayoutRefused> {
     if !bip21::is_uri(text.trim()) {
         return Ok(text.to_owned());
     }
     let uri = PaymentUri::parse(text)?;
     match uri.amount {
-        Some(asked) if asked.to_msat() != Some(amount) => Err(PayoutRefused::UriAmountDiffers {
-            uri: asked,
-            payout: amount,
-        }),
+        Some(asked) if all || asked.to_msat() != Some(amount) => {
+            Err(PayoutRefused::UriAmountDiffers {
+                uri: asked,
+                payout: amount,
+            })
+        }
         Some(_) | None if uri.address.is_empty() => Err(UriRefused::NoPayee.into()),
         Some(_) | None => Ok(uri.address),
     }
 }
 
-fn check_assets(order: &Payout) -> Result<(), PayoutRefused> {
-    let rail = match order.destination {
+fn rail_of(order: &Payout) -> Rail {
+    match order.destination {
         Destination::Invoice(_) => Rail::Lightning,
         Destination::Address(_) => Rail::Onchain,
         Destination::Iban { .. } => Rail::Sepa,
-    };
+    }
+}
+
+/// All that a party has goes on chain only, and under no other amount.
+fn check_all(order: &Payout) -> Result<(), PayoutRefused> {
+    let (rail, quantity) = (rail_of(order), order.quantity);
+    match (order.all, rail, quantity.units) {
+        (false, ..) | (true, Rail::Onchain, 0) => Ok(()),
+        (true, Rail::Onchain, _) => Err(PayoutRefused::AllWithAmount { quantity }),
+        (true, Rail::Lightning | Rail::Sepa, _) => Err(PayoutRefused::AllNotOffered { rail }),
+    }
+}
+
+fn check_assets(order: &Payout) -> Result<(), PayoutRefused> {
+    let rail = rail_of(order);
     if rail.asset() != order.quantity.asset {
         return Err(PayoutRefused::WrongAsset {
             rail,

@@ -339,6 +339,7 @@ impl Payments {
             self.paid_hashes
                 .insert(hex(&invoice.payment_hash), order.payment.clone());
         }
+        let order = &self.with_amount(order).into_owned();
         let paying_wallet = self.paying_wallet(order);
         let mut desk = self.desk(now, entropy);
         let payment = match destination {
@@ -346,15 +347,16 @@ impl Payments {
                 Payment::LightningPayout(LightningPayout::create(&mut desk, order, &text, &invoice))
             }
             CheckedDestination::Script(script, _, binding) => {
-                Payment::OnchainPayout(OnchainPayout::create(
-                    &mut desk,
-                    order,
-                    Payee {
-                        wallet: paying_wallet,
-                        script,
-                        binding,
-                    },
-                ))
+                let payee = Payee {
+                    wallet: paying_wallet,
+                    script,
+                    binding,
+                };
+                let create = match order.all {
+                    true => OnchainPayout::create_whole,
+                    false => OnchainPayout::create,
+                };
+                Payment::OnchainPayout(create(&mut desk, order, payee))
             }
             CheckedDestination::Account(iban, name, amount) => {
                 Payment::SepaPayout(SepaPayout::create(&mut desk, order, &iban, &name, amount))

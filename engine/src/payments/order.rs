@@ -39,8 +39,12 @@ pub struct Payout {
     pub party: PartyId,
     /// Where to.
     pub destination: Destination,
-    /// How much the payee gets. Euro over SEPA, bitcoin elsewhere.
+    /// How much the payee gets. Euro over SEPA, bitcoin elsewhere; zero bitcoin with `all`.
     pub quantity: Quantity,
+    /// On chain only: all that the party can spend at that moment, in whole satoshi, goes; the payee gets it less the miner's
+    /// fee. Parts of a satoshi stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
     /// What pays for it: the same asset, or bitcoin at the policy's rate for a euro payout.
     pub funded_by: Asset,
     /// It must be final by then.

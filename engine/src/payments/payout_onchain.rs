@@ -31,10 +31,13 @@ pub struct OnchainPayout {
     pub script: ScriptBuf,
     /// The binding by which it is the payee's, where the policy asks for one.
     pub binding: Option<BindingId>,
-    /// What the payee gets.
+    /// What the payee gets; of a payout of all that its party had, at least so much until its transaction is built.
     pub amount: Sat,
     /// The most for the miner; reserved with the amount.
     pub max_fee: Sat,
+    /// All that its party had, if that is what goes: the fee comes out of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) whole: Option<Sat>,
     /// It should be final by then.
     pub due_at: Timestamp,
     /// Until then it waits for others that could share its transaction.
@@ -120,7 +123,7 @@ enum Booking {
 
 use OnchainPayoutState as State;
 
-/// The hold of a payout: its amount and the most that its fee may be.
+/// The hold of a payout: its amount and the most that its fee may be; these are all that a party has, if that goes.
 pub(super) fn hold(policy: &Policy, order: &Payout, amount: Msat, due_at: Timestamp) -> HoldOrder {
     hold_with(order, amount, policy.onchain_fee_bound(), due_at)
 }
@@ -149,13 +152,25 @@ impl OnchainPayout {
         let spec = desk.onchain.spec(&payee.wallet);
         let is_cosigned = spec.is_some_and(|spec| spec.cosigners().is_some());
         let max_fee = desk.policy.onchain_fee_bound();
-        let mut payout = OnchainPayout::reserve(desk, order, payee, max_fee);
+        let amount = Msat(order.quantity.units);
+        let mut payout = OnchainPayout::reserve(desk, order, payee, (amount, max_fee));
         payout.alone = window.0 == 0 || is_cosigned;
         payout.may_be_bumped = bumping != Bumping::Off && !is_cosigned;
         if !payout.alone {
             payout.ripe_at = desk.now.plus(window);
             desk.wake(&order.payment, "ripe", payout.ripe_at);
         }
+        payout
+    }
+
+    /// One of all that its party can spend, which is what the order names here. It goes alone, at once and unbumped, as a
+    /// refund does: its fee comes out of what goes, and only its transaction tells how much that is.
+    pub(super) fn create_whole(desk: &mut Desk<'_>, order: &Payout, payee: Payee) -> OnchainPayout {
+        let max_fee = desk.policy.onchain_fee_bound();
+        let whole = Msat(order.quantity.units).to_sat_floor();
+        let least = in_msat(Sat(whole.0.saturating_sub(max_fee.0)));
+        let mut payout = OnchainPayout::reserve(desk, order, payee, (least, max_fee));
+        payout.whole = Some(whole);
         payout
     }
 
@@ -167,13 +182,18 @@ impl OnchainPayout {
         payee: Payee,
         (refund, fee): (Refund, Sat),
     ) -> OnchainPayout {
-        let mut payout = OnchainPayout::reserve(desk, order, payee, fee);
+        let amount = Msat(order.quantity.units);
+        let mut payout = OnchainPayout::reserve(desk, order, payee, (amount, fee));
         payout.refund = Some(refund);
         payout
     }
 
-    fn reserve(desk: &mut Desk<'_>, order: &Payout, payee: Payee, max_fee: Sat) -> OnchainPayout {
-        let amount = Msat(order.quantity.units);
+    fn reserve(
+        desk: &mut Desk<'_>,
+        order: &Payout,
+        payee: Payee,
+        (amount, max_fee): (Msat, Sat),
+    ) -> OnchainPayout {
         let due_at = desk.now.plus(order.deadline);
         let hold = hold_with(order, amount, max_fee, due_at);
         let reserved = Quantity {
@@ -197,6 +217,7 @@ impl OnchainPayout {
             binding: payee.binding,
             amount: amount.to_sat_floor(),
             max_fee,
+            whole: None,
             due_at,
             ripe_at: desk.now,
             alone: true,

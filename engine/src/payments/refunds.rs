@@ -144,6 +144,7 @@ impl Payments {
             party: payers,
             destination: Destination::Address(due.address.clone()),
             quantity: Quantity::btc(amount),
+            all: false,
             funded_by: Asset::Btc,
             deadline: DEADLINE,
             payee: None,

@@ -141,6 +141,32 @@ pub enum PayoutRefused {
         /// Limit, in the asset's smallest unit.
         most: u64,
     },
+    /// Only a payout on chain takes its fee from what goes, so only one can be of all that a party has.
+    #[error(
+        "a payout over {rail} must name its amount: only one on chain can be of all that a party has"
+    )]
+    AllNotOffered {
+        /// Of the destination.
+        rail: Rail,
+    },
+    /// A payout of all that a party has is of that amount and of no other.
+    #[error("a payout of all that a party has names no amount, and this one names {quantity}")]
+    AllWithAmount {
+        /// Named.
+        quantity: Quantity,
+    },
+    /// If the fee is the highest that the policy allows, what is left is dust or nothing.
+    #[error(
+        "party `{party}` can spend {available} in whole satoshi; at least {needed} are needed for the highest fee and an output above dust"
+    )]
+    TooLittleForAll {
+        /// Who.
+        party: PartyId,
+        /// Can be spent.
+        available: Msat,
+        /// The highest fee and the dust limit.
+        needed: Msat,
+    },
     /// Zero, or longer than the policy allows.
     #[error("a deadline of {deadline} is not within {most}")]
     DeadlineOutOfRange {

@@ -12,6 +12,7 @@ use crate::id::{BatchId, IdempotencyKey, PaymentId, WalletId};
 use crate::money::Sat;
 use crate::onchain::feerate::{FeeSource, Feerate};
 use crate::onchain::{BuildOrder, BuildRefused, Built, Recipient};
+use crate::planted::Bug;
 use crate::rail::{Effect, Instruction};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
@@ -72,6 +73,8 @@ struct Plan {
     used: Used,
     /// By which its fee was reckoned already.
     feerate: Option<Feerate>,
+    /// Its fee comes out of what goes.
+    fee_included: bool,
 }
 
 pub(super) fn numbered(what: &str, number: u32) -> String {
@@ -167,7 +170,7 @@ impl Till<'_, '_> {
                 feerate_sat_per_kwu: feerate.sat_per_kwu,
                 max_fee_sat: budget(&plan.members),
                 confirmed_first: feerate.source != FeeSource::Fixed,
-                fee_included: false,
+                fee_included: plan.fee_included,
                 entropy: self.desk.entropy_for(&ids[0]),
             };
             match self.desk.onchain.build(&plan.wallet, order) {
@@ -204,6 +207,7 @@ impl Till<'_, '_> {
     }
 
     fn plan(&mut self, ids: &[PaymentId]) -> Option<Plan> {
+        let keeps_rest = self.desk.has_bug(Bug::KeepRestOfAll);
         let first = self.payout(ids.first()?)?;
         let mut plan = Plan {
             wallet: first.wallet.clone(),
@@ -212,6 +216,7 @@ impl Till<'_, '_> {
             due_at: first.due_at,
             used: first.used,
             feerate: first.refund.as_ref().map(|refund| refund.feerate),
+            fee_included: first.whole.is_some() && !keeps_rest,
         };
         for id in ids {
             let payout = self.payout(id)?;
@@ -223,14 +228,20 @@ impl Till<'_, '_> {
             });
             plan.recipients.push(Recipient {
                 script: payout.script.clone(),
-                amount_sat: payout.amount,
+                amount_sat: payout
+                    .whole
+                    .filter(|_| !keeps_rest)
+                    .unwrap_or(payout.amount),
             });
         }
         Some(plan)
     }
 
     /// A transaction was built: its payouts are a batch from now on.
-    fn open(&mut self, plan: Plan, built: &Built, feerate: Feerate) {
+    fn open(&mut self, mut plan: Plan, built: &Built, feerate: Feerate) {
+        if plan.fee_included {
+            self.fix_fee(&mut plan, built);
+        }
         let id = self.batches.next_id(&plan.wallet);
         let batch = Batch {
             id: id.clone(),
@@ -273,6 +284,16 @@ impl Till<'_, '_> {
             });
         }
         self.sign(&id, built);
+    }
+
+    /// What pays its fee out of itself is sent less that fee, and has nothing to pay another one with.
+    fn fix_fee(&mut self, plan: &mut Plan, built: &Built) {
+        for member in &mut plan.members {
+            member.max_fee = built.fee_sat;
+            if let Some(payout) = self.payout(&member.payment) {
+                (payout.amount, payout.max_fee) = (built.pays_sat, built.fee_sat);
+            }
+        }
     }
 
     pub(super) fn tell_feerate(&mut self, id: &BatchId, feerate: Feerate) {

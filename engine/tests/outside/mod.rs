@@ -115,6 +115,7 @@ pub fn payout(name: &str, destination: Destination, quantity: Quantity) -> Payou
         party: party("ann"),
         destination,
         quantity,
+        all: false,
         funded_by: Asset::Btc,
         payee: None,
         deadline: Span::secs(3_600),

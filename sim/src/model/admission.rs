@@ -5,7 +5,7 @@ use super::books::{Model, Owned};
 use super::orders::{self, Prediction, Read, Why};
 use super::states::{Kind, State};
 use super::strays::PAYERS;
-use super::terms::{MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
+use super::terms::{MOST_CENTS, MOST_MSAT, MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
 use lockstep_engine::api::{Charge, Command, Destination, Payout};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
 use lockstep_engine::identity::Purpose;
@@ -112,9 +112,12 @@ impl Model {
     }
 
     fn predict_payout(&self, now: Timestamp, order: &Payout) -> Prediction {
+        let by_itself = orders::payout(order);
+        let order = &self.filled(order);
         let known = self
             .new_payment(&order.party, &order.payment)
-            .and(orders::payout(order))
+            .and(by_itself)
+            .and(no(order.quantity.units > most_of(order), Why::Amount))
             .and(self.paying_wallet(order).map(|_| ()))
             .and(no(!self.terms.wallet_is_fit(order), Why::WalletUnfit));
         let read = match known.and_then(|()| orders::destination(order, self.network)) {
@@ -141,13 +144,34 @@ impl Model {
         if bound == Some(false) {
             return Prediction::Refused(Why::Unbound);
         }
-        if owned.total - i128::from(owned.held) < i128::from(units) {
+        let least = match order.all {
+            true => self.least_of_all(order),
+            false => units,
+        };
+        if owned.total - i128::from(owned.held) < i128::from(least) {
             Prediction::Refused(Why::Funds)
         } else if matches!(read, Read::Doubtful) || bound.is_none() {
             Prediction::Either("a form that the model does not know")
         } else {
             Prediction::Accepted
         }
+    }
+
+    /// The order with the amount that it is of: all that the party can spend, in whole satoshi, if it is of all.
+    pub(super) fn filled(&self, order: &Payout) -> Payout {
+        let mut filled = order.clone();
+        if order.all {
+            let owned = self.owned(&order.party, Asset::Btc);
+            let free = (owned.total - i128::from(owned.held)).max(0) as u64;
+            filled.quantity.units = free - free % 1_000;
+        }
+        filled
+    }
+
+    fn least_of_all(&self, order: &Payout) -> u64 {
+        let script = orders::paid_script(order);
+        let dust = script.map_or(0, |script| script.minimal_non_dust().to_sat());
+        self.terms.least_of_all(dust)
     }
 
     /// Whether a payout goes where the policy lets it; `None`: the model cannot tell.
@@ -180,6 +204,14 @@ impl Model {
 
     fn is_paid(&self, hash: &[u8; 32]) -> bool {
         self.hashes.contains_key(&(Kind::LightningPayout, *hash))
+    }
+}
+
+/// The largest payout of that asset.
+fn most_of(order: &Payout) -> u64 {
+    match order.quantity.asset {
+        Asset::Btc => MOST_MSAT,
+        Asset::Eur => MOST_CENTS,
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Tracked {
     pub(super) party: PartyId,
     /// What the payee gets or the party is to be credited, in msat or cents.
     pub(super) amount: u64,
+    /// All that the party could spend goes: its transaction says how much of it the payee gets.
+    pub(super) all: bool,
     /// In what the party pays or is paid.
     pub(super) asset: Asset,
     /// Set aside for it when it was ordered; nothing for a charge.
@@ -327,6 +329,7 @@ impl Model {
     }
 
     fn on_payout(&mut self, order: &Payout, output: &Output) -> Checked {
+        let order = &self.filled(order);
         let (asset, units) = self
             .terms
             .hold(order)
@@ -351,10 +354,11 @@ impl Model {
         };
         let mut payout = tracked(kind, State::Reserved, &order.party, order.quantity.units);
         (payout.asset, payout.reserve, payout.held) = (asset, units, units);
+        payout.all = order.all;
         payout.wallet = self.paying_wallet(order).ok();
         let wallet = payout.wallet.as_ref();
         let is_cosigned = wallet.is_some_and(|wallet| self.cosigners_of(wallet).is_some());
-        payout.bumps = self.terms.bumps && !is_cosigned;
+        payout.bumps = self.terms.bumps && !is_cosigned && !order.all;
         self.insert(&order.payment, payout);
         let told = output.events.contains(&reserved);
         unless(told, || format!("{reserved:?} was not told"))
@@ -447,6 +451,7 @@ pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) ->
         state,
         party: party.clone(),
         amount,
+        all: false,
         asset: Asset::Btc,
         reserve: 0,
         held: 0,

@@ -33,6 +33,9 @@ impl Model {
                 let payout = self.payment(payment)?;
                 let once = payout.versions.is_empty() && payout.state == State::Reserved;
                 payout.versions.push((*txid, fee_sat.0 * 1_000));
+                if payout.all {
+                    payout.amount = payout.reserve.saturating_sub(fee_sat.0 * 1_000);
+                }
                 unless(once, || {
                     format!("another transaction was built for {payment}")
                 })?;
@@ -191,7 +194,11 @@ impl Model {
     fn is_affordable(&mut self, id: &PaymentId, fee: u64) -> Checked {
         let payout = self.payment(id)?;
         let (reserve, amount) = (payout.reserve, payout.amount);
-        unless(amount.saturating_add(fee) <= reserve, || {
+        let most = match payout.all {
+            true => self.terms.miner_fee_sat * 1_000,
+            false => reserve,
+        };
+        unless(amount.saturating_add(fee) <= reserve && fee <= most, || {
             format!("{id} would bear a fee of {fee} msat beyond the {reserve} set aside")
         })
     }

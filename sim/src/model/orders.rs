@@ -134,8 +134,14 @@ pub(super) fn payout(order: &Payout) -> Result<(), Why> {
     } else {
         MOST_CENTS
     };
-    if !(1..=most).contains(&order.quantity.units) {
-        return Err(Why::Amount);
+    let of_all = moves == Asset::Btc && order.quantity.units == 0;
+    match order.all {
+        true if matches!(order.destination, Destination::Invoice(_)) => {
+            return Err(Why::NotOffered);
+        }
+        true if of_all => {}
+        false if (1..=most).contains(&order.quantity.units) => {}
+        true | false => return Err(Why::Amount),
     }
     time(order.deadline)
 }
@@ -152,7 +158,7 @@ fn time(span: Span) -> Result<(), Why> {
 pub(super) fn destination(order: &Payout, network: Network) -> Result<Read, Why> {
     match &order.destination {
         Destination::Invoice(text) => invoice(text, network),
-        Destination::Address(text) => address(text, network, order.quantity.units),
+        Destination::Address(text) => address(text, network, named(order)),
         Destination::Iban { iban, name } => account(iban, name),
     }
 }
@@ -179,8 +185,13 @@ pub(super) fn invoice(text: &str, network: Network) -> Result<Read, Why> {
     })
 }
 
+/// What an order on chain names as its amount: nothing if all is to go.
+fn named(order: &Payout) -> Option<u64> {
+    (!order.all).then_some(order.quantity.units)
+}
+
 /// The address of a payment URI (BIP 21) that asks for this amount or for none, without requirements and encodings.
-fn of_uri(uri: &str, msat: u64) -> Result<&str, Why> {
+fn of_uri(uri: &str, msat: Option<u64>) -> Result<&str, Why> {
     let (address, query) = uri.split_once('?').unwrap_or((uri, ""));
     for parameter in query.split('&') {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -190,7 +201,7 @@ fn of_uri(uri: &str, msat: u64) -> Result<&str, Why> {
             .parse::<u64>()
             .ok()
             .map(|sat| sat.saturating_mul(1_000));
-        if key.starts_with("req-") || (key == "amount" && asks != Some(msat)) {
+        if key.starts_with("req-") || (key == "amount" && (asks != msat || asks.is_none())) {
             return Err(Why::Malformed);
         }
     }
@@ -198,7 +209,7 @@ fn of_uri(uri: &str, msat: u64) -> Result<&str, Why> {
 }
 
 /// The address of a destination, by itself or in a payment URI, whatever its network.
-fn plain_address(text: &str, msat: u64) -> Result<Address<NetworkUnchecked>, Why> {
+fn plain_address(text: &str, msat: Option<u64>) -> Result<Address<NetworkUnchecked>, Why> {
     let text = match text.trim().split_once(':') {
         Some((scheme, uri)) if scheme.eq_ignore_ascii_case("bitcoin") => of_uri(uri, msat)?,
         _ => text.trim(),
@@ -211,15 +222,16 @@ pub fn paid_script(order: &Payout) -> Option<bitcoin::ScriptBuf> {
     let Destination::Address(text) = &order.destination else {
         return None;
     };
-    let address = plain_address(text, order.quantity.units).ok()?;
+    let address = plain_address(text, named(order)).ok()?;
     Some(address.assume_checked().script_pubkey())
 }
 
 /// An address of our network, by itself or in a payment URI; whole satoshi, at least the dust limit (Bitcoin Core's, by script).
-fn address(text: &str, network: Network, msat: u64) -> Result<Read, Why> {
+fn address(text: &str, network: Network, msat: Option<u64>) -> Result<Read, Why> {
     let checked = plain_address(text, msat)?.require_network(network).ok();
     let script = checked.ok_or(Why::Malformed)?.script_pubkey();
-    if msat.is_multiple_of(1_000) && msat / 1_000 >= script.minimal_non_dust().to_sat() {
+    let dust = script.minimal_non_dust().to_sat();
+    if msat.is_none_or(|msat| msat.is_multiple_of(1_000) && msat / 1_000 >= dust) {
         Ok(Read::Script)
     } else {
         Err(Why::Amount)

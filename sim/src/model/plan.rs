@@ -2,23 +2,21 @@
 //! what each party can spend: a payment moves between nothing and all of it, until a step expects to know more (a run
 //! whose expectation fails ends there). Does not own the rules (`orders`, `terms`).
 
-use super::orders::{self, Prediction, Read, Why};
+mod payouts;
+
+use super::orders::{self, Prediction, Why};
 use super::terms::{MOST_OPEN_RUNS, Terms};
 use crate::scenario::{
-    self, Action, Asset as PaidIn, BindingName, BindingStep, CrashPoint, DidMethod, Endpoint,
-    Expectation, Family, GatewayFaultKind, OwnStep, OwnWalletName, OwnedWallet, Pace, PartyName,
-    Pay, Payee, Payer, PaymentName, PaymentState, Request, Scenario, Shortfall, Trouble,
-    WalletName,
+    self, Action, BindingName, BindingStep, CrashPoint, DidMethod, Endpoint, Expectation, Family,
+    GatewayFaultKind, OwnStep, OwnWalletName, OwnedWallet, Pace, PartyName, Pay, Payer,
+    PaymentName, PaymentState, Request, Scenario, Shortfall, Trouble, WalletName,
 };
-use lockstep_engine::api::{self, Destination};
-use lockstep_engine::id::{PartyId, PaymentId, WalletId};
-use lockstep_engine::money::{Asset, Minor, Msat, Quantity, Rail};
+use lockstep_engine::api;
+use lockstep_engine::id::{PartyId, PaymentId};
+use lockstep_engine::money::{Asset, Msat, Rail};
 use lockstep_engine::onchain::Purpose;
 use lockstep_engine::time::Span;
 use std::collections::BTreeMap;
-
-/// The dust limit of the P2WPKH addresses that a scenario's wallets have, in satoshi (Bitcoin Core's).
-const DUST_SAT: u64 = 294;
 
 /// A challenge that was set so long ago, in ms, surely waits (ten minutes), whatever expectations have waited for.
 const SOON_MS: u64 = 60_000;
@@ -203,15 +201,6 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Whether a payout goes to a wallet that nobody has asked to bind although it would have to be bound.
-    fn is_unbound(&self, payout: &scenario::Payout) -> bool {
-        let Payee::Wallet { wallet, .. } = &payout.payee else {
-            return false;
-        };
-        let mut registered = self.registered.values();
-        self.terms.asks_bound_payouts() && !registered.any(|(known, _)| *known == wallet)
-    }
-
     /// Whether the engine may die, or fail to keep its journal, before it has taken the first input about this payment,
     /// which then never was.
     fn may_get_lost(&self, payment: &PaymentName) -> bool {
@@ -359,123 +348,6 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn payout(&mut self, payout: &'a scenario::Payout) -> Prediction {
-        let order = self.order(payout);
-        let readable = match (&payout.payee, &order.destination) {
-            // Made when the step is taken, by a node and a wallet of the scenario.
-            (Payee::Node { .. }, _) => Ok(true),
-            (Payee::Wallet { amount, .. }, _) if amount.get() < DUST_SAT => Err(Why::Amount),
-            (Payee::Wallet { .. }, _) => Ok(true),
-            (Payee::Account { .. }, _) => orders::destination(&order, bitcoin::Network::Regtest)
-                .map(|read| !matches!(read, Read::Doubtful)),
-        };
-        let fit = match self.terms.wallet_is_fit(&order) {
-            true => Ok(()),
-            false => Err(Why::WalletUnfit),
-        };
-        let sure = match orders::payout(&order).and(fit).and(readable) {
-            Ok(sure) => sure,
-            Err(why) => return Prediction::Refused(why),
-        };
-        let named = match &payout.payee {
-            Payee::Wallet { out_of, .. } => out_of.as_ref(),
-            Payee::Node { .. } | Payee::Account { .. } => None,
-        };
-        if let Err(why) = self.serving(&payout.from, named, self.terms.payouts_from) {
-            return Prediction::Refused(why);
-        }
-        let Some((asset, units)) = self.terms.hold(&order) else {
-            return Prediction::Refused(Why::Amount);
-        };
-        if self.is_unbound(payout) {
-            return Prediction::Refused(Why::Unbound);
-        }
-        let hold = i128::from(units);
-        let (low, high) = self.spendable(payout.from.as_str(), asset);
-        if high < hold {
-            return Prediction::Refused(Why::Funds);
-        }
-        let prediction = if self.may_get_lost(&payout.id) {
-            Prediction::Either(LOST)
-        } else if self.may_be_frozen() {
-            Prediction::Either("whether the party is frozen")
-        } else if low >= hold && sure && !self.needs_binding(payout) {
-            Prediction::Accepted
-        } else {
-            Prediction::Either("what the party can spend by then")
-        };
-        let stays = prediction == Prediction::Accepted && self.cannot_fail(payout);
-        let made = Move {
-            party: payout.from.as_str(),
-            asset,
-            low: -hold,
-            high: if stays { -hold } else { 0 },
-            amount: i128::from(order.quantity.units),
-            rail: payout.payee.rail(),
-            is_charge: false,
-            coming: 0,
-            paid: false,
-            held: false,
-        };
-        self.moves.insert(&payout.id, made);
-        prediction
-    }
-
-    /// Whether the wallet that is paid must be bound, which is judged when the command is given.
-    fn needs_binding(&self, payout: &scenario::Payout) -> bool {
-        self.terms.asks_bound_payouts() && matches!(payout.payee, Payee::Wallet { .. })
-    }
-
-    fn order(&self, payout: &scenario::Payout) -> api::Payout {
-        let (destination, quantity, funded_by) = match &payout.payee {
-            Payee::Node { amount, .. } => {
-                let quantity = Quantity::btc(Msat(amount.get()));
-                (Destination::Invoice(String::new()), quantity, Asset::Btc)
-            }
-            Payee::Wallet { amount, .. } => {
-                let quantity = Quantity::btc(Msat(amount.get().saturating_mul(1_000)));
-                (Destination::Address(String::new()), quantity, Asset::Btc)
-            }
-            Payee::Account {
-                account,
-                amount,
-                funded_by,
-            } => {
-                let known = self
-                    .scenario
-                    .accounts
-                    .iter()
-                    .find(|known| known.name == *account);
-                let (iban, name) = known
-                    .map(|known| (known.iban.clone(), known.holder.clone()))
-                    .unwrap_or_default();
-                let funded_by = if *funded_by == PaidIn::Btc {
-                    Asset::Btc
-                } else {
-                    Asset::Eur
-                };
-                (
-                    Destination::Iban { iban, name },
-                    Quantity::eur(Minor::new(amount.get())),
-                    funded_by,
-                )
-            }
-        };
-        api::Payout {
-            payment: id(&payout.id),
-            party: PartyId::new(payout.from.as_str()).expect("checked with the scenario"),
-            destination,
-            quantity,
-            funded_by,
-            payee: None,
-            deadline: Span(payout.deadline.get()),
-            wallet: match &payout.payee {
-                Payee::Wallet { out_of, .. } => out_of.as_ref().and_then(own_wallet),
-                Payee::Node { .. } | Payee::Account { .. } => None,
-            },
-        }
-    }
-
     /// Whether a party may owe what a reorganisation took back.
     fn may_be_frozen(&self) -> bool {
         let reorganises = |step: &scenario::Step| match &step.action {
@@ -485,20 +357,6 @@ impl<'a> Plan<'a> {
         };
         self.scenario.policy.shortfall == Some(Shortfall::Freeze)
             && self.scenario.steps.iter().any(reorganises)
-    }
-
-    /// A SEPA payout that the operator can fund and that no fault is planned for.
-    fn cannot_fail(&mut self, payout: &scenario::Payout) -> bool {
-        let Payee::Account { amount, .. } = &payout.payee else {
-            return false;
-        };
-        self.ordered_cents = self.ordered_cents.saturating_add(amount.get());
-        let faulty = self.scenario.steps.iter().any(|step| match &step.action {
-            Action::Gateway(fault) => fault.on == payout.id,
-            Action::CrashEngine { .. } | Action::Trouble(_) => true,
-            _ => false,
-        });
-        !faulty && self.ordered_cents <= self.scenario.operator.gateway.get()
     }
 
     /// What a party can spend, at least and at most.
@@ -579,10 +437,6 @@ impl<'a> Plan<'a> {
             charge.low = 0;
         }
     }
-}
-
-fn own_wallet(name: &scenario::OwnWalletName) -> Option<WalletId> {
-    WalletId::new(name.as_str()).ok()
 }
 
 fn id(name: &PaymentName) -> PaymentId {

@@ -169,6 +169,16 @@ impl Terms {
         order.wallet.clone().or(by_value)
     }
 
+    /// Whether any amount decides which wallet pays.
+    pub(super) fn looks_at_value(&self) -> bool {
+        !self.wallet_from.is_empty()
+    }
+
+    /// The least that a party must have for all of it to go, in msat: what the miner may get, and an output worth sending.
+    pub(super) fn least_of_all(&self, dust_sat: u64) -> u64 {
+        (self.miner_fee_sat + dust_sat) * 1_000
+    }
+
     /// Whether the wallet that the order names may pay so much.
     pub(super) fn wallet_is_fit(&self, order: &Payout) -> bool {
         let may = self.wallets_for(order);
@@ -189,6 +199,8 @@ impl Terms {
             Destination::Invoice(_) => {
                 Some((Asset::Btc, units + (units.div_ceil(100)).max(10_000)))
             }
+            // The fee comes out of it.
+            Destination::Address(_) if order.all => Some((Asset::Btc, units)),
             Destination::Address(_) => Some((Asset::Btc, units + self.miner_fee_sat * 1_000)),
             Destination::Iban { .. } => match order.funded_by {
                 Asset::Eur => Some((Asset::Eur, units)),

@@ -5,8 +5,8 @@ use super::own_wallets::wallet_id;
 use super::{Alarm, Runner, Stop, words};
 use crate::faults::FaultId;
 use crate::scenario::{
-    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind, Payee,
-    Payout, Request, Step, Trouble,
+    Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind,
+    OnchainAmount, Payee, Payout, Request, Step, Trouble,
 };
 use crate::trace::Subsystem;
 use crate::worlds::{self, World, WorldError, WorldKind};
@@ -236,16 +236,18 @@ impl<W: World> Runner<W> {
             }
             Payee::Wallet { wallet, amount, .. } => {
                 let address = self.purses[wallet.as_str()].address();
-                (
-                    // As wallets show it (BIP 21).
-                    Destination::Address(format!(
-                        "bitcoin:{address}?amount={}.{:08}&label={wallet}",
-                        amount.get() / SAT_PER_BTC,
-                        amount.get() % SAT_PER_BTC
-                    )),
-                    Quantity::btc(Msat(amount.get() * 1_000)),
-                    Asset::Btc,
-                )
+                let (asked, sat) = match amount {
+                    OnchainAmount::All => (String::new(), 0),
+                    OnchainAmount::Exactly(amount) => {
+                        let (whole, rest) =
+                            (amount.get() / SAT_PER_BTC, amount.get() % SAT_PER_BTC);
+                        (format!("amount={whole}.{rest:08}&"), amount.get())
+                    }
+                };
+                // As wallets show it (BIP 21).
+                let uri = format!("bitcoin:{address}?{asked}label={wallet}");
+                let quantity = Quantity::btc(Msat(sat * 1_000));
+                (Destination::Address(uri), quantity, Asset::Btc)
             }
             Payee::Account {
                 account,
@@ -276,15 +278,19 @@ impl<W: World> Runner<W> {
                 )
             }
         };
-        let wallet = match &payout.payee {
-            Payee::Wallet { out_of, .. } => out_of.as_ref().map(wallet_id),
-            Payee::Node { .. } | Payee::Account { .. } => None,
+        let (wallet, all) = match &payout.payee {
+            Payee::Wallet { out_of, amount, .. } => (
+                out_of.as_ref().map(wallet_id),
+                *amount == OnchainAmount::All,
+            ),
+            Payee::Node { .. } | Payee::Account { .. } => (None, false),
         };
         let order = api::Payout {
             payment: payment(id),
             party: party(payout.from.as_str()),
             destination,
             quantity,
+            all,
             funded_by,
             payee: payout.bound_to.as_ref().map(|name| party(name.as_str())),
             deadline: Span(payout.deadline.get()),

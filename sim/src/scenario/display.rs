@@ -2,7 +2,8 @@
 //! agree on it to the byte. Does not own the text of single amounts (`units`).
 
 use super::model::{
-    Action, Charge, Expectation, OwnWalletName, Pay, Payee, Payer, Payout, Reorg, Request, Step,
+    Action, Charge, Expectation, OnchainAmount, OwnWalletName, Pay, Payee, Payer, Payout, Reorg,
+    Request, Step,
 };
 use std::fmt::{self, Display, Formatter};
 
@@ -134,6 +135,15 @@ impl Display for Payout {
             self.id, self.from, self.payee, self.deadline
         )?;
         optional(f, "bound to", &self.bound_to)
+    }
+}
+
+impl Display for OnchainAmount {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(amount) => write!(f, "{amount}"),
+            Self::All => f.write_str("all"),
+        }
     }
 }
 

@@ -419,7 +419,7 @@ pub enum Payee {
         /// Who.
         wallet: WalletName,
         /// What he gets.
-        amount: Sat,
+        amount: OnchainAmount,
         /// From another wallet than `hot`.
         out_of: Option<OwnWalletName>,
     },
@@ -432,6 +432,15 @@ pub enum Payee {
         /// Euro, or bitcoin at the policy's rate.
         funded_by: Asset,
     },
+}
+
+/// How much a payout on chain is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnchainAmount {
+    /// So much.
+    Exactly(Sat),
+    /// All that the party can spend, less the miner's fee.
+    All,
 }
 
 /// A replacement of the last blocks.

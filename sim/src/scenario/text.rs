@@ -57,6 +57,10 @@ measure!(
     Amount, false, "^-?[0-9][0-9_]*(\\.[0-9_]+)? *(BTC|sat|msat|EUR)$", ["400_000 sat", "0.5 BTC", "4_999_999 msat", "12.50 EUR"]
 );
 measure!(
+    /// An amount of money, or `all` that the party can spend (on chain only).
+    AmountOrAll, false, "^(all|-?[0-9][0-9_]*(\\.[0-9_]+)? *(BTC|sat|msat|EUR))$", ["400_000 sat", "12.50 EUR", "all"]
+);
+measure!(
     /// A span of virtual time: number, space, `ms`, `s`, `min`, `h` or `d`.
     Duration, false, "^[0-9][0-9_]*(\\.[0-9_]+)? *(ms|s|min|h|d)$", ["30 s", "5 min", "2 h", "10.2 s"]
 );
@@ -343,8 +347,9 @@ table!(
         "from" from: Required<String>,
         /// A node (its invoice is made first), a wallet (its fresh address) or a bank account.
         "to" to: Required<String>,
-        /// What the payee gets: bitcoin for nodes and wallets, euro for bank accounts.
-        "amount" amount: Required<Amount>,
+        /// What the payee gets: bitcoin for nodes and wallets, euro for bank accounts; "all" that the party can spend, less the
+        /// miner's fee, for wallets.
+        "amount" amount: Required<AmountOrAll>,
         /// What pays for it. Default: the same asset.
         "funded_by" funded_by: Optional<Asset>,
         /// "lightning", "onchain" or "sepa". Default: what `to` can take.

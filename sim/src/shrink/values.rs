@@ -4,8 +4,8 @@
 use super::Edit;
 use crate::scenario::{
     Action, Blocks, Cents, ChainFaultKind, ClockFaultKind, CosignerFaultKind, DiskFaultKind,
-    Expectation, GatewayFaultKind, Layer0FaultKind, LinkFaultKind, Millis, Msat, Payee, Payer,
-    PeerFaultKind, ProcessFaultKind, Request, Sat, Scenario, Step, Trouble,
+    Expectation, GatewayFaultKind, Layer0FaultKind, LinkFaultKind, Millis, Msat, OnchainAmount,
+    Payee, Payer, PeerFaultKind, ProcessFaultKind, Request, Sat, Scenario, Step, Trouble,
 };
 use std::collections::BTreeSet;
 
@@ -66,6 +66,7 @@ pub(super) fn of_steps(plan: &Scenario, kept: &BTreeSet<usize>) -> Vec<Edit> {
         edits.push(on_step(id, |step| step.at.take().map(|_| ())));
         edits.push(on_step(id, |step| step.only.take().map(|_| ())));
         edits.push(on_step(id, as_it_is_asked));
+        edits.push(on_step(id, in_figures));
         of_spans(id, &mut edits);
         of_amounts(id, &mut edits);
         of_blocks(id, &mut edits);
@@ -118,6 +119,19 @@ fn as_it_is_asked(step: &mut Step) -> Option<()> {
         _ => return None,
     }
     Some(())
+}
+
+/// A payout of all that a party has is one of an amount.
+fn in_figures(step: &mut Step) -> Option<()> {
+    let Action::Payout(payout) = &mut step.action else {
+        return None;
+    };
+    let Payee::Wallet { amount, .. } = &mut payout.payee else {
+        return None;
+    };
+    let was_all = *amount == OnchainAmount::All;
+    *amount = OnchainAmount::Exactly(Sat::parse("10_000 sat").ok()?);
+    was_all.then_some(())
 }
 
 fn of_spans(id: usize, edits: &mut Vec<Edit>) {
@@ -298,11 +312,14 @@ fn amount(step: &mut Step) -> Option<Amount<'_>> {
                 Payer::Wallet { amount, .. } => amount.as_mut().map(Amount::Sat),
             },
         },
-        Action::Payout(payout) => Some(match &mut payout.payee {
-            Payee::Node { amount, .. } => Amount::Msat(amount),
-            Payee::Wallet { amount, .. } => Amount::Sat(amount),
-            Payee::Account { amount, .. } => Amount::Cents(amount),
-        }),
+        Action::Payout(payout) => match &mut payout.payee {
+            Payee::Node { amount, .. } => Some(Amount::Msat(amount)),
+            Payee::Wallet { amount, .. } => match amount {
+                OnchainAmount::Exactly(amount) => Some(Amount::Sat(amount)),
+                OnchainAmount::All => None,
+            },
+            Payee::Account { amount, .. } => Some(Amount::Cents(amount)),
+        },
         _ => None,
     }
 }

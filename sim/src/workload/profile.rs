@@ -34,6 +34,9 @@ pub struct Profile {
     /// In so many plans of a million, payouts from some amount on leave a wallet of several keys.
     #[serde(default)]
     pub cosigned_ppm: u32,
+    /// So many payouts on chain of a million are of all that the party has.
+    #[serde(default)]
+    pub all_ppm: u32,
     /// Cells of the coverage matrix that all seeds together must reach, as "rail/state/fault".
     #[serde(default)]
     pub required: Vec<String>,
@@ -214,6 +217,7 @@ impl Profile {
         for (key, ppm) in [
             ("off_ppm", self.off_ppm),
             ("cosigned_ppm", self.cosigned_ppm),
+            ("all_ppm", self.all_ppm),
             ("reputation_ppm", self.reputation_ppm),
         ] {
             if ppm > 1_000_000 {

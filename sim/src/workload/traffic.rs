@@ -80,6 +80,8 @@ pub(super) fn draw(
         unconfirmed: Vec::new(),
         is_funded: false,
         last_onchain: None,
+        all_ppm: profile.all_ppm,
+        seed,
     };
     bindings::steps(traffic.draft, setup, minutes * MINUTE, seed);
     if sorts.iter().any(|sort| sort.is_payout()) {
@@ -117,6 +119,9 @@ struct Traffic<'a> {
     is_funded: bool,
     /// The on-chain charge that was drawn last.
     last_onchain: Option<(String, u64)>,
+    /// So many payouts on chain of a million are of all that the party has.
+    all_ppm: u32,
+    seed: RootSeed,
 }
 
 impl Traffic<'_> {
@@ -231,7 +236,12 @@ impl Traffic<'_> {
         } else {
             (owed / 2).clamp(2_000, 600_000)
         };
-        let (to, what) = self.payee(sort, most, draws);
+        let (to, mut what) = self.payee(sort, most, draws);
+        if sort == Sort::PayoutOnchain && self.goes_whole(number) {
+            let (_, others) = what.split_once(',').unwrap_or_default();
+            let comma = if others.is_empty() { "" } else { "," };
+            what = format!("amount = \"all\"{comma}{others}");
+        }
         let deadline = span(deadline(sort, draws));
         self.owed
             .entry(party)
@@ -242,6 +252,11 @@ impl Traffic<'_> {
                 "payout = {{ id = \"payout-{number}\", from = \"{party}\", to = \"{to}\", {what}, deadline = \"{deadline}\" }}"
             ),
         );
+    }
+
+    /// Whether a payout is of all that its party has; by a stream of its own, so that nothing else is drawn otherwise.
+    fn goes_whole(&self, number: usize) -> bool {
+        Draws::of(self.seed, &format!("all/{number}")).ppm(self.all_ppm)
     }
 
     /// Once there is money; on chain often while other money is on its way to the same wallet.

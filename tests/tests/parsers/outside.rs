@@ -74,6 +74,7 @@ fn payout(name: &str, destination: Destination, quantity: Quantity) -> Command {
         party: PartyId::new("ann").expect("an id"),
         destination,
         quantity,
+        all: false,
         funded_by: Asset::Btc,
         payee: None,
         deadline: Span::secs(3_600),

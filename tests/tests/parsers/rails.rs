@@ -26,6 +26,7 @@ fn paid(destination: Destination, msat: u64) -> bool {
         party: PartyId::new("ann").expect("an id"),
         destination,
         quantity: Quantity::btc(Msat(msat)),
+        all: false,
         funded_by: Asset::Btc,
         payee: None,
         deadline: Span::secs(60),

@@ -6,8 +6,8 @@ use super::steps::StepChecker;
 use super::{positive, right_or_absent};
 use crate::scenario::choice::{Asset, Rail};
 use crate::scenario::model::{
-    AccountName, Blocks, Charge, NodeName, OwnWalletName, PartyName, Pay, Payee, Payer,
-    PaymentName, Payout, Request, Route, WalletName,
+    AccountName, Blocks, Charge, NodeName, OnchainAmount, OwnWalletName, PartyName, Pay, Payee,
+    Payer, PaymentName, Payout, Request, Route, WalletName,
 };
 use crate::scenario::read::{At, Optional, Required};
 use crate::scenario::text;
@@ -488,6 +488,26 @@ impl StepChecker<'_> {
         funded_by
     }
 
+    /// An amount in figures.
+    fn paid_out<Q: Default + PartialEq>(
+        &mut self,
+        typed: &Required<text::AmountOrAll>,
+        place: &str,
+        parse: fn(&str) -> Result<Q, UnitError>,
+    ) -> Option<Q> {
+        if let Some(all) = is_all(typed) {
+            self.problems.at(
+                &all.span,
+                "only a payout on chain can be of all that a party has",
+                format!("{place} is written in figures"),
+                "write an amount, or pay a wallet",
+            );
+            return None;
+        }
+        let typed = typed.0.as_ref()?;
+        positive(&typed.value.0, &typed.span, place, parse, self.problems)
+    }
+
     fn payee(&mut self, to: &At<String>, typed: &text::Payout) -> Option<Payee> {
         let kind = self.names.kind_of(
             &[Kind::Node, Kind::Wallet, Kind::Account],
@@ -516,7 +536,7 @@ impl StepChecker<'_> {
             Rail::Lightning => {
                 self.check_operator_node(&to.span);
                 self.refuse_operator(to, "are paid");
-                let amount = self.amount(
+                let amount = self.paid_out(
                     &typed.amount,
                     "the amount of a Lightning payout",
                     Msat::parse,
@@ -527,11 +547,14 @@ impl StepChecker<'_> {
                 })
             }
             Rail::Onchain => {
-                let amount = self.amount(
-                    &typed.amount,
-                    "the amount of an on-chain payout",
-                    Sat::parse,
-                )?;
+                let amount = match is_all(&typed.amount) {
+                    Some(_) => OnchainAmount::All,
+                    None => OnchainAmount::Exactly(self.paid_out(
+                        &typed.amount,
+                        "the amount of an on-chain payout",
+                        Sat::parse,
+                    )?),
+                };
                 Some(Payee::Wallet {
                     wallet: WalletName(to.value.clone()),
                     amount,
@@ -540,7 +563,7 @@ impl StepChecker<'_> {
             }
             Rail::Sepa => {
                 let amount =
-                    self.amount(&typed.amount, "the amount of a SEPA payout", Cents::parse)?;
+                    self.paid_out(&typed.amount, "the amount of a SEPA payout", Cents::parse)?;
                 Some(Payee::Account {
                     account: AccountName(to.value.clone()),
                     amount,
@@ -549,4 +572,9 @@ impl StepChecker<'_> {
             }
         }
     }
+}
+
+/// The word `all` in the place of an amount.
+fn is_all(typed: &Required<text::AmountOrAll>) -> Option<&At<text::AmountOrAll>> {
+    typed.0.as_ref().filter(|typed| typed.value.0 == "all")
 }

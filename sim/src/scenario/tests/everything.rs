@@ -153,6 +153,7 @@ steps = [
   { pay = { charge = "c3", from = "alice", amount = "0.01 BTC" } },
   { pay = { charge = "c3", from = "alice", instead_of = "c3" } },
   { payout = { id = "o4", from = "merchant", to = "bob", amount = "0.001 BTC", payee = "heir", wallet = "savings" } },
+  { payout = { id = "o5", from = "merchant", to = "bob", amount = "all", payee = "heir" } },
   { label = { charge = "c3", text = "alms", spendable = false } },
   { label = { charge = "c3", spendable = true } },
   { recover = "savings" },
@@ -288,6 +289,7 @@ charge c3: merchant 2000000 sat over onchain into savings expires 3600 s refund 
 pay c3: alice instead 1000000 sat
 pay c3: alice in place of c3
 payout o4: merchant -> bob 100000 sat over onchain out of savings within 3600 s bound to heir
+payout o5: merchant -> bob all over onchain within 3600 s bound to heir
 label c3 \"alms\" not spendable
 label c3 spendable
 recover savings

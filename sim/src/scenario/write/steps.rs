@@ -5,8 +5,8 @@ use super::{Inline, NameSpace, Writer, amounts, list};
 use crate::scenario::choice::{Asset, RejectCode};
 use crate::scenario::display::OPERATOR;
 use crate::scenario::model::{
-    Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, Pay, Payee, Payer,
-    PaymentName, Payout, Reorg, Request, Step, WalletName,
+    Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, OnchainAmount, Pay, Payee,
+    Payer, PaymentName, Payout, Reorg, Request, Step, WalletName,
 };
 use crate::scenario::own_wallets::OwnStep;
 use crate::scenario::trouble::{About, Layer0Fault};
@@ -206,7 +206,13 @@ impl Writer<'_> {
         table.text("from", self.name(NameSpace::Party, payout.from.as_str()));
         let (to, amount, funded_by) = match &payout.payee {
             Payee::Node { node, amount } => (node.as_str(), amounts::msat(*amount), None),
-            Payee::Wallet { wallet, amount, .. } => (wallet.as_str(), amounts::sat(*amount), None),
+            Payee::Wallet { wallet, amount, .. } => {
+                let amount = match amount {
+                    OnchainAmount::Exactly(amount) => amounts::sat(*amount),
+                    OnchainAmount::All => amount.to_string(),
+                };
+                (wallet.as_str(), amount, None)
+            }
             Payee::Account {
                 account,
                 amount,
