@@ -18,7 +18,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion};
 use lockstep_benches::samples::Samples;
 use lockstep_engine::id::WalletId;
 use lockstep_engine::money::Sat;
-use lockstep_engine::onchain::{BuildOrder, Descriptors, WalletSpec, Wallets};
+use lockstep_engine::onchain::{BuildOrder, Descriptors, Recipient, WalletSpec, Wallets};
 use lockstep_engine::rail::{BlockId, ChainPosition, ChainView, Entropy, SeenTransaction};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -262,9 +262,12 @@ fn bench_build(criterion: &mut Criterion, samples: &mut Samples, history: &Histo
     group.bench_function(BenchmarkId::new("ours", size), |bencher| {
         let mut build = || {
             let order = BuildOrder {
+                recipients: vec![Recipient {
+                    script: payee.clone(),
+                    amount_sat: Sat(PAID_SAT),
+                }],
+                confirmed_first: false,
                 fee_included: false,
-                script: payee.clone(),
-                amount_sat: Sat(PAID_SAT),
                 feerate_sat_per_kwu: FEERATE_SAT_PER_KWU,
                 max_fee_sat: Sat(PAID_SAT),
                 entropy: Entropy([9; 32]),
