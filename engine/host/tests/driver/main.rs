@@ -58,6 +58,7 @@ fn payout() -> Command {
         quantity: Quantity::eur(Minor::new(1_250)),
         funded_by: Asset::Btc,
         payee: None,
+        all: false,
         deadline: Span::secs(86_400),
         wallet: None,
     })
