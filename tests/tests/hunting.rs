@@ -78,12 +78,15 @@ const FIRST: &[(Bug, &str, u64)] = &[
     (Bug::CountCosignerTwice, "multisig", 2),
     (Bug::SendBelowThreshold, "multisig", 2),
     (Bug::ForgetSignaturesOnRestart, "multisig", 2),
+    (Bug::ForgetShownTransaction, "multisig", 12),
     (Bug::SkipDidSignature, "chain", 31),
+    (Bug::AcceptOtherChallenge, "chain", 1),
     (Bug::ForgetRevocationOnRestart, "chain", 24),
     (Bug::PayAfterRevocation, "chain", 9),
     (Bug::SpendLockedCoins, "paying", 11),
     (Bug::BumpConfirmed, "paying", 6),
     (Bug::BumpAboveBudget, "paying", 261),
+    (Bug::KeepRestOfAll, "paying", 0),
     (Bug::LoseSharedSatoshi, "paying", 9),
 ];
 
