@@ -190,6 +190,9 @@ bugs! {
     BumpConfirmed,
     /// A transaction is bumped beyond what its payouts have set aside (model-agrees).
     BumpAboveBudget,
+    /// A payout has failed as soon as a coin that it spends is not there, though its own transaction and the one before it may
+    /// come back (model-agrees).
+    FailMissingCoins,
     /// Of a payout of all that a party has the most that its fee may be is taken off, not the fee: the rest stays on the account
     /// (model-agrees: the party's balance).
     KeepRestOfAll,

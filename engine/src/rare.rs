@@ -122,6 +122,8 @@ branches! {
     RefundLostItsMoney,
     /// A refund's transaction left the chain together with the coins that it spends.
     RefundWithoutCoins,
+    /// A payout was overdue and a coin that it spends was lost for good.
+    PayoutWithoutCoins,
     /// A party had spent what a reorganisation took back: somebody else bears it.
     ShortfallCovered,
     /// What was borne for a party came in again.

@@ -87,6 +87,7 @@ const TABLE: [(Bug, &str, &str); 60] = [
     (Bug::SpendLockedCoins, "two-at-once", "broadcast-refused"),
     (Bug::BumpConfirmed, "bump-settled", MODEL),
     (Bug::BumpAboveBudget, "bump", MODEL),
+    (Bug::FailMissingCoins, "chain-evicted", MODEL),
     (Bug::KeepRestOfAll, "send-all", MODEL),
     (Bug::LoseSharedSatoshi, "batch", GROUND_TRUTH),
 ];

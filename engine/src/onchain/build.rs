@@ -490,6 +490,11 @@ impl Onchain {
         Ok(paths)
     }
 
+    /// Whether a transaction was built here and still stands.
+    pub fn has_built(&self, txid: Txid) -> bool {
+        self.built.contains_key(&txid)
+    }
+
     /// What was built and still stands.
     pub(super) fn built_psbt(&self, txid: Txid) -> Option<&Psbt> {
         self.built.get(&txid).map(|built| &built.psbt)

@@ -326,6 +326,12 @@ impl Wallets {
             .unwrap_or_else(|| self.any().finalise(psbt_base64))
     }
 
+    /// Whether a transaction was built by one of these wallets and is neither abandoned nor buried.
+    pub fn has_built(&self, txid: Txid) -> bool {
+        let mut set = self.set.values();
+        set.any(|kept| kept.onchain.has_built(txid))
+    }
+
     /// As [`Onchain::abandon`], by the wallet that built the transaction.
     pub fn abandon(&mut self, txid: Txid) -> Result<(), AbandonRefused> {
         let mut set = self.set.values_mut();

@@ -50,6 +50,10 @@ pub struct Batch {
     pub(super) bumped_at: Option<BlockId>,
     /// Fees booked for a consolidation.
     pub borne: Sat,
+    /// The height at which it was first seen that no version is there and that a coin is missing that nothing of ours can bring
+    /// back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) coin_gone_at: Option<u32>,
 }
 
 /// A payout in a batch.
@@ -198,6 +202,12 @@ impl Batch {
         if let Some(round) = &mut self.round {
             round.forget();
         }
+    }
+
+    /// The version that a transaction of the lineage belongs to: itself, or the one that it is a child of.
+    pub(super) fn version_of(&self, txid: Txid) -> Option<Txid> {
+        let found = self.all().find(|version| version.txid == txid)?;
+        Some(found.parent.unwrap_or(found.txid))
     }
 
     /// Whether nobody outside can have seen it.

@@ -72,6 +72,7 @@ impl Till<'_, '_> {
                 was_settled: false,
                 bumped_at: None,
                 borne: Sat(0),
+                coin_gone_at: None,
             });
             self.desk.emit(Event::CoinsConsolidated {
                 wallet,

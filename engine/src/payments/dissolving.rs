@@ -83,7 +83,10 @@ impl Till<'_, '_> {
                 self.take_out(payment, &batch, &FailureReason::Expired);
                 self.build_waiting();
             }
-            State::Sent { .. } => self.each(&one, OnchainPayout::become_overdue),
+            State::Sent { batch, .. } => {
+                self.each(&one, OnchainPayout::become_overdue);
+                self.weigh_overdue(payment, &batch);
+            }
             State::Failed { .. } => {}
         }
     }

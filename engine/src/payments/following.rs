@@ -1,9 +1,9 @@
 //! Owns what a look at the chain means for batches: which version is there, what is booked, settled, undone or handed out
 //! again. Does not own making transactions (`till`) nor bumps (`bumping`).
 
-use super::batch::Sighting;
+use super::batch::{Batch, Sighting};
 use super::desk::{in_msat, msat, wallet_account};
-use super::payout_onchain::OnchainPayoutState as State;
+use super::payout_onchain::{Coins, OnchainPayoutState as State};
 use super::record::Payment;
 use super::till::Till;
 use crate::event::Event;
@@ -12,6 +12,7 @@ use crate::ledger::{Account, Posting};
 use crate::money::{Rail, Sat};
 use crate::planted::Bug;
 use crate::rare::{Rare, sometimes};
+use bitcoin::Txid;
 
 impl Till<'_, '_> {
     /// The chain was looked at and everything booked: there may be coins now, and some transactions may offer too little.
@@ -78,6 +79,7 @@ impl Till<'_, '_> {
         if let Some(version) = batch.version_mut(sighting.txid) {
             version.accepted = true;
         }
+        batch.coin_gone_at = None;
         let planted = self.desk.planted;
         let shared: Vec<(PaymentId, Sat)> = batch.shared(sighting.fee, planted).collect();
         let before = batch.settled;
@@ -128,17 +130,18 @@ impl Till<'_, '_> {
         let at = newest.and_then(|txid| batch.version_mut(txid).map(|v| v.broadcast_at_height));
         let idle = batch.under_way.is_empty();
         let members = self.members(id);
-        let coins_are_there = self.coins_are_there(id);
+        self.note_coins(id);
+        let coins = self.coins(id);
         self.bear(id, Sat(0));
         self.each(&members, |payout, desk| {
             if undone {
                 payout.undo(desk);
             }
             payout.book(desk, None);
-            payout.weigh_refund(desk, coins_are_there);
+            payout.weigh(desk, coins);
         });
         let moot = |id: &PaymentId| matches!(self.payments.get(id), Some(Payment::OnchainPayout(p)) if p.is_moot());
-        let is_moot = members.iter().any(moot);
+        let is_moot = !members.is_empty() && members.iter().all(moot);
         let new_tip = at.is_some_and(|at| at != self.desk.onchain.tip().height);
         let may = !self.desk.has_bug(Bug::NeverRebroadcast);
         if let Some(txid) = newest.filter(|_| out && new_tip && idle && may && !is_moot) {
@@ -147,14 +150,78 @@ impl Till<'_, '_> {
         }
     }
 
-    /// Whether every coin that the first version spends is known.
-    fn coins_are_there(&self, id: &BatchId) -> bool {
-        let batch = self.batches.by_id.get(id);
-        let first = batch.and_then(|batch| batch.versions.first()?.transaction.as_ref());
-        let mut inputs = first.into_iter().flat_map(|first| &first.input);
-        inputs.all(|input| {
-            let parent = input.previous_output.txid;
-            self.desk.onchain.confirmations(parent).is_some()
+    /// A payout's time is over: if its transaction is not there, its coins may have been lost before.
+    pub(super) fn weigh_overdue(&mut self, payment: &PaymentId, id: &BatchId) {
+        let Some(batch) = self.batches.by_id.get(id) else {
+            return;
+        };
+        let is_absent = batch
+            .sighting(|txid| self.desk.onchain.confirmations(txid))
+            .is_none();
+        let coins = self.coins(id);
+        if is_absent && coins == Coins::Lost {
+            self.each(std::slice::from_ref(payment), |payout, desk| {
+                payout.weigh(desk, coins);
+            });
+        }
+    }
+
+    /// What was last seen of the coins that the first version spends.
+    fn coins(&self, id: &BatchId) -> Coins {
+        let Some(batch) = self.batches.by_id.get(id) else {
+            return Coins::There;
+        };
+        if self.missing_parents(batch).next().is_none() {
+            return Coins::There;
+        }
+        let is_lost = self.has_lost_coins(batch) && !self.desk.tip_is_stale();
+        if is_lost { Coins::Lost } else { Coins::Missing }
+    }
+
+    /// Remembers since when a coin is missing that nothing of ours can bring back.
+    fn note_coins(&mut self, id: &BatchId) {
+        let Some(batch) = self.batches.by_id.get(id) else {
+            return;
+        };
+        let is_hopeless = self
+            .missing_parents(batch)
+            .any(|parent| self.is_lost(parent));
+        let height = self.desk.onchain.tip().height;
+        if let Some(batch) = self.batches.by_id.get_mut(id) {
+            let since = batch.coin_gone_at.unwrap_or(height);
+            batch.coin_gone_at = is_hopeless.then_some(since);
+        }
+    }
+
+    fn missing_parents<'b>(&'b self, batch: &'b Batch) -> impl Iterator<Item = Txid> + 'b {
+        let first = batch
+            .versions
+            .first()
+            .and_then(|first| first.transaction.as_ref());
+        let inputs = first.into_iter().flat_map(|first| &first.input);
+        let parents = inputs.map(|input| input.previous_output.txid);
+        parents.filter(|parent| self.desk.onchain.confirmations(*parent).is_none())
+    }
+
+    /// A missing coin is lost if nothing of ours can bring it back: it was somebody else's payment, another version of the
+    /// transaction that made it is final, or that one has lost its own coins.
+    fn is_lost(&self, parent: Txid) -> bool {
+        if !self.desk.onchain.has_built(parent) {
+            return true;
+        }
+        let mut batches = self.batches.by_id.values();
+        batches.any(|batch| {
+            batch.version_of(parent).is_some_and(|version| {
+                let other_is_final = batch.settled.is_some_and(|settled| settled != version);
+                other_is_final || self.has_lost_coins(batch)
+            })
         })
+    }
+
+    fn has_lost_coins(&self, batch: &Batch) -> bool {
+        let depth = self.desk.policy.payout_depth;
+        let height = self.desk.onchain.tip().height;
+        let gone_at = batch.coin_gone_at;
+        gone_at.is_some_and(|gone_at| height.saturating_sub(gone_at) >= depth)
     }
 }

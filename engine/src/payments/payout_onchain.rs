@@ -52,6 +52,8 @@ pub struct OnchainPayout {
     overdue: bool,
     /// What it gives back, if it is a refund.
     pub(super) refund: Option<Refund>,
+    /// Its transaction is gone, and coins that it spends are gone, too: there is nothing that could be sent.
+    moot: bool,
     /// Where its money is booked.
     booking: Booking,
     /// Where it stands.
@@ -65,8 +67,17 @@ pub(super) struct Refund {
     pub(super) charge: PaymentId,
     /// By this feerate its fee was taken from what goes back; it is built by no other.
     pub(super) feerate: Feerate,
-    /// Its transaction is gone, and the coins that it spends are gone, too: nothing is owed that could be sent.
-    pub(super) moot: bool,
+}
+
+/// What a look shows of the coins of a transaction that is not there itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coins {
+    /// All of them.
+    There,
+    /// Not all.
+    Missing,
+    /// One has been missing for as many blocks as finality takes, and nothing of ours can bring it back.
+    Lost,
 }
 
 /// Whom a payout pays, and from where.
@@ -225,6 +236,7 @@ impl OnchainPayout {
             used: Used::default(),
             overdue: false,
             refund: None,
+            moot: false,
             booking: Booking::Held,
             state: State::Reserved,
         }
@@ -290,7 +302,8 @@ impl OnchainPayout {
             lines.push((party_btc(&self.party), fee.saturating_neg()));
         }
         self.booking = Booking::Posted { fee };
-        if !self.may_be_bumped {
+        let is_held = desk.ledger.hold(&self.id).is_some();
+        if is_held && !self.may_be_bumped {
             let units = in_msat(self.amount).0.saturating_add(in_msat(fee).0);
             desk.post_hold(&self.id, units, "payout on chain", lines);
         } else {
@@ -309,22 +322,31 @@ impl OnchainPayout {
         i128::from(in_msat(self.amount).0).saturating_add(i128::from(in_msat(fee).0))
     }
 
-    /// Its transaction is not there: are the coins that it spends? A refund that has left the chain together with them has
-    /// nothing to send: it has failed, until they come again. Its transaction spends them and nothing else can, so it
-    /// cannot be paid twice.
-    pub(super) fn weigh_refund(&mut self, desk: &mut Desk<'_>, coins_are_there: bool) {
-        if coins_are_there {
-            return self.take_up(desk);
-        }
-        let Some(refund) = self.refund.as_mut().filter(|refund| !refund.moot) else {
-            return;
+    /// Its transaction is not there: are the coins that it spends? What has left the chain together with them has nothing
+    /// to send: it has failed, until they come again. Its transaction spends them and nothing else can, so it cannot be
+    /// paid twice. Of a refund that is true at once, as nobody waits for it who would pay in another way; of any other
+    /// payout when its time is over and the loss is as final as a payment.
+    pub(super) fn weigh(&mut self, desk: &mut Desk<'_>, coins: Coins) {
+        let is_over = match coins {
+            Coins::There => return self.take_up(desk),
+            Coins::Missing if desk.has_bug(Bug::FailMissingCoins) => true,
+            Coins::Missing => {
+                self.refund.is_some() && matches!(self.booking, Booking::Returned { .. })
+            }
+            Coins::Lost => self.refund.is_some() || self.overdue,
         };
-        if !matches!(self.booking, Booking::Returned { .. }) {
+        if !is_over || self.moot {
             return;
         }
-        sometimes(Rare::RefundWithoutCoins);
-        refund.moot = true;
-        self.move_returned(desk, "refund without its coins", 1);
+        sometimes(match self.refund {
+            Some(_) => Rare::RefundWithoutCoins,
+            None => Rare::PayoutWithoutCoins,
+        });
+        self.moot = true;
+        self.move_returned(desk, "payout without its coins", 1);
+        if desk.ledger.hold(&self.id).is_some() {
+            desk.void_hold(&self.id);
+        }
         desk.emit(Event::PaymentFailed {
             payment: self.id.clone(),
             reason: FailureReason::CoinsLost,
@@ -333,11 +355,10 @@ impl OnchainPayout {
 
     /// What it spends is there again.
     fn take_up(&mut self, desk: &mut Desk<'_>) {
-        let taken = self.refund.as_mut();
-        if !taken.is_some_and(|refund| std::mem::take(&mut refund.moot)) {
+        if !std::mem::take(&mut self.moot) {
             return;
         }
-        self.move_returned(desk, "refund with its coins again", -1);
+        self.move_returned(desk, "payout with its coins again", -1);
         desk.emit(Event::PayoutDispatched {
             payment: self.id.clone(),
         });
@@ -356,14 +377,14 @@ impl OnchainPayout {
         desk.post(&self.id, memo, lines);
     }
 
-    pub(super) fn is_moot(&self) -> bool {
-        self.refund.as_ref().is_some_and(|refund| refund.moot)
+    pub(super) const fn is_moot(&self) -> bool {
+        self.moot
     }
 
     /// What of its charge's money a refund does not send any more.
     pub(super) fn moot(&self) -> Option<(&PaymentId, Sat)> {
         let whole = Sat(self.amount.0.saturating_add(self.max_fee.0));
-        let moot = self.refund.as_ref().filter(|refund| refund.moot);
+        let moot = self.refund.as_ref().filter(|_| self.moot);
         moot.map(|refund| (&refund.charge, whole))
     }
 
@@ -432,7 +453,7 @@ impl OnchainPayout {
     /// Its time is over and its transaction is out: its fate is watched on.
     pub(super) fn become_overdue(&mut self, desk: &mut Desk<'_>) {
         self.overdue = true;
-        if !matches!(self.state, State::Sent { settled: true, .. }) {
+        if !self.moot && !matches!(self.state, State::Sent { settled: true, .. }) {
             sometimes(Rare::DeadlineAfterBroadcast);
             desk.emit(Event::OutcomeUnknown {
                 payment: self.id.clone(),
@@ -458,7 +479,7 @@ impl OnchainPayout {
     pub(super) fn status(&self) -> Status {
         match &self.state {
             State::Reserved | State::Signing { .. } => Status::Reserved,
-            State::Sent { .. } if self.is_moot() => Status::Failed,
+            State::Sent { .. } if self.moot => Status::Failed,
             State::Sent { settled: true, .. } => Status::Settled,
             State::Sent { .. } if self.overdue => Status::Unknown,
             State::Sent { .. } => Status::Dispatched,

@@ -158,7 +158,6 @@ impl Payments {
         let refund_of = Refund {
             charge: due.charge.clone(),
             feerate,
-            moot: false,
         };
         desk.emit(Event::RefundOrdered {
             payment: due.charge.clone(),

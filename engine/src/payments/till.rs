@@ -259,6 +259,7 @@ impl Till<'_, '_> {
             was_settled: false,
             bumped_at: None,
             borne: Sat(0),
+            coin_gone_at: None,
         };
         let shared: Vec<(PaymentId, Sat)> =
             batch.shared(built.fee_sat, self.desk.planted).collect();

@@ -64,8 +64,9 @@ pub(super) struct Tracked {
     pub(super) fresh: bool,
     /// Its late or short receipt, or late success, lies in suspense.
     pub(super) suspended: bool,
-    /// The charge, if it is a refund; and whether its coins are gone.
+    /// The charge, if it is a refund.
     pub(super) refund_of: Option<PaymentId>,
+    /// What it spends is gone.
     pub(super) moot: bool,
 }
 
@@ -213,6 +214,7 @@ impl Model {
         self.changed.clear();
         self.refunds_told.clear();
         self.weigh_tip(now, input);
+        self.look_at_coins(input);
         self.hear_of_fees(input);
         if let Input::Command { id, command, .. } = input {
             let told = self.commands.contains_key(id);
@@ -236,7 +238,7 @@ impl Model {
         }
         self.check_all_stated()?;
         self.on_cosigners(input, output)?;
-        self.on_coins(input, output)?;
+        self.on_coins(output)?;
         for instruction in &output.instructions {
             self.on_instruction(instruction);
         }

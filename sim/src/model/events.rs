@@ -21,7 +21,7 @@ impl Model {
             Event::PaymentHeld { payment, .. } => self.go(payment, State::Held),
             Event::PayoutDispatched { payment } => {
                 if self.payment(payment)?.state == State::Failed {
-                    self.refund_is_back(payment)?;
+                    self.is_back(payment)?;
                 }
                 self.go(payment, State::Dispatched)
             }
@@ -98,7 +98,7 @@ impl Model {
                 self.go(payment, State::Failed)?;
                 self.book(payment, 0)?;
                 if *reason == FailureReason::CoinsLost {
-                    self.refund_is_moot(payment)?;
+                    self.coins_are_lost(payment)?;
                 }
                 unless(back, || {
                     format!("settled payment {payment} failed: {reason:?}")

@@ -80,7 +80,7 @@ const CHANGES: [(Kind, Changes); 5] = [
         (Reserved,   &[Dispatched, Failed]),
         (Dispatched, &[Settled, Failed, Reserved]),     // refused with others, and to be paid alone
         (Settled,    &[Dispatched]),                    // undone by a reorganisation
-        (Failed,     &[Dispatched]),                    // a refund whose coins are there again, see `books`
+        (Failed,     &[Dispatched]),                    // its coins are there again, see `strays`
     ]),
     (Kind::SepaPayout, &[
         (Reserved,   &[Dispatched]),

@@ -276,26 +276,28 @@ impl Model {
         )
     }
 
-    /// The coins of a refund are gone, and its transaction: nothing was sent.
-    pub(super) fn refund_is_moot(&mut self, id: &PaymentId) -> Checked {
-        let refund = self.payment(id)?;
-        let moot = (refund.refund_of.clone(), refund.reserve / 1_000);
-        refund.moot = true;
-        let charge = moot
-            .0
-            .ok_or_else(|| format!("{id} is no refund and lost its coins"))?;
-        self.moot.push((charge, -(moot.1 as i64)));
+    /// The coins of a payout are gone, and its transaction: nothing was sent. Of a refund the charge has its money again.
+    pub(super) fn is_moot(&mut self, id: &PaymentId) -> Checked {
+        let payout = self.payment(id)?;
+        payout.moot = true;
+        let sat = payout.reserve / 1_000;
+        if let Some(charge) = payout.refund_of.clone() {
+            self.moot.push((charge, -(sat as i64)));
+        }
         Ok(())
     }
 
-    /// A refund may be under way again, if it had lost its coins.
-    pub(super) fn refund_is_back(&mut self, id: &PaymentId) -> Checked {
-        let refund = self.payment(id)?;
-        let back = (refund.refund_of.clone(), refund.reserve / 1_000);
-        let charge = back.0.filter(|_| std::mem::take(&mut refund.moot));
-        let charge = charge.ok_or_else(|| format!("{id} is under way again after it failed"))?;
-        self.moot.push((charge, back.1 as i64));
-        Ok(())
+    /// A payout may be under way again, if it had lost its coins.
+    pub(super) fn is_back(&mut self, id: &PaymentId) -> Checked {
+        let payout = self.payment(id)?;
+        let was_moot = std::mem::take(&mut payout.moot);
+        let sat = payout.reserve / 1_000;
+        if let Some(charge) = payout.refund_of.clone() {
+            self.moot.push((charge, sat as i64));
+        }
+        unless(was_moot, || {
+            format!("{id} is under way again after it failed")
+        })
     }
 
     /// Each charge has refunded what is with the payers, and nothing else; too little is not refunded.

@@ -7,6 +7,7 @@
 
 mod drops;
 mod names;
+mod parties;
 mod setup;
 mod steps;
 mod title;
@@ -140,6 +141,7 @@ impl Shrinker<'_> {
             self.greedy(setup::unused())?;
             if !self.is_bound {
                 self.greedy(setup::drops(&self.current))?;
+                self.greedy(parties::merges(&self.current))?;
                 self.greedy(steps::merges(&self.current))?;
             }
             self.greedy(values::of_steps(&self.current, &self.kept))?;

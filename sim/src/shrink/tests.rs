@@ -270,3 +270,18 @@ fn titles_name_what_happens() {
     assert!(title(&plan(), "All holds").ends_with(" and more"));
     assert!(found.worlds.contains(&World::Simulated));
 }
+
+#[test]
+fn two_parties_become_one_where_that_makes_no_difference() {
+    let all_payouts = |plan: &Scenario| {
+        let is_payout = |step: &&Step| matches!(step.action, Action::Payout(_));
+        plan.steps.iter().filter(is_payout).count() >= 3
+    };
+    let found = shrunk(all_payouts, 1);
+    assert_eq!(found.scenario.parties.len(), 1);
+    let ann_and_ben = |plan: &Scenario| {
+        let parties = plan.parties.len();
+        all_payouts(plan) && parties >= 2
+    };
+    assert_eq!(shrunk(ann_and_ben, 1).scenario.parties.len(), 2);
+}
