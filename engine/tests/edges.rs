@@ -192,16 +192,7 @@ fn a_payout_on_chain_is_settled_from_its_block_on_and_while_it_is_in_one() {
         Quantity::btc(Msat(20_000_000)),
     )));
     assert_eq!(o.status("p1"), Status::Reserved);
-    let Some(Effect::SignPsbt { psbt }) = o.outstanding("p1/sign").map(|i| i.effect) else {
-        panic!("to be signed")
-    };
-    let out = o.tell(Fact::Signed {
-        key: key("p1/sign"),
-        result: Ok(signed(&psbt)),
-    });
-    let Effect::Broadcast { transaction } = out.instructions[0].effect.clone() else {
-        panic!("{out:?}")
-    };
+    let transaction = o.sign("p1");
     assert_eq!(o.status("p1"), Status::Dispatched);
     let funded = confirmed(&funding, blocks[1]);
     let in_block = confirmed(&transaction, blocks[2]);

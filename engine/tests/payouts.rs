@@ -13,7 +13,7 @@ use lockstep_engine::api::{Command, Destination, Event, FailureReason, Refusal, 
 use lockstep_engine::ledger::Account;
 use lockstep_engine::money::{Asset, Msat, Quantity, Rail};
 use lockstep_engine::payments::{FactRefused, PayoutRefused};
-use lockstep_engine::rail::{Effect, Fact, HttpFailure, LightningFailure};
+use lockstep_engine::rail::{Fact, HttpFailure, LightningFailure};
 use outside::*;
 
 use bitcoin::ScriptBuf;
@@ -148,16 +148,7 @@ fn payout_on_chain() -> (Outside, bitcoin::Transaction, bitcoin::Transaction) {
         names(&o.ok(Command::CreatePayout(order))),
         ["payout_reserved", "transaction_built"]
     );
-    let Some(Effect::SignPsbt { psbt }) = o.outstanding("p1/sign").map(|i| i.effect) else {
-        panic!("to be signed")
-    };
-    let out = o.tell(Fact::Signed {
-        key: key("p1/sign"),
-        result: Ok(signed(&psbt)),
-    });
-    let Effect::Broadcast { transaction } = out.instructions[0].effect.clone() else {
-        panic!("{out:?}")
-    };
+    let transaction = o.sign("p1");
     (o, funding, transaction)
 }
 
@@ -290,16 +281,7 @@ fn a_coin_that_our_own_payout_makes_is_never_lost_while_that_one_may_come_back()
         Quantity::btc(Msat(20_000_000)),
     );
     o.ok(Command::CreatePayout(order));
-    let Some(Effect::SignPsbt { psbt }) = o.outstanding("p2/sign").map(|i| i.effect) else {
-        panic!("to be signed")
-    };
-    let out = o.tell(Fact::Signed {
-        key: key("p2/sign"),
-        result: Ok(signed(&psbt)),
-    });
-    let Effect::Broadcast { transaction } = out.instructions[0].effect.clone() else {
-        panic!("{out:?}")
-    };
+    let transaction = o.sign("p2");
     assert_eq!(
         transaction.input[0].previous_output.txid,
         first.compute_txid()

@@ -16,7 +16,7 @@ use lockstep_engine::api::{Command, Destination, Status};
 use lockstep_engine::ledger::Account;
 use lockstep_engine::money::{Asset, Msat, Quantity, Rail};
 use lockstep_engine::planted::Bug;
-use lockstep_engine::rail::{Effect, Fact};
+use lockstep_engine::rail::Fact;
 use outside::*;
 
 /// What `see` sees without the bug, and with it.
@@ -180,16 +180,7 @@ fn payout_on_chain(
         destination,
         Quantity::btc(Msat(20_000_000)),
     )));
-    let Some(Effect::SignPsbt { psbt }) = o.outstanding("p1/sign").map(|i| i.effect) else {
-        panic!("to be signed")
-    };
-    let out = o.tell(Fact::Signed {
-        key: key("p1/sign"),
-        result: Ok(signed(&psbt)),
-    });
-    let Effect::Broadcast { transaction } = out.instructions[0].effect.clone() else {
-        panic!("{out:?}")
-    };
+    let transaction = o.sign("p1");
     o.tell(Fact::Broadcast {
         key: key("p1/broadcast"),
         result: Ok(transaction.compute_txid()),

@@ -72,22 +72,12 @@ fn all_of_it_goes_and_the_fee_comes_out_of_it() {
     };
     assert!(out.events.contains(&reserved), "{out:?}");
     assert_eq!(o.available(), 0);
-    let Some(Effect::SignPsbt { psbt }) = o.outstanding("p1/sign").map(|i| i.effect) else {
-        panic!("to be signed")
-    };
-    let unsigned = psbt.parse::<Psbt>().expect("a PSBT").unsigned_tx;
-    let [output] = &unsigned.output[..] else {
-        panic!("one coin, no change: {unsigned:?}")
+    let transaction = o.sign("p1");
+    let [output] = &transaction.output[..] else {
+        panic!("one coin, no change: {transaction:?}")
     };
     assert_eq!(output.script_pubkey, foreign());
     let paid = output.value.to_sat();
-    let out = o.tell(Fact::Signed {
-        key: key("p1/sign"),
-        result: Ok(signed(&psbt)),
-    });
-    let Effect::Broadcast { transaction } = out.instructions[0].effect.clone() else {
-        panic!("{out:?}")
-    };
     o.tell(Fact::Broadcast {
         key: key("p1/broadcast"),
         result: Ok(transaction.compute_txid()),

@@ -28,7 +28,7 @@ const APART: &str = "invariant `wallets-apart`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
-const TABLE: [(Bug, &str, &str); 60] = [
+const TABLE: [(Bug, &str, &str); 61] = [
     (Bug::UnbalancedPosting, "charge", ZERO_SUM),
     (Bug::ForgetHoldRelease, "rejected", NO_STALE_HOLD),
     (Bug::RefundUnusedReserve, "lightning-payout", MODEL),

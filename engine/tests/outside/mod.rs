@@ -270,6 +270,22 @@ impl Outside {
             .cloned()
     }
 
+    /// Signs the transaction of a payout: what is handed out.
+    pub fn sign(&mut self, name: &str) -> Transaction {
+        let text = format!("{name}/sign");
+        let Some(Effect::SignPsbt { psbt }) = self.outstanding(&text).map(|i| i.effect) else {
+            panic!("{name} is to be signed")
+        };
+        let out = self.tell(Fact::Signed {
+            key: key(&text),
+            result: Ok(signed(&psbt)),
+        });
+        match out.instructions.into_iter().next().map(|i| i.effect) {
+            Some(Effect::Broadcast { transaction }) => transaction,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// The node makes the invoice that a charge asked for.
     pub fn issue(&mut self, name: &str, preimage: [u8; 32], msat: u64) -> Output {
         let result = Ok(invoice(hash_of(preimage), msat, self.now));

@@ -143,6 +143,7 @@ impl Shrinker<'_> {
                 self.greedy(setup::drops(&self.current))?;
                 self.greedy(parties::merges(&self.current))?;
                 self.greedy(steps::merges(&self.current))?;
+                self.greedy(steps::instead_of_moves(&self.current))?;
             }
             self.greedy(values::of_steps(&self.current, &self.kept))?;
             if !self.is_bound {

@@ -1,7 +1,9 @@
 //! Owns making one step of two. Does not own dropping steps (`drops`).
 
-use super::Edit;
-use crate::scenario::{Action, Charge, Millis, Pay, Payer, Request, Scenario};
+use super::{Edit, drops};
+use crate::scenario::{
+    Action, Charge, Millis, OwnStep, OwnWalletName, Pay, Payer, Request, Scenario, Step,
+};
 
 /// Default of `expires`, in ms: a `pay` that makes its own charge can say no other.
 const ONE_HOUR_MS: u64 = 3_600_000;
@@ -14,6 +16,62 @@ pub(super) fn merges(plan: &Scenario) -> Vec<Edit> {
         .filter(|step| matches!(step.action, Action::Charge(_)));
     let merge = |id: usize| -> Edit { Box::new(move |plan| merged(plan, id)) };
     charges.map(|step| merge(step.line)).collect()
+}
+
+/// What a move brings to a wallet, brought there by a payment before it: the move, and the blocks that it waits for, may go.
+pub(super) fn instead_of_moves(plan: &Scenario) -> Vec<Edit> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let Action::Own(OwnStep::Move { to, .. }) = &step.action else {
+            continue;
+        };
+        for earlier in &plan.steps[..index] {
+            let (to, moving, paying) = (to.clone(), step.line, earlier.line);
+            edits.push(Box::new(move |plan| paid_into(plan, (moving, paying), &to)));
+        }
+    }
+    edits
+}
+
+fn paid_into(
+    plan: &Scenario,
+    (moving, paying): (usize, usize),
+    wallet: &OwnWalletName,
+) -> Option<Scenario> {
+    let mut smaller = drops::without(plan, |step| step.line == moving)?;
+    let fresh = smaller
+        .steps
+        .iter()
+        .map(|step| step.line)
+        .max()?
+        .checked_add(1)?;
+    let at = smaller.steps.iter().position(|step| step.line == paying)?;
+    let step = smaller.steps.get_mut(at)?;
+    match &mut step.action {
+        Action::Charge(charge) => pay_into(charge, wallet),
+        Action::Pay(pay) => {
+            let mut charge = pay.opens.take()?;
+            pay_into(&mut charge, wallet)?;
+            let charging = Step {
+                at: step.at.take(),
+                only: step.only,
+                action: Action::Charge(charge),
+                line: fresh,
+            };
+            smaller.steps.insert(at, charging);
+            Some(())
+        }
+        _ => None,
+    }?;
+    Some(smaller)
+}
+
+fn pay_into(charge: &mut Charge, into: &OwnWalletName) -> Option<()> {
+    match &mut charge.request {
+        Request::Onchain { wallet, .. } => *wallet = Some(into.clone()),
+        Request::Lightning { .. } => return None,
+    }
+    Some(())
 }
 
 fn merged(plan: &Scenario, id: usize) -> Option<Scenario> {
@@ -43,7 +101,14 @@ fn plain(charge: Charge, pay: &Pay) -> Option<Charge> {
             amount, instead_of, ..
         } => amount.is_none() && instead_of.is_none() && charge.refund_to.is_none(),
     };
-    let is_held = matches!(charge.request, Request::Lightning { hold: true, .. });
+    let is_special = matches!(
+        charge.request,
+        Request::Lightning { hold: true, .. }
+            | Request::Onchain {
+                wallet: Some(_),
+                ..
+            }
+    );
     let expires = Millis::parse(&format!("{ONE_HOUR_MS} ms")).ok()?;
-    (pays_what_is_asked && !is_held).then_some(Charge { expires, ..charge })
+    (pays_what_is_asked && !is_special).then_some(Charge { expires, ..charge })
 }

@@ -2,7 +2,7 @@
 //! it does not depend on how many candidates are judged at once.
 
 use super::{Candidate, Freedom, Oracle, Shrunk, shrink, title};
-use crate::scenario::{Action, GatewayFaultKind, Pace, Scenario, Step, World};
+use crate::scenario::{Action, GatewayFaultKind, Pace, Request, Scenario, Step, World};
 
 const PLAN: &str = r#"
 title = "A plan with much in it"
@@ -94,8 +94,11 @@ impl<F: Fn(&Scenario) -> bool> Oracle for Fake<F> {
 }
 
 fn shrunk(fails: impl Fn(&Scenario) -> bool, width: usize) -> Shrunk {
-    let plan = plan();
-    assert!(fails(&plan), "the plan itself must fail");
+    shrunk_from(&plan(), fails, width)
+}
+
+fn shrunk_from(plan: &Scenario, fails: impl Fn(&Scenario) -> bool, width: usize) -> Shrunk {
+    assert!(fails(plan), "the plan itself must fail");
     let mut oracle = Fake {
         fails,
         width,
@@ -103,7 +106,7 @@ fn shrunk(fails: impl Fn(&Scenario) -> bool, width: usize) -> Shrunk {
         judged: 0,
         smallest: plan.steps.len(),
     };
-    shrink(&plan, Freedom::default(), &mut oracle)
+    shrink(plan, Freedom::default(), &mut oracle)
 }
 
 fn has(plan: &Scenario, is: impl Fn(&Action) -> bool) -> bool {
@@ -284,4 +287,43 @@ fn two_parties_become_one_where_that_makes_no_difference() {
         all_payouts(plan) && parties >= 2
     };
     assert_eq!(shrunk(ann_and_ben, 1).scenario.parties.len(), 2);
+}
+
+#[test]
+fn a_payment_brings_what_a_move_would() {
+    let text = r#"
+title = "Two coins in savings"
+worlds = ["simulated"]
+why_not = { regtest = "drawn" }
+operator = { wallets = { savings = { purpose = "savings" } } }
+parties.ann = {}
+wallets.w1 = { funds = "1 BTC" }
+steps = [
+  { pay = { id = "p1", from = "w1", to = "ann", amount = "500_000 sat" } },
+  { mine = "3 blocks" },
+  { move = { id = "m1", from = "hot", to = "savings", amount = "400_000 sat" } },
+  { mine = "1 block" },
+]
+"#;
+    let plan = Scenario::parse("plan", text).unwrap_or_else(|refused| panic!("{refused}"));
+    let into_savings = |action: &Action| match action {
+        Action::Charge(charge) => {
+            matches!(
+                charge.request,
+                Request::Onchain {
+                    wallet: Some(_),
+                    ..
+                }
+            )
+        }
+        Action::Own(_) => true,
+        _ => false,
+    };
+    let pays = |action: &Action| matches!(action, Action::Pay(_));
+    let mines = |action: &Action| matches!(action, Action::Mine { .. });
+    let wanted = |plan: &Scenario| has(plan, into_savings) && has(plan, pays) && has(plan, mines);
+    let found = shrunk_from(&plan, wanted, 1).scenario;
+    let moves = |action: &Action| matches!(action, Action::Own(_));
+    assert!(!has(&found, moves), "{}", found.to_toml());
+    assert_eq!(found.steps.len(), 3, "{}", found.to_toml());
 }
