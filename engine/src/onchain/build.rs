@@ -490,9 +490,9 @@ impl Onchain {
         Ok(paths)
     }
 
-    /// Whether a transaction was built here and still stands.
-    pub fn has_built(&self, txid: Txid) -> bool {
-        self.built.contains_key(&txid)
+    /// What a transaction spends that was built here and still stands.
+    pub fn inputs_of(&self, txid: Txid) -> Option<Vec<OutPoint>> {
+        self.built.get(&txid).map(|built| built.inputs().collect())
     }
 
     /// What was built and still stands.

@@ -326,10 +326,10 @@ impl Wallets {
             .unwrap_or_else(|| self.any().finalise(psbt_base64))
     }
 
-    /// Whether a transaction was built by one of these wallets and is neither abandoned nor buried.
-    pub fn has_built(&self, txid: Txid) -> bool {
+    /// What a transaction spends that one of these wallets has built and that is neither abandoned nor buried.
+    pub fn inputs_of(&self, txid: Txid) -> Option<Vec<OutPoint>> {
         let mut set = self.set.values();
-        set.any(|kept| kept.onchain.has_built(txid))
+        set.find_map(|kept| kept.onchain.inputs_of(txid))
     }
 
     /// As [`Onchain::abandon`], by the wallet that built the transaction.

@@ -206,16 +206,19 @@ impl Till<'_, '_> {
     /// A missing coin is lost if nothing of ours can bring it back: it was somebody else's payment, another version of the
     /// transaction that made it is final, or that one has lost its own coins.
     fn is_lost(&self, parent: Txid) -> bool {
-        if !self.desk.onchain.has_built(parent) {
+        let Some(inputs) = self.desk.onchain.inputs_of(parent) else {
             return true;
-        }
+        };
         let mut batches = self.batches.by_id.values();
-        batches.any(|batch| {
-            batch.version_of(parent).is_some_and(|version| {
-                let other_is_final = batch.settled.is_some_and(|settled| settled != version);
-                other_is_final || self.has_lost_coins(batch)
-            })
-        })
+        let other_is_final = batches.any(|batch| {
+            let version = batch.version_of(parent);
+            version.is_some() && batch.settled.is_some() && batch.settled != version
+        });
+        let mut missing = inputs
+            .into_iter()
+            .map(|coin| coin.txid)
+            .filter(|parent| self.desk.onchain.confirmations(*parent).is_none());
+        other_is_final || missing.any(|parent| self.is_lost(parent))
     }
 
     fn has_lost_coins(&self, batch: &Batch) -> bool {
