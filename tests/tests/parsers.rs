@@ -141,3 +141,13 @@ fn profile() {
 fn replay_bundle() {
     attack("replay-bundle", 200, harness::replay_bundle);
 }
+
+#[test]
+fn lnd_graph() {
+    attack("lnd-graph", 500, harness::lnd_graph);
+}
+
+#[test]
+fn sim_ln_network() {
+    attack("sim-ln-network", 500, harness::sim_ln_network);
+}

@@ -39,7 +39,7 @@ pub(super) enum Command {
     BisectDeterminism(BisectArguments),
     /// Check scenario files without running them
     #[command(after_help = CHECK_EXAMPLES)]
-    Check(PathArguments),
+    Check(CheckArguments),
     /// Draw plans from seeds and run them, to find what breaks
     #[command(after_help = FUZZ_EXAMPLES)]
     Fuzz(FuzzArguments),
@@ -78,6 +78,15 @@ pub(super) struct PathArguments {
     /// Scenario files, or folders that are searched for *.toml
     #[arg(required = true, value_name = "PATHS")]
     pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    pub(super) paths: PathArguments,
+    /// Print what each file stands for: its topology as nodes and channels, its defaults left out
+    #[arg(long)]
+    pub(super) expanded: bool,
 }
 
 #[derive(Debug, Args)]
@@ -269,7 +278,8 @@ Examples:
 const CHECK_EXAMPLES: &str = "\
 Examples:
   lockstep check scenarios
-  lockstep check my-scenario.toml";
+  lockstep check my-scenario.toml
+  lockstep check --expanded scenarios/lightning/small-world.toml";
 
 const REPORT_EXAMPLES: &str = "\
 Exits with 0 if the pages were made, however the runs ended.

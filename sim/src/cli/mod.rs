@@ -35,7 +35,7 @@ mod stopwatch;
 pub use child::Job;
 pub use files::WriteFailed;
 
-use args::{Arguments, Command, PathArguments, RunArguments};
+use args::{Arguments, CheckArguments, Command, RunArguments};
 use clap::Parser;
 use output::{Failure, Output};
 use std::ffi::OsString;
@@ -93,7 +93,7 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
         Command::Replay(arguments) => replay::run(&arguments, &mut Output::new(arguments.json)),
         Command::Shrink(arguments) => shrink::run(&arguments, &mut plain),
         Command::BisectDeterminism(arguments) => bisect::run(&arguments, &mut plain),
-        Command::Check(paths) => check(&paths, &mut plain),
+        Command::Check(arguments) => check(&arguments, &mut plain),
         Command::Report(arguments) => report::run(&arguments, &mut plain),
         Command::Explain(arguments) => explain::run(&arguments, &mut Output::new(arguments.json)),
         Command::Labels(arguments) => labels::run(&arguments, &mut plain),
@@ -106,9 +106,12 @@ fn dispatch(command: Command) -> Result<u8, Failure> {
     }
 }
 
-fn check(PathArguments { paths }: &PathArguments, output: &mut Output) -> Result<u8, Failure> {
-    for source in sources::load_all(paths).map_err(Failure::sources)? {
-        output.say(&format!("{}: ok", source.file))?;
+fn check(arguments: &CheckArguments, output: &mut Output) -> Result<u8, Failure> {
+    for source in sources::load_all(&arguments.paths.paths).map_err(Failure::sources)? {
+        match arguments.expanded {
+            true => output.result(source.scenario.to_toml().trim_end())?,
+            false => output.say(&format!("{}: ok", source.file))?,
+        }
     }
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! Owns finding and reading scenario files: paths and folders -> checked scenarios. Does not own the format (`scenario`).
 
-use crate::scenario::{Colour, InvalidScenario, Scenario};
+use crate::scenario::{Colour, Files, InvalidScenario, Scenario};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -104,14 +104,25 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads and checks one file.
+/// Files beside a scenario.
+struct Beside<'a>(&'a Path);
+
+impl Files for Beside<'_> {
+    fn read(&self, path: &str) -> Result<String, String> {
+        std::fs::read_to_string(self.0.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads and checks one file, with those that it names.
 pub fn load(file: &str) -> Result<Source, SourceError> {
     let unreadable = |cause| SourceError::Unreadable {
         path: PathBuf::from(file),
         cause,
     };
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    let scenario = Scenario::parse(file, &text).map_err(SourceError::Invalid)?;
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let scenario = Scenario::parse_with(file, &text, &Beside(folder));
+    let scenario = scenario.map_err(SourceError::Invalid)?;
     Ok(Source {
         file: file.to_owned(),
         scenario,

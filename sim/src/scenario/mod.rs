@@ -33,6 +33,7 @@ mod read;
 mod schema;
 mod subject;
 mod text;
+mod topology;
 mod trouble;
 mod units;
 mod verb;
@@ -48,6 +49,7 @@ pub use own_wallets::{
 };
 pub use problem::{Colour, InvalidScenario, Problem};
 pub use schema::schema;
+pub use topology::{Files, NoFiles};
 pub use units::UnitError;
 pub use write::{NameSpace, Renaming};
 
@@ -55,10 +57,19 @@ use problem::Problems;
 use read::{At, Table};
 
 impl Scenario {
-    /// Reads and checks the text of a scenario file. `file` is its name as the user knows it, for messages.
+    /// Reads and checks a text that names no other file. `file` is its name as the user knows it, for messages.
     pub fn parse(file: &str, text: &str) -> Result<Scenario, InvalidScenario> {
+        Scenario::parse_with(file, text, &NoFiles)
+    }
+
+    /// Reads and checks the text of a scenario file, which may name others beside it.
+    pub fn parse_with(
+        file: &str,
+        text: &str,
+        files: &dyn Files,
+    ) -> Result<Scenario, InvalidScenario> {
         let mut problems = Problems::default();
-        let scenario = parse(text, &mut problems);
+        let scenario = parse(text, files, &mut problems);
         match scenario {
             Some(scenario) if problems.is_empty() => Ok(scenario),
             _ => {
@@ -66,17 +77,13 @@ impl Scenario {
                     !problems.is_empty(),
                     "a scenario was refused without a reason: {file}"
                 );
-                Err(InvalidScenario {
-                    file: file.to_owned(),
-                    text: text.to_owned(),
-                    problems: problems.into_sorted(),
-                })
+                Err(problems.into_invalid(file, text))
             }
         }
     }
 }
 
-fn parse(source: &str, problems: &mut Problems) -> Option<Scenario> {
+fn parse(source: &str, files: &dyn Files, problems: &mut Problems) -> Option<Scenario> {
     let (root, errors) = toml::de::DeTable::parse_recoverable(source);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -87,10 +94,13 @@ fn parse(source: &str, problems: &mut Problems) -> Option<Scenario> {
         return None;
     }
     let table = Table::new("", root.get_ref(), 0..0);
-    let typed = At {
+    let mut typed = At {
         value: text::Scenario::from_table(&table, problems),
         span: 0..source.len(),
     };
     problems.end_of_reading();
+    if !topology::expand(&mut typed.value, files, problems) {
+        return None;
+    }
     check::check(&typed, source, problems)
 }

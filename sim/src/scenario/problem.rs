@@ -20,12 +20,31 @@ pub struct Problem {
     pub help: String,
 }
 
+/// Something that is wrong with another file, which the scenario names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// What is wrong; its place is the one where the scenario names the file.
+    pub problem: Problem,
+    /// The file, as the scenario names it.
+    pub file: String,
+    /// The line of that file, from 1.
+    pub line: usize,
+    /// The text of that line.
+    pub line_text: String,
+    /// Bytes of that line that are wrong.
+    pub span: Range<usize>,
+    /// What is wrong with exactly these.
+    pub label: String,
+}
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
     /// Where reading failed, once reading is over.
     unreadable: Vec<Range<usize>>,
+    /// Those that are within another file.
+    imported: Vec<Imported>,
 }
 
 impl Problems {
@@ -76,16 +95,53 @@ impl Problems {
         });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.is_empty()
+    /// Takes in a problem within another file: that file's name and text, the bytes of it that are wrong, and why.
+    pub(super) fn add_imported(
+        &mut self,
+        problem: Problem,
+        (file, text): (&str, &str),
+        (span, label): (Range<usize>, String),
+    ) {
+        let floor = |at| floor_boundary(text, at);
+        let start = floor(span.start);
+        let line_start = text[..start].rfind('\n').map_or(0, |end| end + 1);
+        let length = text[line_start..].find('\n');
+        let line_end = length.map_or(text.len(), |length| line_start + length);
+        let end = floor(span.end).clamp(start, line_end);
+        self.imported.push(Imported {
+            problem,
+            file: file.to_owned(),
+            line: 1 + text[..line_start].matches('\n').count(),
+            line_text: text[line_start..line_end].to_owned(),
+            span: start - line_start..end - line_start,
+            label,
+        });
     }
 
-    /// In the file's order.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.imported.is_empty()
+    }
+
+    /// All of them, in the file's order.
+    pub(super) fn into_invalid(mut self, file: &str, text: &str) -> InvalidScenario {
         self.found
             .sort_by_key(|problem| (problem.span.start, problem.span.end));
-        self.found
+        InvalidScenario {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            problems: self.found,
+            imported: self.imported,
+        }
     }
+}
+
+/// The last character boundary of `text` that is not after `at`.
+fn floor_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 /// Whether the rendered problems may hold terminal escapes.
@@ -104,8 +160,10 @@ pub struct InvalidScenario {
     pub file: String,
     /// Its whole text.
     pub text: String,
-    /// In the file's order; never empty.
+    /// In the file's order; empty only if something is wrong with a file that it names.
     pub problems: Vec<Problem>,
+    /// What is wrong within files that it names.
+    pub imported: Vec<Imported>,
 }
 
 impl InvalidScenario {
@@ -120,7 +178,11 @@ impl InvalidScenario {
             out.push_str(&renderer.render(&[self.group(problem)]));
             out.push_str("\n\n");
         }
-        let count = self.problems.len();
+        for imported in &self.imported {
+            out.push_str(&renderer.render(&[self.imported_group(imported)]));
+            out.push_str("\n\n");
+        }
+        let count = self.problems.len() + self.imported.len();
         out.push_str(&format!(
             "{}: {count} problem{}\n",
             self.file,
@@ -147,15 +209,31 @@ impl InvalidScenario {
             .element(Level::HELP.message(&problem.help))
     }
 
+    fn imported_group<'a>(&'a self, imported: &'a Imported) -> annotate_snippets::Group<'a> {
+        let within = Snippet::source(&imported.line_text)
+            .path(&imported.file)
+            .line_start(imported.line)
+            .annotation(
+                AnnotationKind::Primary
+                    .span(imported.span.clone())
+                    .label(&imported.label),
+            );
+        let problem = &imported.problem;
+        let named = Snippet::source(&self.text).path(&self.file).annotation(
+            AnnotationKind::Context
+                .span(self.clamp(&problem.span))
+                .label(&problem.label),
+        );
+        Level::ERROR
+            .primary_title(&problem.title)
+            .element(within)
+            .element(named)
+            .element(Level::HELP.message(&problem.help))
+    }
+
     /// Within the text, on character boundaries, and on one line (a whole `[[steps]]` block would drown its message).
     fn clamp(&self, span: &Range<usize>) -> Range<usize> {
-        let floor = |mut at: usize| {
-            at = at.min(self.text.len());
-            while !self.text.is_char_boundary(at) {
-                at -= 1;
-            }
-            at
-        };
+        let floor = |at| floor_boundary(&self.text, at);
         let (start, end) = (floor(span.start), floor(span.end).max(floor(span.start)));
         let line_end = self.text[start..end]
             .find('\n')

@@ -15,8 +15,18 @@ use std::path::Path;
 /// Broken files `NAME.toml`, each with the errors that it must give in `NAME.txt`.
 const ERRORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/errors");
 
+/// Files beside those of a folder.
+pub(super) struct Beside<'a>(pub(super) &'a Path);
+
+impl super::Files for Beside<'_> {
+    fn read(&self, path: &str) -> Result<String, String> {
+        let read = std::fs::read_to_string(self.0.join(path));
+        read.map_err(|error| error.to_string())
+    }
+}
+
 fn render(name: &str, source: &str) -> String {
-    let refused = Scenario::parse(name, source).expect_err(name);
+    let refused = Scenario::parse_with(name, source, &Beside(Path::new(ERRORS))).expect_err(name);
     refused.render(Colour::Never)
 }
 
@@ -303,7 +313,8 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         Confirmations,
         ExpectConfirmations,
         Cosigner,
-        WalletRule
+        WalletRule,
+        Topology
     );
     tables.extend([
         ("Cosigning", super::own_wallets::Cosigning::KEYS),
@@ -311,6 +322,7 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("LabelCharge", super::own_wallets::LabelCharge::KEYS),
         ("Register", super::bindings::Register::KEYS),
         ("Paying", text::Paying::KEYS),
+        ("SmallWorld", super::topology::SmallWorld::KEYS),
         ("Prove", super::bindings::Prove::KEYS),
         ("Rotate", super::bindings::Rotate::KEYS),
         ("ExpectBinding", super::bindings::ExpectBinding::KEYS),

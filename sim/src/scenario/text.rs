@@ -13,6 +13,7 @@ use super::own_wallets::WalletPurpose;
 use super::problem::Problems;
 use super::read::{At, Named, Node, Optional, Read, Required, table};
 pub(super) use super::subject::*;
+pub(super) use super::topology::Topology;
 pub(super) use super::verb::{Expect, Step};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
@@ -98,6 +99,8 @@ table!(
         "policy" policy: Optional<Policy>,
         /// Parties with accounts in the engine, by name.
         "parties" parties: Optional<Named<Party>>,
+        /// A network of nodes and channels that is described instead of listed; they stand before those of `nodes` and `channels`.
+        "topology" topology: Optional<Topology>,
         /// Lightning nodes, by name. All but the operator's are outsiders.
         "nodes" nodes: Optional<Named<Fundable>>,
         /// Outside on-chain wallets, by name.

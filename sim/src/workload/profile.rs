@@ -159,6 +159,7 @@ impl Profile {
             file: file.to_owned(),
             text: text.to_owned(),
             problems,
+            imported: Vec::new(),
         };
         let profile: Profile = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or(0..text.len().min(1));

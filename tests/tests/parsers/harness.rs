@@ -2,7 +2,7 @@
 
 use crate::attack::Verdict;
 use lockstep::bundle;
-use lockstep::scenario::{Colour, InvalidScenario, Scenario};
+use lockstep::scenario::{Colour, Files, InvalidScenario, Scenario};
 use lockstep::workload::Profile;
 use std::fs;
 use std::path::Path;
@@ -37,6 +37,51 @@ pub(crate) fn scenario(bytes: &[u8]) -> Verdict {
     };
     assert_eq!(lines(&again), lines(&read), "{written}");
     Verdict::Accepted
+}
+
+/// The text of the one file that there is.
+struct Only<'a>(&'a str);
+
+impl Files for Only<'_> {
+    fn read(&self, _: &str) -> Result<String, String> {
+        Ok(self.0.to_owned())
+    }
+}
+
+/// A scenario that imports the bytes is, if it is accepted, written and read again as the same; what is refused is explained
+/// with its place in the scenario.
+fn topology(format: &str, bytes: &[u8]) -> Verdict {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Verdict::Refused;
+    };
+    let scenario = format!(
+        "title = \"t\"\nworlds = [\"simulated\", \"regtest\"]\ntopology = {{ {format} = \"graph.json\" }}\nsteps = [{{ mine = 1 }}]\n"
+    );
+    let read = match Scenario::parse_with("typed.toml", &scenario, &Only(text)) {
+        Ok(read) => read,
+        Err(invalid) => {
+            let shown = invalid.render(Colour::Never);
+            let problems = invalid.problems.len() + invalid.imported.len();
+            assert!(shown.contains("typed.toml:3:") && problems > 0, "{shown}");
+            return Verdict::Refused;
+        }
+    };
+    let written = read.to_toml();
+    let again = Scenario::parse("written.toml", &written)
+        .unwrap_or_else(|invalid| panic!("{}\n{written}", invalid.render(Colour::Never)));
+    assert_eq!(
+        (&again.nodes, &again.channels),
+        (&read.nodes, &read.channels)
+    );
+    Verdict::Accepted
+}
+
+pub(crate) fn lnd_graph(bytes: &[u8]) -> Verdict {
+    topology("lnd", bytes)
+}
+
+pub(crate) fn sim_ln_network(bytes: &[u8]) -> Verdict {
+    topology("sim_ln", bytes)
 }
 
 /// What is refused is explained with its place.

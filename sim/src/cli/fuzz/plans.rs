@@ -4,7 +4,7 @@ use super::arguments::FuzzArguments;
 use crate::cli::BAD_USAGE;
 use crate::cli::output::Failure;
 use crate::cli::sources;
-use crate::scenario::{Colour, InvalidScenario, World};
+use crate::scenario::{Colour, InvalidScenario, Scenario, World};
 use crate::workload::{self, Profile};
 use std::path::{Path, PathBuf};
 
@@ -108,6 +108,7 @@ fn matching(glob: &str) -> Result<Vec<Taken>, Failure> {
             let text = std::fs::read_to_string(Path::new(&file)).map_err(|cause| {
                 Failure::new(BAD_USAGE, format!("failed to read {file}: {cause}"))
             })?;
+            let text = standing_alone(text, &source.scenario);
             found.push(Taken { file, text });
         }
     }
@@ -118,6 +119,16 @@ fn matching(glob: &str) -> Result<Vec<Taken>, Failure> {
         return Err(Failure::new(BAD_USAGE, text));
     }
     Ok(found)
+}
+
+/// The text of the scenario, with its topology as nodes and channels: a plan has no folder, and a seed of its own.
+fn standing_alone(text: String, scenario: &Scenario) -> String {
+    let root = toml::de::DeTable::parse(&text);
+    let has_topology = root.is_ok_and(|root| root.get_ref().contains_key("topology"));
+    match has_topology {
+        true => scenario.to_toml(),
+        false => text,
+    }
 }
 
 /// Whether `*` in the pattern can stand for something so that it is the text.

@@ -20,6 +20,7 @@ use super::read::At;
 use super::units::UnitError;
 use super::{model, text};
 use names::Names;
+pub(super) use setup::{MARGIN_PER_CHANNEL_SAT, forwarding, reserve_sat};
 use std::ops::Range;
 
 /// Checks the whole file. `source` is its text, for line numbers.
@@ -74,6 +75,16 @@ fn quantity<Q>(
             None
         }
     }
+}
+
+/// A quantity of something that stands for itself.
+pub(super) fn amount<Q>(
+    text: &str,
+    span: &Range<usize>,
+    problems: &mut Problems,
+    parse: fn(&str) -> Result<Q, UnitError>,
+) -> Option<Q> {
+    quantity(text, span, "an amount", parse, problems)
 }
 
 /// The same, and above zero.

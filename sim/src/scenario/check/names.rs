@@ -387,9 +387,9 @@ impl Names {
             name.value
         );
         let help = match best {
-            Some(best) => format!("did you mean `{best}`? known: {}", ranked.join(", ")),
+            Some(best) => format!("did you mean `{best}`? known: {}", shown(&ranked)),
             None if ranked.is_empty() => define,
-            None => format!("known: {}; or {define}", ranked.join(", ")),
+            None => format!("known: {}; or {define}", shown(&ranked)),
         };
         let (title, also) = match elsewhere {
             Some((kind, place)) => (
@@ -483,11 +483,22 @@ impl Names {
     }
 }
 
+/// So many names are offered; a topology may have hundreds.
+const OFFERED_NAMES: usize = 12;
+
+/// The names most like the one that is wrong.
+fn shown(ranked: &[&str]) -> String {
+    match ranked.len().checked_sub(OFFERED_NAMES) {
+        None | Some(0) => ranked.join(", "),
+        Some(more) => format!("{} and {more} more", ranked[..OFFERED_NAMES].join(", ")),
+    }
+}
+
 fn unknown_help(name: &str, known: &[&str]) -> String {
     match nearest(name, known) {
-        (ranked, Some(best)) => format!("did you mean `{best}`? known: {}", ranked.join(", ")),
+        (ranked, Some(best)) => format!("did you mean `{best}`? known: {}", shown(&ranked)),
         (ranked, None) if ranked.is_empty() => "add a step that makes it".to_owned(),
-        (ranked, None) => format!("known: {}", ranked.join(", ")),
+        (ranked, None) => format!("known: {}", shown(&ranked)),
     }
 }
 

@@ -363,12 +363,12 @@ fn channel(
 }
 
 /// What the opener must keep: the reserve (BOLT 2 `channel_reserve_satoshis`), 1 % as LDK asks for, at least 1,000 sat.
-fn reserve_sat(capacity: Sat) -> u64 {
-    (capacity.get() / 100).max(1_000)
+pub(in crate::scenario) fn reserve_sat(capacity_sat: u64) -> u64 {
+    (capacity_sat / 100).max(1_000)
 }
 
 fn check_push(capacity: Sat, push: Msat, place: &At<text::Amount>, problems: &mut Problems) {
-    let most = capacity.get().saturating_sub(reserve_sat(capacity));
+    let most = capacity.get().saturating_sub(reserve_sat(capacity.get()));
     if push.get() > most * 1_000 {
         let title = if push > Msat::of(capacity) {
             "more is pushed than the channel holds"
@@ -385,7 +385,10 @@ fn check_push(capacity: Sat, push: Msat, place: &At<text::Amount>, problems: &mu
     }
 }
 
-fn forwarding(typed: Option<&At<text::Forwarding>>, problems: &mut Problems) -> Option<Forwarding> {
+pub(in crate::scenario) fn forwarding(
+    typed: Option<&At<text::Forwarding>>,
+    problems: &mut Problems,
+) -> Option<Forwarding> {
     let base = typed
         .and_then(|typed| typed.value.base.as_ref())
         .map(|base| (base.value.0.as_str(), base.span.clone()));
@@ -416,7 +419,7 @@ fn forwarding(typed: Option<&At<text::Forwarding>>, problems: &mut Problems) -> 
 
 /// What a node needs on chain beside the capacity of each channel that it opens: the funding transaction's fee, and the
 /// reserve of 25,000 sat that ldk-node keeps to bump anchor outputs.
-const MARGIN_PER_CHANNEL_SAT: u64 = 50_000;
+pub(in crate::scenario) const MARGIN_PER_CHANNEL_SAT: u64 = 50_000;
 
 /// Reports nodes that cannot pay for the channels that they open.
 pub(super) fn check_funds(

@@ -3,12 +3,13 @@
 
 use super::{NameSpace, Renaming};
 use crate::scenario::model::Scenario;
-use crate::scenario::tests::EVERYTHING;
+use crate::scenario::tests::{Beside, EVERYTHING};
 use std::path::{Path, PathBuf};
 
 fn parsed(file: &str, text: &str) -> Scenario {
-    let mut scenario =
-        Scenario::parse(file, text).unwrap_or_else(|refused| panic!("{refused}\n{text}"));
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let mut scenario = Scenario::parse_with(file, text, &Beside(folder))
+        .unwrap_or_else(|refused| panic!("{refused}\n{text}"));
     for step in &mut scenario.steps {
         step.line = 0;
     }
