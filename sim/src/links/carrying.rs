@@ -2,7 +2,7 @@
 //! hold them. Does not own connections (`Network`).
 
 use super::faults::Cargo;
-use super::{Chunk, Network};
+use super::{Chunk, MAX_CHUNKS_ON_THE_WAY, Network};
 use crate::trace::Subsystem;
 use crate::vtime::simulated_instant;
 use async_channel::{Receiver, Sender};
@@ -31,7 +31,8 @@ impl Carrying {
                 continue;
             }
             self.record(&chunk);
-            if sink.try_send(chunk.bytes).is_err() {
+            let is_full = sink.len() >= MAX_CHUNKS_ON_THE_WAY;
+            if is_full || sink.try_send(chunk.bytes).is_err() {
                 break;
             }
             self.network.after_delivery(self.connection, &self.path);

@@ -211,7 +211,8 @@ impl Network {
         ))
     }
 
-    /// One direction of a connection: what is put into the first channel comes out of the second one later.
+    /// One direction of a connection: what is put into the first channel comes out of the second one later. Both have a
+    /// limit that is looked at when something is put in: a bounded channel takes the memory for all that it could hold.
     #[allow(
         clippy::type_complexity,
         reason = "two channels, named at the only two call sites"
@@ -222,8 +223,8 @@ impl Network {
         from: &str,
         to: &str,
     ) -> (Sender<Chunk>, (Sender<Vec<u8>>, Receiver<Vec<u8>>)) {
-        let (sender, on_the_way) = async_channel::bounded::<Chunk>(MAX_CHUNKS_ON_THE_WAY);
-        let (sink, arrived) = async_channel::bounded(MAX_CHUNKS_ON_THE_WAY);
+        let (sender, on_the_way) = async_channel::unbounded::<Chunk>();
+        let (sink, arrived) = async_channel::unbounded();
         let carrying = Carrying {
             network: self.clone(),
             connection,
@@ -454,7 +455,9 @@ impl Outgoing {
             Some(due) => {
                 self.network.state().on_the_way += 1;
                 let (sent, bytes) = (simulated_instant(), chunk);
-                if self.outgoing.try_send(Chunk { sent, due, bytes }).is_err() {
+                let is_full = self.outgoing.len() >= MAX_CHUNKS_ON_THE_WAY;
+                let chunk = Chunk { sent, due, bytes };
+                if is_full || self.outgoing.try_send(chunk).is_err() {
                     self.network.state().on_the_way -= 1;
                     self.network.close(self.connection);
                 }

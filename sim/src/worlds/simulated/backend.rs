@@ -419,6 +419,19 @@ impl Backend {
         self.read(|chain| parents_first(chain.mempool().map(|entry| (*entry.tx).clone()).collect()))
     }
 
+    /// What is in the mempool by id, and the transactions that are not among `known`, parents first.
+    pub(super) fn mempool_beside(
+        &self,
+        known: &BTreeSet<Txid>,
+    ) -> (BTreeSet<Txid>, Vec<Transaction>) {
+        self.read(|chain| {
+            let now = chain.mempool().map(|entry| entry.txid).collect();
+            let fresh = chain.mempool().filter(|entry| !known.contains(&entry.txid));
+            let fresh = fresh.map(|entry| (*entry.tx).clone()).collect();
+            (now, parents_first(fresh))
+        })
+    }
+
     /// What the node says about fees: estimates only of a market that moves, as a node that has seen nothing has none.
     pub(super) fn fees(&self) -> FeesSeen {
         let now = unix_now();

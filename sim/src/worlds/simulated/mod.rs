@@ -50,6 +50,7 @@ use sites::disks::{Disks, DyingSwitch};
 use sites::nodes::Nodes;
 use sites::peers::Peers;
 use sites::processes::{GatedChain, Processes};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -283,40 +284,59 @@ impl SimulatedWorld {
 
     /// What both ends hold; `None` once the channel is closed or being closed: its funding output is spent, or an end has
     /// given it up. An end that was started from an old disk says nothing before both have agreed on what is.
-    fn channel_state(
-        &self,
-        plan: &ChannelPlan,
-        funding: OutPoint,
-    ) -> Result<Option<ChannelState>, WorldError> {
-        if self.backend.read(|chain| chain.spender(&funding)).is_some() {
-            return Ok(None);
+    /// All channels that are not spent and that both ends have.
+    fn channel_states(&self) -> Result<Vec<ChannelState>, WorldError> {
+        let mut views: BTreeMap<&str, BTreeMap<OutPoint, ChannelView>> = BTreeMap::new();
+        for process in &self.nodes {
+            let seen = process.channels().into_iter();
+            let seen = seen.filter(|view| view.usable || !process.is_forgetful());
+            let funded = seen.filter_map(|view| Some((view.funding?, view)));
+            views.insert(&process.name, funded.collect());
         }
-        let ends = [plan.from.clone(), plan.to.clone()];
-        let mut views = Vec::new();
-        for name in &ends {
-            let process = self.process(name)?;
-            let of_channel = |view: &ChannelView| view.funding == Some(funding);
-            let view = process.channels().into_iter().find(of_channel);
-            views.push(view.filter(|view| view.usable || !process.is_forgetful()));
-        }
-        let (Some(near), Some(far)) = (&views[0], &views[1]) else {
-            return Ok(None);
-        };
-        // Each end speaks for itself: its own balance, and the HTLCs that it has offered.
-        let offered = |view: &ChannelView| -> u64 {
-            let htlcs = view.htlcs.iter();
-            htlcs
-                .filter(|htlc| htlc.direction == HtlcDirection::Outgoing)
-                .map(|htlc| htlc.amount_msat)
-                .sum()
-        };
-        Ok(Some(ChannelState {
-            name: plan.name.clone(),
-            capacity_sat: plan.capacity_sat,
-            balance_msat: [near.local_balance_msat, far.local_balance_msat],
-            in_flight_msat: [offered(near), offered(far)],
-            funding,
-            ends,
-        }))
+        let states = self.channels.iter().map(|(plan, funding)| {
+            if self.backend.read(|chain| chain.spender(funding)).is_some() {
+                return Ok(None);
+            }
+            let view = |name: &String| {
+                let of_node = views.get(name.as_str());
+                let of_node = of_node.ok_or_else(|| {
+                    WorldError::harness("find a node", format!("there is none called {name}"))
+                })?;
+                Ok(of_node.get(funding))
+            };
+            Ok(channel_state(
+                plan,
+                *funding,
+                [view(&plan.from)?, view(&plan.to)?],
+            ))
+        });
+        states.filter_map(Result::transpose).collect()
     }
+}
+
+/// A channel as its ends see it, the opener first; none if one of them has it no more.
+fn channel_state(
+    plan: &ChannelPlan,
+    funding: OutPoint,
+    views: [Option<&ChannelView>; 2],
+) -> Option<ChannelState> {
+    let [Some(near), Some(far)] = views else {
+        return None;
+    };
+    // Each end speaks for itself: its own balance, and the HTLCs that it has offered.
+    let offered = |view: &ChannelView| -> u64 {
+        let htlcs = view.htlcs.iter();
+        htlcs
+            .filter(|htlc| htlc.direction == HtlcDirection::Outgoing)
+            .map(|htlc| htlc.amount_msat)
+            .sum()
+    };
+    Some(ChannelState {
+        name: plan.name.clone(),
+        capacity_sat: plan.capacity_sat,
+        balance_msat: [near.local_balance_msat, far.local_balance_msat],
+        in_flight_msat: [offered(near), offered(far)],
+        funding,
+        ends: [plan.from.clone(), plan.to.clone()],
+    })
 }

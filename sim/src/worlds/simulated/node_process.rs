@@ -36,7 +36,7 @@ use trouble::Troubled;
 /// How often a node does its chores; LDK's own intervals are multiples of it.
 const TICK: Duration = Duration::from_secs(1);
 
-/// More than all chunks that all peers can have under way (`links` limits each connection).
+/// A process that has so much to read loses the link that brings more; `links` limits each connection to fewer.
 const MAX_INCOMING: usize = 1 << 20;
 
 /// What reaches a node's process.
@@ -194,7 +194,8 @@ impl NodeProcess {
             Err(cause) => return self.did_not_start(&cause),
         };
         node.withhold_htlcs(self.withholds());
-        let (inbox, incoming) = async_channel::bounded(MAX_INCOMING);
+        // A bounded channel would take the memory for all that it could hold.
+        let (inbox, incoming) = async_channel::unbounded();
         let host = madsim::runtime::Handle::current()
             .create_node()
             .name(self.name.as_str())

@@ -1,6 +1,7 @@
 //! Owns waiting in the simulated world: for rest, and for conditions. Does not own the parts that come to rest.
 
 use super::SimulatedWorld;
+use super::node_process::NodeProcess;
 use crate::vtime::simulated_instant;
 use crate::worlds::WorldError;
 use bitcoin::BlockHash;
@@ -18,8 +19,21 @@ const REST: Duration = Duration::from_millis(200);
 pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 
 impl SimulatedWorld {
-    /// What is still under way, in words.
-    fn restless(&self) -> Result<Vec<String>, WorldError> {
+    /// Whether nothing is under way. What most often is, and costs least to see, is asked about first.
+    fn is_at_rest(&self) -> Result<bool, WorldError> {
+        for process in &self.nodes {
+            check_running(process)?;
+        }
+        if let Some(service) = &self.running
+            && !service.status()?.is_some_and(|status| status.is_quiet())
+        {
+            return Ok(false);
+        }
+        Ok(self.network.is_quiet() && self.restless(1)?.is_empty())
+    }
+
+    /// What is still under way, in words; not more than so many parts of it.
+    fn restless(&self, most: usize) -> Result<Vec<String>, WorldError> {
         let mut waiting = Vec::new();
         // Nobody can see more than the backend shows; who has seen more already stays there.
         let shown = self.backend.shown_height();
@@ -31,12 +45,10 @@ impl SimulatedWorld {
             waiting.push("bytes on links".to_owned());
         }
         for process in &self.nodes {
-            if let Some(reason) = process.failure() {
-                return Err(WorldError::harness(
-                    format!("run node {}", process.name),
-                    reason,
-                ));
+            if waiting.len() >= most {
+                return Ok(waiting);
             }
+            check_running(process)?;
             let Some(node) = process.running().filter(|_| !process.is_hindered()) else {
                 continue;
             };
@@ -107,9 +119,9 @@ impl SimulatedWorld {
         let mut start = simulated_instant();
         let mut at_rest_since = None;
         loop {
-            let waiting_for = self.restless()?;
+            let is_at_rest = self.is_at_rest()?;
             let now = simulated_instant();
-            if waiting_for.is_empty() {
+            if is_at_rest {
                 if now - *at_rest_since.get_or_insert(now) >= REST {
                     return Ok(());
                 }
@@ -122,11 +134,22 @@ impl SimulatedWorld {
                 if now - start >= SETTLE_LIMIT {
                     return Err(WorldError::Unsettled {
                         waited: Span((now - start).as_millis() as u64),
-                        waiting_for,
+                        waiting_for: self.restless(usize::MAX)?,
                     });
                 }
             }
             sleep(POLL).await;
         }
+    }
+}
+
+/// A process that has ended by itself, against the plan, ends the run.
+fn check_running(process: &NodeProcess) -> Result<(), WorldError> {
+    match process.failure() {
+        Some(reason) => Err(WorldError::harness(
+            format!("run node {}", process.name),
+            reason,
+        )),
+        None => Ok(()),
     }
 }

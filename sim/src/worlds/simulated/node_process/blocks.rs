@@ -6,11 +6,10 @@ use super::super::chain::Chain;
 use super::life::Life;
 use super::{Incoming, Surroundings};
 use async_channel::Sender;
-use bitcoin::{BlockHash, Transaction, Txid};
+use bitcoin::{BlockHash, Txid};
 use futures_util::{FutureExt, pin_mut, select_biased};
 use lockstep_lightning::Node;
 use madsim::time::sleep;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often a notice that is on its way looks whether the process is still there.
@@ -78,15 +77,18 @@ pub(super) fn bring_to_tip(node: &Node, backend: &Backend) {
 }
 
 impl Life {
-    /// Brings the node to the chain's tip and shows it the mempool.
+    /// Brings the node to the chain's tip and shows it what is new in the mempool.
     pub(super) fn follow(&mut self) {
         bring_to_tip(&self.node, &self.process.world.backend);
         self.show_mempool();
     }
 
     fn show_mempool(&mut self) {
-        let transactions = self.process.world.backend.mempool();
-        let now: BTreeSet<Txid> = transactions.iter().map(Transaction::compute_txid).collect();
+        let (now, fresh) = self
+            .process
+            .world
+            .backend
+            .mempool_beside(&self.told_mempool);
         let left: Vec<Txid> = self
             .told_mempool
             .difference(&now)
@@ -100,7 +102,7 @@ impl Life {
             .collect();
         let shown = self
             .node
-            .mempool(&transactions)
+            .mempool(&fresh)
             .and_then(|()| self.node.evicted(&left));
         if let Err(error) = shown {
             self.process.state().failure = Some(error.to_string());

@@ -3,7 +3,7 @@
 
 use super::super::backend;
 use super::caught::caught;
-use super::{Incoming, NodeProcess, TICK};
+use super::{Incoming, MAX_INCOMING, NodeProcess, TICK};
 use crate::links::{End, Outgoing};
 use crate::vtime::simulated_instant;
 use async_channel::{Receiver, Sender};
@@ -32,6 +32,9 @@ async fn taken_by_disk(storing: Option<(Instant, u64)>) -> u64 {
 /// Carries what arrives on one link into the process.
 async fn read_link(link: LinkId, end: End, inbox: Sender<Incoming>) {
     while let Some(chunk) = end.receive().await {
+        if inbox.len() >= MAX_INCOMING {
+            break;
+        }
         if inbox.send(Incoming::Bytes(link, chunk)).await.is_err() {
             return;
         }
