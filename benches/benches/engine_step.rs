@@ -144,6 +144,7 @@ fn settled_charge(number: u32) -> [Input; 3] {
         expires_in: Span::secs(3_600),
         wallet: None,
         refund_to: None,
+        terms: Default::default(),
     };
     let hash = sha256::Hash::hash(name.as_bytes());
     let fact = |fact| Input::Fact {

@@ -152,6 +152,8 @@ pub struct Policy {
     pub lightning_fee: LightningFeeLimit,
     /// A held payment is failed back when no more than this many blocks remain for its claim.
     pub hold_margin_blocks: u32,
+    /// An invoice whose payee may keep the money locked for more blocks is not paid.
+    pub max_final_delta_blocks: u32,
     /// Feerate of our transactions, satoshi per 1,000 weight units.
     pub onchain_feerate_sat_per_kwu: u64,
     /// What the wallet is for that charges are paid into, unless they name one.
@@ -293,6 +295,8 @@ impl Policy {
             },
             // The deadline in the fact already holds the node's own safety margin.
             hold_margin_blocks: 1,
+            // A week: LDK routes no payment whose whole way, forwarding nodes included, may take longer.
+            max_final_delta_blocks: 1_008,
             // 2 sat/vB: twice Bitcoin Core's default minimum relay feerate of 1 sat/vB = 250 sat/kwu.
             onchain_feerate_sat_per_kwu: 500,
             // One wallet does both until the operator opens others.

@@ -152,6 +152,16 @@ pub struct Instruction {
     pub effect: Effect,
 }
 
+/// What an invoice says that it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Description {
+    /// In words (BOLT 11 `d`).
+    Text(String),
+    /// The SHA-256 of words that the payer has from elsewhere (BOLT 11 `h`).
+    Hash([u8; 32]),
+}
+
 /// What the host is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -188,10 +198,10 @@ pub enum Effect {
     },
     /// Make a BOLT 11 invoice. Answered by `Fact::InvoiceCreated`.
     CreateInvoice {
-        /// What the payee gets.
-        amount_msat: Msat,
-        /// Human-readable.
-        description: String,
+        /// What the payee gets; `None`: the payer says how much.
+        amount_msat: Option<Msat>,
+        /// What for.
+        description: Description,
         /// Seconds from now.
         expiry_secs: u32,
         /// If set, a hold invoice on this payment hash: the node waits for `ClaimHeld` or `FailHeld`.
@@ -201,8 +211,14 @@ pub enum Effect {
     PayInvoice {
         /// The invoice as text.
         invoice: String,
+        /// What the payee gets, if the invoice leaves that to the payer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount_msat: Option<Msat>,
         /// Most that may be spent on routing fees.
         max_fee_msat: Msat,
+        /// How long other ways are looked for when one fails; `None`: as long as the node does by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_secs: Option<u32>,
     },
     /// Claim a held payment with its preimage. Answered by `Fact::LightningReceived`.
     ClaimHeld {

@@ -404,6 +404,7 @@ impl Trial {
                 let text = invoice(hash_of(preimage), msat.max(1), self.o.now);
                 Payout {
                     deadline: Span::secs(600),
+                    terms: Default::default(),
                     ..payout(name, Destination::Invoice(text), btc)
                 }
             }

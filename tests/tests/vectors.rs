@@ -7,3 +7,5 @@
 mod bip174;
 #[path = "vectors/bip322.rs"]
 mod bip322;
+#[path = "vectors/bolt11.rs"]
+mod bolt11;

@@ -8,7 +8,7 @@ use super::{
 use crate::child::Marks;
 use lockstep_lightning::pump::Pump;
 use lockstep_lightning::{
-    ForwardingPolicy, InvoiceRequest, OpenChannel, OutgoingStatus, PayInvoice, PaymentId,
+    ForwardingPolicy, InvoiceDescription, InvoiceRequest, OpenChannel, OutgoingStatus, PayInvoice, PaymentId,
 };
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ fn pay(pump: &mut Pump, count: usize) {
 fn begin(pump: &Pump) -> PaymentId {
     let request = InvoiceRequest {
         amount_msat: Some(AMOUNT_MSAT),
-        description: String::new(),
+        description: InvoiceDescription::Text(String::new()),
         expiry_secs: INVOICE_EXPIRY_SECS,
         min_final_cltv: None,
     };
@@ -102,6 +102,7 @@ fn begin(pump: &Pump) -> PaymentId {
     let id = payment_id(&invoice);
     let pay = PayInvoice {
         invoice: &invoice,
+        amount_msat: None,
         payment_id: id,
         max_total_fee_msat: None,
         retry_timeout_secs: 10,

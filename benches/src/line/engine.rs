@@ -93,6 +93,7 @@ impl Books {
                 expires_in: Span::secs(u64::from(INVOICE_EXPIRY_SECS)),
                 wallet: None,
                 refund_to: None,
+                terms: Default::default(),
             };
             self.command(line, Command::CreateCharge(charge)).await;
             names.push(name);

@@ -10,7 +10,7 @@ use lockstep_engine::api::{Engine, Input, Output, Refusal};
 use lockstep_engine::id::{CosignerId, Did, IdempotencyKey};
 use lockstep_engine::money::Msat;
 use lockstep_engine::rail::{
-    BlockId, ChainView, Entropy, Fact, FeesSeen, HttpFailure, HttpRequest, LightningFailure,
+    BlockId, ChainView, Description, Entropy, Fact, FeesSeen, HttpFailure, HttpRequest, LightningFailure,
 };
 use lockstep_engine::time::Timestamp;
 use std::sync::Arc;
@@ -103,10 +103,10 @@ pub enum BroadcastError {
 pub struct InvoiceOrder {
     /// Of the instruction.
     pub key: IdempotencyKey,
-    /// What the payee gets.
-    pub amount_msat: Msat,
-    /// Human-readable (BOLT 11 `d`).
-    pub description: String,
+    /// What the payee gets; `None`: the payer says how much.
+    pub amount_msat: Option<Msat>,
+    /// What for.
+    pub description: Description,
     /// Seconds from now (BOLT 11 `x`).
     pub expiry_secs: u32,
     /// If set, a hold invoice on this payment hash.
@@ -120,8 +120,12 @@ pub struct PayOrder {
     pub key: IdempotencyKey,
     /// BOLT 11 text.
     pub invoice: String,
+    /// What the payee gets, if the invoice leaves that to the payer.
+    pub amount_msat: Option<Msat>,
     /// Most that may be spent on routing fees.
     pub max_fee_msat: Msat,
+    /// How long other ways are looked for when one fails; `None`: as long as the node does by itself.
+    pub retry_secs: Option<u32>,
 }
 
 /// A held payment to be claimed.

@@ -9,7 +9,9 @@ mod outstanding;
 mod refusal;
 
 pub use crate::event::{Bearer, Break, BreakKind, CosignerFailure, Event, FailureReason, Finding};
-pub use crate::payments::{Charge, Destination, MoveOrder, Payout, Status};
+pub use crate::payments::{
+    Charge, ChargeTerms, Destination, MoveOrder, Payout, PayoutTerms, Status,
+};
 pub use engine::{ConfigError, Engine, EngineConfig};
 pub use input::{Command, Input};
 pub use output::Output;

@@ -4,7 +4,9 @@
 mod invoice;
 mod proof;
 
-pub use invoice::{CheckedInvoice, InvoiceRefused, MAX_INVOICE_BYTES, check_invoice, check_issued};
+pub use invoice::{
+    Asked, CheckedInvoice, InvoiceRefused, MAX_DESCRIPTION_BYTES, MAX_INVOICE_BYTES, Payer, check_invoice, check_issued,
+};
 pub use proof::{is_proof, payment_hash, preimage};
 
 use crate::money::Msat;

@@ -1,7 +1,7 @@
 //! Owns the checks of orders: all that can be said against a charge, a payout, a decision or an opening before anything
 //! is done. Pure. Does not own what is done.
 
-use super::order::{Charge, Destination, Payout};
+use super::order::{Charge, Destination, Payout, PayoutTerms};
 use super::record::{Payment, Status};
 use super::refusal::{ChargeRefused, DecisionRefused, OpeningRefused, PayoutRefused, SweepRefused};
 use super::{
@@ -11,12 +11,13 @@ use crate::fiat::{self, Iban};
 use crate::id::{BindingId, PartyId, PaymentId, WalletId};
 use crate::identity::Purpose;
 use crate::ledger::Account;
-use crate::lightning::{self, CheckedInvoice};
+use crate::lightning::{CheckedInvoice, MAX_DESCRIPTION_BYTES};
 use crate::money::{Asset, Eur, Minor, Msat, Quantity, Rail, Sat};
 use crate::onchain;
 use crate::onchain::bip21::{self, PaymentUri, UriRefused};
 use crate::policy::BindingAsked;
 use crate::policy::{Policy, WalletStep};
+use crate::rail::Description;
 use crate::rare::{Rare, sometimes};
 use crate::time::{Span, Timestamp};
 use bitcoin::ScriptBuf;
@@ -50,12 +51,13 @@ impl Payments {
             }
             (Rail::Onchain, false) | (Rail::Lightning, _) => {}
         }
+        check_charge_terms(order)?;
         let (amount, least, most) = (
             order.amount_msat,
             self.policy.min_charge_msat,
             self.policy.max_charge_msat,
         );
-        if amount < least || amount > most {
+        if !order.terms.any_amount && (amount < least || amount > most) {
             return Err(ChargeRefused::AmountOutOfRange {
                 amount,
                 least,
@@ -118,9 +120,7 @@ impl Payments {
         self.check_payout_limits(order)?;
         let destination = self.check_destination(now, order)?;
         let hold = match &destination {
-            CheckedDestination::Invoice(_, invoice) => {
-                payout_lightning::hold(&self.policy, order, invoice)
-            }
+            CheckedDestination::Invoice(..) => payout_lightning::hold(&self.policy, order),
             CheckedDestination::Script(_, amount, _) => {
                 payout_onchain::hold(&self.policy, order, *amount, now.plus(order.deadline))
             }
@@ -233,6 +233,7 @@ impl Payments {
         if deadline == Span(0) || deadline > most {
             return Err(PayoutRefused::DeadlineOutOfRange { deadline, most });
         }
+        check_payout_terms(order)?;
         self.room()
             .map_err(|open| PayoutRefused::TooManyOpen { open })
     }
@@ -245,19 +246,8 @@ impl Payments {
         let amount = Msat(order.quantity.units);
         match &order.destination {
             Destination::Invoice(text) => {
-                let invoice = lightning::check_invoice(text, now, self.network)?;
-                if invoice.amount_msat != amount {
-                    return Err(PayoutRefused::InvoiceAmountDiffers {
-                        invoice: invoice.amount_msat,
-                        payout: amount,
-                    });
-                }
-                match self.paid_hashes.get(&super::hex(&invoice.payment_hash)) {
-                    Some(payment) => Err(PayoutRefused::InvoiceUsed {
-                        payment: payment.clone(),
-                    }),
-                    None => Ok(CheckedDestination::Invoice(text.trim().to_owned(), invoice)),
-                }
+                let invoice = self.check_invoice(now, text, amount)?;
+                Ok(CheckedDestination::Invoice(text.trim().to_owned(), invoice))
             }
             Destination::Address(text) => {
                 let address = address_of(text, (amount, order.all))?;
@@ -362,6 +352,40 @@ impl Payments {
         } else {
             Ok(())
         }
+    }
+}
+
+/// What only an invoice can say is asked of charges over Lightning only.
+fn check_charge_terms(order: &Charge) -> Result<(), ChargeRefused> {
+    let (terms, rail, amount) = (&order.terms, order.rail, order.amount_msat);
+    if (terms.any_amount || terms.description.is_some()) && rail != Rail::Lightning {
+        return Err(ChargeRefused::TermsNotOffered { rail });
+    }
+    if terms.any_amount && amount != Msat(0) {
+        return Err(ChargeRefused::AnyAmountNamed { amount });
+    }
+    match &terms.description {
+        Some(Description::Text(text)) if text.len() > MAX_DESCRIPTION_BYTES => {
+            Err(ChargeRefused::DescriptionTooLong { bytes: text.len() })
+        }
+        Some(Description::Text(_) | Description::Hash(_)) | None => Ok(()),
+    }
+}
+
+/// A budget for routing and a span for it are asked of payouts over Lightning only; the span is one of the deadline's.
+fn check_payout_terms(order: &Payout) -> Result<(), PayoutRefused> {
+    let (terms, rail) = (order.terms, rail_of(order));
+    if terms != PayoutTerms::default() && rail != Rail::Lightning {
+        return Err(PayoutRefused::TermsNotOffered { rail });
+    }
+    match terms.retry_for {
+        Some(span) if span == Span(0) || span > order.deadline => {
+            Err(PayoutRefused::RetriesOutOfRange {
+                span,
+                most: order.deadline,
+            })
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -10,12 +10,13 @@ use super::record::Status;
 use crate::event::{Event, FailureReason};
 use crate::id::{PartyId, PaymentId};
 use crate::ledger::Account;
-use crate::lightning;
+use crate::lightning::{self, Asked};
 use crate::money::{Msat, Quantity, Rail};
 use crate::planted::Bug;
-use crate::rail::Effect;
+use crate::rail::{Description, Effect};
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
+use bitcoin::secp256k1::PublicKey;
 use serde::Serialize;
 
 /// A charge over Lightning.
@@ -25,8 +26,10 @@ pub struct LightningCharge {
     pub id: PaymentId,
     /// Who is credited.
     pub party: PartyId,
-    /// What is asked.
+    /// What is asked: the least, if the payer says how much.
     pub amount: Msat,
+    /// Whether the payer says how much.
+    pub any_amount: bool,
     /// Unpaid then, it fails; not before its invoice does. A held payment is bounded by its claim deadline instead.
     pub expires_at: Timestamp,
     /// Of a hold invoice.
@@ -89,6 +92,11 @@ impl LightningCharge {
             .hold
             .then(|| lightning::preimage(&desk.entropy, &order.payment));
         let payment_hash = preimage.as_ref().map(lightning::payment_hash);
+        let any_amount = order.terms.any_amount;
+        let amount = match any_amount {
+            true => desk.policy.min_charge_msat,
+            false => order.amount_msat,
+        };
         let expires_at = desk.now.plus(order.expires_in);
         let expiry_secs = u32::try_from(order.expires_in.0.div_ceil(1_000)).unwrap_or(u32::MAX);
         desk.emit(Event::ChargeCreated {
@@ -98,8 +106,8 @@ impl LightningCharge {
             amount_msat: order.amount_msat,
         });
         let effect = Effect::CreateInvoice {
-            amount_msat: order.amount_msat,
-            description: order.payment.to_string(),
+            amount_msat: (!any_amount).then_some(amount),
+            description: description(order),
             expiry_secs,
             hold_hash: payment_hash,
         };
@@ -108,7 +116,8 @@ impl LightningCharge {
         LightningCharge {
             id: order.payment.clone(),
             party: order.party.clone(),
-            amount: order.amount_msat,
+            amount,
+            any_amount,
             expires_at,
             preimage,
             payment_hash,
@@ -118,14 +127,21 @@ impl LightningCharge {
         }
     }
 
-    /// The node's invoice. One that does not say what was asked is not shown to anybody.
-    pub(super) fn on_invoice(&mut self, desk: &mut Desk<'_>, result: &Result<String, String>) {
+    /// The node's invoice. One that does not say what was asked is not shown to anybody. Gives the node that made it.
+    pub(super) fn on_invoice(
+        &mut self,
+        desk: &mut Desk<'_>,
+        result: &Result<String, String>,
+    ) -> Option<PublicKey> {
         if self.state != State::Requested {
-            return;
+            return None;
         }
         let checked = result.as_ref().map_err(Clone::clone).and_then(|text| {
-            let hold_hash = self.preimage.as_ref().map(lightning::payment_hash);
-            let checked = lightning::check_issued(text, desk.network, self.amount, hold_hash);
+            let asked = Asked {
+                amount: (!self.any_amount).then_some(self.amount),
+                hold_hash: self.preimage.as_ref().map(lightning::payment_hash),
+            };
+            let checked = lightning::check_issued(text, desk.network, asked);
             checked
                 .map(|invoice| (text, invoice))
                 .map_err(|refused| refused.to_string())
@@ -141,10 +157,12 @@ impl LightningCharge {
                     payment: self.id.clone(),
                     request: text.clone(),
                 });
+                Some(invoice.payee)
             }
             Err(cause) => {
                 sometimes(Rare::InvoiceUnusable);
                 self.fail(desk, FailureReason::InvoiceNotCreated(cause));
+                None
             }
         }
     }
@@ -366,6 +384,12 @@ impl LightningCharge {
             State::Failed { .. } => Status::Failed,
         }
     }
+}
+
+/// What the invoice says that it is for.
+fn description(order: &Charge) -> Description {
+    let by_default = || Description::Text(order.payment.to_string());
+    order.terms.description.clone().unwrap_or_else(by_default)
 }
 
 /// The first refusal of a charge is `fail`; a payer who tries again is refused under further keys.

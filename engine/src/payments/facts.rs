@@ -237,15 +237,16 @@ impl Payments {
         key: &str,
         result: &Result<String, String>,
     ) -> Consequences {
-        let mut issued = None;
+        let (mut issued, mut own_node) = (None, None);
         let out = self.by_key(now, entropy, key, |payment, desk, _| {
             if let Payment::LightningCharge(charge) = payment {
-                charge.on_invoice(desk, result);
+                own_node = charge.on_invoice(desk, result);
                 issued = charge
                     .payment_hash
                     .map(|hash| (hex(&hash), charge.id.clone()));
             }
         });
+        self.own_node = own_node.or(self.own_node);
         if let Some((hash, payment)) = issued {
             self.charged_hashes.entry(hash).or_insert(payment);
         }

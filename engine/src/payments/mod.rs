@@ -20,6 +20,7 @@ mod facts;
 mod fee_desk;
 mod following;
 mod funds_move;
+mod invoices;
 mod order;
 mod payout_lightning;
 mod payout_onchain;
@@ -36,7 +37,7 @@ pub use batch::{Batch, Member, Version};
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{OnchainCharge, OnchainChargeState};
 pub use funds_move::{FundsMove, FundsMoveState, MoveOrder, SentMove};
-pub use order::{Charge, Destination, Payout};
+pub use order::{Charge, ChargeTerms, Destination, Payout, PayoutTerms};
 pub use payout_lightning::{LightningPayout, LightningPayoutState};
 pub use payout_onchain::{OnchainPayout, OnchainPayoutState};
 pub use payout_sepa::{SepaPayout, SepaPayoutState};
@@ -59,6 +60,7 @@ use crate::time::Timestamp;
 use admission::CheckedDestination;
 use bitcoin::Network;
 use bitcoin::hex::DisplayHex as _;
+use bitcoin::secp256k1::PublicKey;
 use desk::Desk;
 use fee_desk::FeeDesk;
 use payout_onchain::Payee;
@@ -88,6 +90,8 @@ pub struct Payments {
     charged_hashes: BTreeMap<String, PaymentId>,
     /// Payment hash (hexadecimal) of each payout.
     paid_hashes: BTreeMap<String, PaymentId>,
+    /// Our Lightning node, once it has made an invoice.
+    own_node: Option<PublicKey>,
     /// Receipts that no charge asked for, in suspense.
     stray_receipts: BTreeSet<String>,
     /// Held payments that no charge asked for, sent back.
@@ -125,6 +129,7 @@ pub struct Snapshot<'a> {
     sweeps: &'a BTreeMap<PaymentId, Sweep>,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
+    own_node: Option<PublicKey>,
     stray_receipts: &'a BTreeSet<String>,
     stray_holds: &'a BTreeSet<String>,
 }
@@ -152,6 +157,7 @@ impl Payments {
             sweeps: BTreeMap::new(),
             charged_hashes: BTreeMap::new(),
             paid_hashes: BTreeMap::new(),
+            own_node: None,
             stray_receipts: BTreeSet::new(),
             stray_holds: BTreeSet::new(),
             planted: None,
@@ -231,6 +237,7 @@ impl Payments {
             sweeps: &self.sweeps,
             charged_hashes: &self.charged_hashes,
             paid_hashes: &self.paid_hashes,
+            own_node: self.own_node,
             stray_receipts: &self.stray_receipts,
             stray_holds: &self.stray_holds,
         }

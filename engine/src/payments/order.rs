@@ -3,7 +3,7 @@
 
 use crate::id::{PartyId, PaymentId, WalletId};
 use crate::money::{Asset, Msat, Quantity};
-use crate::rail::Rail;
+use crate::rail::{Description, Rail};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,25 @@ pub struct Charge {
     /// On chain only: where money goes back to that does not pay the charge, if the policy says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund_to: Option<String>,
+    /// What else it asks.
+    #[serde(default, skip_serializing_if = "ChargeTerms::is_usual")]
+    pub terms: ChargeTerms,
+}
+
+/// What a charge asks beside money, party and time. By default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChargeTerms {
+    /// Over Lightning: the payer says how much, at least the policy's least; `amount_msat` is zero.
+    pub any_amount: bool,
+    /// What the invoice says that it is for. Default: the payment's id.
+    pub description: Option<Description>,
+}
+
+impl ChargeTerms {
+    fn is_usual(&self) -> bool {
+        *self == ChargeTerms::default()
+    }
 }
 
 /// An order to pay somebody.
@@ -49,12 +68,32 @@ pub struct Payout {
     pub funded_by: Asset,
     /// It must be final by then.
     pub deadline: Span,
+    /// What else is asked of it.
+    #[serde(default, skip_serializing_if = "PayoutTerms::is_usual")]
+    pub terms: PayoutTerms,
     /// On chain only, where the policy asks for a binding: whose bound wallet is paid. Default `party`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payee: Option<PartyId>,
     /// On chain only: the wallet whose coins pay. Default `hot`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wallet: Option<WalletId>,
+}
+
+/// What is asked of a payout beside money, payee and deadline. By default nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PayoutTerms {
+    /// Over Lightning: the most for routing fees, in place of the policy's limit.
+    pub max_fee_msat: Option<Msat>,
+    /// Over Lightning: how long the node looks for other ways when one fails, in whole seconds, begun ones counting in full. Default:
+    /// as long as the node does by itself.
+    pub retry_for: Option<Span>,
+}
+
+impl PayoutTerms {
+    fn is_usual(&self) -> bool {
+        *self == PayoutTerms::default()
+    }
 }
 
 /// Where a payout goes; the rail follows from it.

@@ -16,7 +16,7 @@ use crate::planted::Bug;
 use crate::policy::Policy;
 use crate::rail::{Effect, LightningFailure};
 use crate::rare::{Rare, sometimes};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use serde::Serialize;
 
 /// A payout over Lightning.
@@ -67,11 +67,9 @@ pub enum LightningPayoutState {
 use LightningPayoutState as State;
 
 /// The hold of a payout: its amount and the most that its fees may be.
-pub(super) fn hold(policy: &Policy, order: &Payout, invoice: &CheckedInvoice) -> HoldOrder {
-    let units = invoice
-        .amount_msat
-        .0
-        .saturating_add(max_fee(policy, invoice.amount_msat).0);
+pub(super) fn hold(policy: &Policy, order: &Payout) -> HoldOrder {
+    let amount = Msat(order.quantity.units);
+    let units = amount.0.saturating_add(max_fee(policy, order).0);
     let hold = Hold {
         party: order.party.clone(),
         asset: Asset::Btc,
@@ -84,12 +82,17 @@ pub(super) fn hold(policy: &Policy, order: &Payout, invoice: &CheckedInvoice) ->
     }
 }
 
-fn max_fee(policy: &Policy, amount: Msat) -> Msat {
-    lightning::max_fee(
-        amount,
-        policy.lightning_fee.floor_msat,
-        policy.lightning_fee.parts_per_million,
-    )
+fn in_secs(span: Span) -> u32 {
+    u32::try_from(span.0.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+fn max_fee(policy: &Policy, order: &Payout) -> Msat {
+    let limit = policy.lightning_fee;
+    let usual = || {
+        let amount = Msat(order.quantity.units);
+        lightning::max_fee(amount, limit.floor_msat, limit.parts_per_million)
+    };
+    order.terms.max_fee_msat.unwrap_or_else(usual)
 }
 
 impl LightningPayout {
@@ -99,7 +102,7 @@ impl LightningPayout {
         text: &str,
         invoice: &CheckedInvoice,
     ) -> LightningPayout {
-        let hold = hold(desk.policy, order, invoice);
+        let hold = hold(desk.policy, order);
         let reserved = Quantity {
             asset: Asset::Btc,
             units: hold.hold.units,
@@ -113,8 +116,9 @@ impl LightningPayout {
             quantity: order.quantity,
             reserved,
         });
+        let amount = Msat(order.quantity.units);
         let (max_fee, due_at) = (
-            max_fee(desk.policy, invoice.amount_msat),
+            max_fee(desk.policy, order),
             desk.now.plus(order.deadline),
         );
         desk.instruct(
@@ -122,7 +126,9 @@ impl LightningPayout {
             "pay",
             Effect::PayInvoice {
                 invoice: text.to_owned(),
+                amount_msat: invoice.asks.is_none().then_some(amount),
                 max_fee_msat: max_fee,
+                retry_secs: order.terms.retry_for.map(in_secs),
             },
         );
         desk.wake(&payment, "deadline", due_at);
@@ -134,7 +140,7 @@ impl LightningPayout {
             party: order.party.clone(),
             invoice: text.to_owned(),
             payment_hash: invoice.payment_hash,
-            amount: invoice.amount_msat,
+            amount,
             max_fee,
             due_at,
             overdue: false,

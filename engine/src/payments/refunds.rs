@@ -6,7 +6,7 @@
 
 use super::Payments;
 use super::desk::{Desk, in_msat, party_btc};
-use super::order::{Destination, Payout};
+use super::order::{Destination, Payout, PayoutTerms};
 use super::payout_onchain::{OnchainPayout, Payee, Refund};
 use super::record::Payment;
 use crate::event::{Consequences, Event};
@@ -147,6 +147,7 @@ impl Payments {
             all: false,
             funded_by: Asset::Btc,
             deadline: DEADLINE,
+            terms: PayoutTerms::default(),
             payee: None,
             wallet: Some(due.wallet.clone()),
         };

@@ -7,7 +7,7 @@ use crate::fiat::{IbanRefused, NameRefused, WebhookRefused};
 use crate::fx::ConvertError;
 use crate::id::{PartyId, PaymentId, WalletId};
 use crate::ledger::HoldRefused;
-use crate::lightning::InvoiceRefused;
+use crate::lightning::{InvoiceRefused, MAX_DESCRIPTION_BYTES};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
 use crate::onchain::bip21::UriRefused;
 use crate::onchain::{AddressRefused, ViewRefused};
@@ -40,6 +40,24 @@ pub enum ChargeRefused {
     HoldNotOffered {
         /// Which.
         rail: Rail,
+    },
+    /// Only an invoice can leave the amount to the payer, or say what it is for.
+    #[error("a charge over {rail} has no invoice that could say that")]
+    TermsNotOffered {
+        /// Which.
+        rail: Rail,
+    },
+    /// The payer cannot be left to choose an amount that is named.
+    #[error("a charge of any amount names none, and this one names {amount}")]
+    AnyAmountNamed {
+        /// Named.
+        amount: Msat,
+    },
+    /// BOLT 11: a field has room for so much.
+    #[error("a description of {bytes} bytes is longer than {MAX_DESCRIPTION_BYTES}")]
+    DescriptionTooLong {
+        /// Its length.
+        bytes: usize,
     },
     /// Outside the policy's limits.
     #[error("{amount} is not between {least} and {most}")]
@@ -175,6 +193,20 @@ pub enum PayoutRefused {
         /// Limit.
         most: Span,
     },
+    /// Only a payout over Lightning has a budget for routing and a span for retries.
+    #[error("a payout over {rail} is not routed: it has no budget and no span for that")]
+    TermsNotOffered {
+        /// Of the destination.
+        rail: Rail,
+    },
+    /// Zero, or longer than the deadline.
+    #[error("retries for {span} are not within the deadline of {most}")]
+    RetriesOutOfRange {
+        /// Asked.
+        span: Span,
+        /// The deadline.
+        most: Span,
+    },
     /// The wallet cannot serve.
     #[error("{cause}")]
     Wallet {
@@ -219,6 +251,9 @@ pub enum PayoutRefused {
         /// Ordered.
         payout: Msat,
     },
+    /// It would leave our node and come back to it: parties of ours pay each other in the books.
+    #[error("the invoice is of our own node")]
+    InvoiceOurs,
     /// One payment hash is paid once, whatever became of it.
     #[error("the invoice was tried by payment `{payment}`")]
     InvoiceUsed {

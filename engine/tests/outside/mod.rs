@@ -106,6 +106,7 @@ pub fn charge(name: &str, rail: Rail, msat: u64) -> Charge {
         expires_in: Span::secs(3_600),
         wallet: None,
         refund_to: None,
+        terms: Default::default(),
     }
 }
 
@@ -119,6 +120,7 @@ pub fn payout(name: &str, destination: Destination, quantity: Quantity) -> Payou
         funded_by: Asset::Btc,
         payee: None,
         deadline: Span::secs(3_600),
+        terms: Default::default(),
         wallet: None,
     }
 }

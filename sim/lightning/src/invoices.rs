@@ -4,7 +4,7 @@
 
 use bitcoin::hashes::{Hash as _, sha256};
 use lightning::ln::channelmanager::Bolt11InvoiceParameters;
-use lightning_invoice::{Bolt11InvoiceDescription, Description};
+use lightning_invoice::{Bolt11InvoiceDescription, Description, Sha256};
 use lightning_types::payment::{PaymentHash, PaymentPreimage};
 
 use crate::disk::DiskError;
@@ -17,12 +17,21 @@ use crate::view::ReceiptView;
 pub struct InvoiceRequest {
     /// The amount, or `None` to leave it to the payer.
     pub amount_msat: Option<u64>,
-    /// The description, at most 639 bytes.
-    pub description: String,
+    /// What it says that it is for.
+    pub description: InvoiceDescription,
     /// Seconds after which the invoice expires.
     pub expiry_secs: u32,
     /// Blocks the last HTLC must have left; `None` for LDK's default, which `ldk-node` uses.
     pub min_final_cltv: Option<u16>,
+}
+
+/// What an invoice says that it is for (BOLT 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvoiceDescription {
+    /// In words, at most 639 bytes.
+    Text(String),
+    /// The SHA-256 of words that the payer has from elsewhere.
+    Hash([u8; 32]),
 }
 
 /// Why an invoice operation was refused.
@@ -66,10 +75,17 @@ impl Node {
         request: InvoiceRequest,
         hold: Option<PaymentHash>,
     ) -> Result<String, InvoiceError> {
-        let description = Description::new(request.description).map_err(cannot_make)?;
+        let description = match request.description {
+            InvoiceDescription::Text(text) => {
+                Bolt11InvoiceDescription::Direct(Description::new(text).map_err(cannot_make)?)
+            }
+            InvoiceDescription::Hash(hash) => {
+                Bolt11InvoiceDescription::Hash(Sha256(sha256::Hash::from_byte_array(hash)))
+            }
+        };
         let parameters = Bolt11InvoiceParameters {
             amount_msats: request.amount_msat,
-            description: Bolt11InvoiceDescription::Direct(description),
+            description,
             invoice_expiry_delta_secs: Some(request.expiry_secs),
             min_final_cltv_expiry_delta: request.min_final_cltv,
             payment_hash: hold,

@@ -36,7 +36,7 @@ pub use channels::{ChannelError, OpenChannel};
 pub use config::{ForwardingPolicy, NodeConfig};
 pub use disk::{Disk, DiskError};
 pub use events::{FailureReason, NodeEvent, Notice};
-pub use invoices::{InvoiceError, InvoiceRequest};
+pub use invoices::{InvoiceDescription, InvoiceError, InvoiceRequest};
 pub use lightning::ln::channelmanager::PaymentId;
 pub use lightning::ln::types::ChannelId;
 pub use lightning_types::payment::{PaymentHash, PaymentPreimage};

@@ -26,8 +26,10 @@ use crate::view::PaymentView;
 /// A payment of an invoice by whatever route the node finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayInvoice<'a> {
-    /// The BOLT 11 invoice; must name an amount.
+    /// The BOLT 11 invoice.
     pub invoice: &'a str,
+    /// What is paid, if the invoice names no amount; or more than it asks for (BOLT 4: a payee takes up to twice as much).
+    pub amount_msat: Option<u64>,
     /// The payer's id, under which the payment is made at most once.
     pub payment_id: PaymentId,
     /// The most that may be paid in fees; `None` for LDK's default of one percent plus 50 satoshi.
@@ -92,7 +94,7 @@ pub enum PayError {
 impl Node {
     /// Pays an invoice. Idempotent by payment id: a repetition, also after a crash, only looks.
     pub fn pay_invoice(&self, pay: PayInvoice<'_>) -> Result<PayOutcome, PayError> {
-        let (invoice, amount_msat) = parse(pay.invoice)?;
+        let (invoice, amount_msat) = parse(pay.invoice, pay.amount_msat)?;
         let route = RouteParametersConfig {
             max_total_routing_fee_msat: pay.max_total_fee_msat,
             ..RouteParametersConfig::default()
@@ -103,7 +105,7 @@ impl Node {
             match self.inner.channels.pay_for_bolt11_invoice(
                 &invoice,
                 pay.payment_id,
-                None,
+                pay.amount_msat,
                 route,
                 retry,
             ) {
@@ -118,7 +120,7 @@ impl Node {
 
     /// Pays an invoice along exactly these hops, once. Idempotent like [`Node::pay_invoice`].
     pub fn pay_along(&self, pay: PayAlong<'_>) -> Result<PayOutcome, PayError> {
-        let (invoice, amount_msat) = parse(pay.invoice)?;
+        let (invoice, amount_msat) = parse(pay.invoice, None)?;
         let hash = payment_hash(&invoice);
         let route = fixed_route(&invoice, amount_msat, pay.hops)?;
         let onion = RecipientOnionFields::secret_only(*invoice.payment_secret());
@@ -177,13 +179,17 @@ impl Node {
     }
 }
 
-fn parse(text: &str) -> Result<(Bolt11Invoice, u64), PayError> {
+fn parse(text: &str, instead: Option<u64>) -> Result<(Bolt11Invoice, u64), PayError> {
     let invoice: Bolt11Invoice = text
         .parse()
         .map_err(|error| bad_invoice(format!("{error}")))?;
-    let amount_msat = invoice
-        .amount_milli_satoshis()
-        .ok_or_else(|| bad_invoice("no amount"))?;
+    let amount_msat = match (invoice.amount_milli_satoshis(), instead) {
+        (Some(asked), None) => asked,
+        (None, Some(given)) => given,
+        (None, None) => return Err(bad_invoice("no amount")),
+        (Some(asked), Some(given)) if given >= asked => given,
+        (Some(asked), Some(_)) => return Err(bad_invoice(format!("it asks for {asked} msat"))),
+    };
     Ok((invoice, amount_msat))
 }
 

@@ -70,7 +70,7 @@ fn line() -> Pump {
 fn invoice(amount_msat: u64) -> InvoiceRequest {
     InvoiceRequest {
         amount_msat: Some(amount_msat),
-        description: "test".to_owned(),
+        description: InvoiceDescription::Text("test".to_owned()),
         expiry_secs: 7200,
         min_final_cltv: None,
     }
@@ -79,6 +79,7 @@ fn invoice(amount_msat: u64) -> InvoiceRequest {
 fn pay<'a>(invoice: &'a str, id: u8) -> PayInvoice<'a> {
     PayInvoice {
         invoice,
+        amount_msat: None,
         payment_id: PaymentId([id; 32]),
         max_total_fee_msat: None,
         retry_timeout_secs: 10,

@@ -2,10 +2,10 @@
 //! "Idempotency", "Limits"). Does not own what an order is by itself (`orders`).
 
 use super::books::{Model, Owned};
-use super::orders::{self, Prediction, Read, Why};
+use super::orders::{self, Invoice, Prediction, Read, Why};
 use super::states::{Kind, State};
 use super::strays::PAYERS;
-use super::terms::{MOST_CENTS, MOST_MSAT, MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
+use super::terms::{MOST_CENTS, MOST_FINAL_DELTA, MOST_MSAT, MOST_OPEN_PAYMENTS, MOST_OPEN_RUNS};
 use lockstep_engine::api::{Charge, Command, Destination, Payout};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, WalletId};
 use lockstep_engine::identity::Purpose;
@@ -127,12 +127,8 @@ impl Model {
         if self.borne(&order.party).frozen > 0 {
             return Prediction::Refused(Why::Frozen);
         }
-        if let Read::Invoice {
-            hash,
-            msat,
-            expires,
-        } = &read
-            && (*msat != order.quantity.units || now >= *expires || self.is_paid(hash))
+        if let Read::Invoice(invoice) = &read
+            && !self.may_pay(invoice, now, order.quantity.units)
         {
             return Prediction::Refused(Why::InvoiceUnusable);
         }
@@ -200,6 +196,17 @@ impl Model {
             .get(&(party.clone(), asset))
             .copied()
             .unwrap_or_default()
+    }
+
+    /// In time, over the amount or any, for a payee outside who does not want too long, and for the first time.
+    fn may_pay(&self, invoice: &Invoice, now: Timestamp, msat: u64) -> bool {
+        let charged = (Kind::LightningCharge, invoice.hash);
+        invoice.msat.is_none_or(|asked| asked == msat)
+            && now < invoice.expires
+            && invoice.final_delta <= MOST_FINAL_DELTA
+            && self.own_node != Some(invoice.payee)
+            && !self.hashes.contains_key(&charged)
+            && !self.is_paid(&invoice.hash)
     }
 
     fn is_paid(&self, hash: &[u8; 32]) -> bool {

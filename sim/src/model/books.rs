@@ -9,8 +9,9 @@ use super::layer0::Layer0;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
 use super::strays::{Borne, Money, PAYERS};
-use super::terms::Terms;
+use super::terms::{LEAST_CHARGE_MSAT, Terms};
 use super::wallets::OwnWallets;
+use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Network, OutPoint, ScriptBuf, Txid};
 use lockstep_engine::api::{Charge, Command, Destination, Event, Input, Output, Payout};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId, WalletId};
@@ -38,6 +39,8 @@ pub(super) struct Tracked {
     pub(super) amount: u64,
     /// All that the party could spend goes: its transaction says how much of it the payee gets.
     pub(super) all: bool,
+    /// The payer of a charge says how much; `amount` is the least.
+    pub(super) any: bool,
     /// In what the party pays or is paid.
     pub(super) asset: Asset,
     /// Set aside for it when it was ordered; nothing for a charge.
@@ -83,6 +86,8 @@ pub struct Model {
     pub(super) changed: BTreeSet<PaymentId>,
     /// Whose a Lightning payment hash is.
     pub(super) hashes: BTreeMap<(Kind, [u8; 32]), PaymentId>,
+    /// The operator's node, once an invoice of it was seen.
+    pub(super) own_node: Option<PublicKey>,
     pub(super) strays: BTreeSet<[u8; 32]>,
     pub(super) runs: BTreeMap<ReconciliationId, bool>,
     pub(super) lightning_suspense: i128,
@@ -120,6 +125,7 @@ impl Model {
             open: BTreeSet::new(),
             changed: BTreeSet::new(),
             hashes: BTreeMap::new(),
+            own_node: None,
             strays: BTreeSet::new(),
             runs: BTreeMap::new(),
             lightning_suspense: 0,
@@ -338,9 +344,11 @@ impl Model {
             .ok_or("a payout without a price was accepted")?;
         let kind = match &order.destination {
             Destination::Invoice(text) => {
-                if let Ok(Read::Invoice { hash, .. }) = orders::invoice(text, self.network) {
-                    self.hashes
-                        .insert((Kind::LightningPayout, hash), order.payment.clone());
+                if let Ok(Read::Invoice(invoice)) = orders::invoice(text, self.network) {
+                    self.hashes.insert(
+                        (Kind::LightningPayout, invoice.hash),
+                        order.payment.clone(),
+                    );
                 }
                 Kind::LightningPayout
             }
@@ -441,7 +449,12 @@ fn tracked_charge(terms: &Terms, order: &Charge) -> Tracked {
     } else {
         Kind::LightningCharge
     };
-    let mut charge = tracked(kind, State::Created, &order.party, order.amount_msat.0);
+    let amount = match order.terms.any_amount {
+        true => LEAST_CHARGE_MSAT,
+        false => order.amount_msat.0,
+    };
+    let mut charge = tracked(kind, State::Created, &order.party, amount);
+    charge.any = order.terms.any_amount;
     // Nothing leaves for a wallet that nobody has bound, where that is asked.
     charge.money.can_go_back = order.refund_to.is_some() && !terms.asks_bound_payouts();
     charge
@@ -454,6 +467,7 @@ pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) ->
         party: party.clone(),
         amount,
         all: false,
+        any: false,
         asset: Asset::Btc,
         reserve: 0,
         held: 0,

@@ -229,14 +229,15 @@ impl Model {
                 None => Ok(()),
             };
         }
-        let asked = charge.amount;
+        let asked = (!charge.any).then_some(charge.amount);
         match orders::invoice(request, network) {
-            Ok(Read::Invoice { hash, msat, .. }) if msat == asked => {
-                let hash = (Kind::LightningCharge, hash);
+            Ok(Read::Invoice(invoice)) if invoice.msat == asked => {
+                let hash = (Kind::LightningCharge, invoice.hash);
                 self.hashes.entry(hash).or_insert_with(|| id.clone());
+                self.own_node = Some(invoice.payee);
                 Ok(())
             }
-            _ => Err(format!("the invoice of {id} is not over {asked} msat")),
+            _ => Err(format!("the invoice of {id} is not over {asked:?} msat")),
         }
     }
 

@@ -25,6 +25,6 @@ mod wallets;
 pub use bindings::BindingBook;
 pub use books::{Model, Owned};
 pub use orders::{Prediction, Why, paid_script};
-pub use plan::foretell;
+pub use plan::{charge_terms, foretell, payout_terms};
 pub use states::{Kind, State};
 pub use terms::{Terms, purpose};

@@ -5,9 +5,11 @@ use super::terms::{LEAST_CHARGE_MSAT, LONGEST_MS, MOST_CENTS, MOST_MSAT};
 use bitcoin::Network;
 use bitcoin::address::{Address, NetworkUnchecked};
 use bitcoin::hashes::Hash as _;
+use bitcoin::secp256k1::PublicKey;
 use lightning_invoice::{Bolt11Invoice, Currency};
-use lockstep_engine::api::{Charge, Destination, Payout};
+use lockstep_engine::api::{Charge, ChargeTerms, Destination, Payout, PayoutTerms};
 use lockstep_engine::money::{Asset, Rail};
+use lockstep_engine::rail::Description;
 use lockstep_engine::time::{Span, Timestamp};
 use std::fmt;
 
@@ -93,14 +95,20 @@ impl fmt::Display for Prediction {
 
 /// Where a payout goes, as the model reads it; `Doubtful`: of a form that it does not know.
 pub(super) enum Read {
-    Invoice {
-        hash: [u8; 32],
-        msat: u64,
-        expires: Timestamp,
-    },
+    Invoice(Invoice),
     Script,
     Account,
     Doubtful,
+}
+
+/// What an invoice says.
+pub(super) struct Invoice {
+    pub(super) hash: [u8; 32],
+    /// `None`: whoever pays it says how much.
+    pub(super) msat: Option<u64>,
+    pub(super) expires: Timestamp,
+    pub(super) payee: PublicKey,
+    pub(super) final_delta: u64,
 }
 
 /// What is wrong with a charge by itself.
@@ -112,7 +120,24 @@ pub(super) fn charge(order: &Charge) -> Result<(), Why> {
     if order.rail != Rail::Onchain && order.refund_to.is_some() {
         return Err(Why::NotOffered);
     }
+    let terms = &order.terms;
+    if order.rail != Rail::Lightning && *terms != ChargeTerms::default() {
+        return Err(Why::NotOffered);
+    }
+    let words = match &terms.description {
+        Some(Description::Text(words)) => words.len(),
+        Some(Description::Hash(_)) | None => 0,
+    };
+    if words > 639 {
+        return Err(Why::Malformed);
+    }
     let msat = order.amount_msat.0;
+    if terms.any_amount {
+        return match msat {
+            0 => time(order.expires_in),
+            _ => Err(Why::Amount),
+        };
+    }
     let whole = order.rail != Rail::Onchain || msat.is_multiple_of(1_000);
     if !(LEAST_CHARGE_MSAT..=MOST_MSAT).contains(&msat) || !whole {
         return Err(Why::Amount);
@@ -143,6 +168,14 @@ pub(super) fn payout(order: &Payout) -> Result<(), Why> {
         false if (1..=most).contains(&order.quantity.units) => {}
         true | false => return Err(Why::Amount),
     }
+    let routed = matches!(order.destination, Destination::Invoice(_));
+    if !routed && order.terms != PayoutTerms::default() {
+        return Err(Why::NotOffered);
+    }
+    let retries = order.terms.retry_for;
+    if retries.is_some_and(|span| span.0 == 0 || span > order.deadline) {
+        return Err(Why::Time);
+    }
     time(order.deadline)
 }
 
@@ -163,7 +196,7 @@ pub(super) fn destination(order: &Payout, network: Network) -> Result<Read, Why>
     }
 }
 
-/// BOLT 11, at most 7,089 bytes (the most that fits a QR code), of our network, with an amount.
+/// BOLT 11, at most 7,089 bytes (the most that fits a QR code), of our network, over some amount or none.
 pub(super) fn invoice(text: &str, network: Network) -> Result<Read, Why> {
     let read: Option<Bolt11Invoice> = text.trim().parse().ok().filter(|_| text.len() <= 7_089);
     let invoice = read.ok_or(Why::Malformed)?;
@@ -172,17 +205,20 @@ pub(super) fn invoice(text: &str, network: Network) -> Result<Read, Why> {
         Currency::Regtest => network == Network::Regtest,
         _ => return Ok(Read::Doubtful),
     };
-    let msat = invoice
-        .amount_milli_satoshis()
-        .filter(|msat| *msat > 0 && ours);
+    let msat = invoice.amount_milli_satoshis();
+    if msat == Some(0) || !ours {
+        return Err(Why::Malformed);
+    }
     let over = invoice
         .duration_since_epoch()
         .saturating_add(invoice.expiry_time());
-    Ok(Read::Invoice {
+    Ok(Read::Invoice(Invoice {
         hash: invoice.payment_hash().to_byte_array(),
-        msat: msat.ok_or(Why::Malformed)?,
+        msat,
         expires: Timestamp(over.as_secs().saturating_mul(1_000)),
-    })
+        payee: invoice.get_payee_pub_key(),
+        final_delta: invoice.min_final_cltv_expiry_delta(),
+    }))
 }
 
 /// What an order on chain names as its amount: nothing if all is to go.

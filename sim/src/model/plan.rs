@@ -3,6 +3,9 @@
 //! whose expectation fails ends there). Does not own the rules (`orders`, `terms`).
 
 mod payouts;
+mod terms;
+
+pub use terms::{charge_terms, payout_terms};
 
 use super::orders::{self, Prediction, Why};
 use super::terms::{MOST_OPEN_RUNS, Terms};
@@ -218,7 +221,9 @@ impl<'a> Plan<'a> {
 
     fn charge(&mut self, charge: &'a scenario::Charge) -> Prediction {
         let (rail, msat, hold) = match &charge.request {
-            Request::Lightning { amount, hold } => (Rail::Lightning, amount.get(), *hold),
+            Request::Lightning { amount, hold, .. } => {
+                (Rail::Lightning, amount.map_or(0, |msat| msat.get()), *hold)
+            }
             Request::Onchain { amount, .. } => {
                 (Rail::Onchain, amount.get().saturating_mul(1_000), false)
             }
@@ -232,6 +237,7 @@ impl<'a> Plan<'a> {
             expires_in: Span(charge.expires.get()),
             wallet: None,
             refund_to: None,
+            terms: charge_terms(&charge.request),
         };
         if let Err(why) = orders::charge(&order) {
             return Prediction::Refused(why);
@@ -340,7 +346,10 @@ impl<'a> Plan<'a> {
         };
         charge.paid = true;
         match &pay.payer {
-            Payer::Node { .. } => charge.high = charge.amount,
+            Payer::Node { amount, .. } => {
+                let paid = amount.map_or(charge.amount, |msat| i128::from(msat.get()));
+                charge.high = charge.high.max(paid);
+            }
             Payer::Wallet { amount, .. } => {
                 let other = amount.map(|sat| i128::from(sat.get()) * 1_000);
                 charge.coming += other.unwrap_or(charge.amount);

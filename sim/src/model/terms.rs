@@ -9,6 +9,8 @@ use lockstep_engine::onchain::Purpose;
 
 /// The smallest charge, in msat.
 pub(super) const LEAST_CHARGE_MSAT: u64 = 1_000;
+/// The most blocks that a payee may want for himself.
+pub(super) const MOST_FINAL_DELTA: u64 = 1_008;
 /// The largest charge and the largest payout in bitcoin: 10 BTC in msat.
 pub(super) const MOST_MSAT: u64 = 1_000_000_000_000;
 /// The largest payout in euro: 999,999,999.99 EUR in cents.
@@ -197,7 +199,9 @@ impl Terms {
         let units = order.quantity.units;
         match &order.destination {
             Destination::Invoice(_) => {
-                Some((Asset::Btc, units + (units.div_ceil(100)).max(10_000)))
+                let usual = units.div_ceil(100).max(10_000);
+                let budget = order.terms.max_fee_msat.map_or(usual, |fee| fee.0);
+                Some((Asset::Btc, units + budget))
             }
             // The fee comes out of it.
             Destination::Address(_) if order.all => Some((Asset::Btc, units)),

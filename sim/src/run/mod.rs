@@ -7,6 +7,7 @@ mod bindings_told;
 mod ending;
 mod expectations;
 mod fates;
+mod invoices;
 mod layer0;
 mod observe;
 pub mod outcome;
@@ -279,6 +280,8 @@ struct Runner<W: World> {
     alarms: BTreeMap<(Timestamp, u32), Alarm>,
     alarms_set: u32,
     commands: u32,
+    /// The invoices that payouts were ordered with, by payout.
+    invoices: BTreeMap<String, String>,
     /// Recoveries asked for.
     sweeps: u32,
     fee_floor_sat_per_kwu: u64,
@@ -326,6 +329,7 @@ impl<W: World> Runner<W> {
             alarms: BTreeMap::new(),
             alarms_set: 0,
             commands: 0,
+            invoices: BTreeMap::new(),
             sweeps: 0,
             fee_floor_sat_per_kwu: 0,
             last_balances: BTreeMap::new(),

@@ -50,9 +50,12 @@ impl<W: World> Runner<W> {
         match &pay.payer {
             Payer::Node {
                 node,
-                amount: None,
+                amount,
                 route: None,
-            } => Ok(self.world.node_pays(node.as_str(), &request).await?),
+            } => {
+                let msat = amount.map(|amount| amount.get());
+                Ok(self.world.node_pays(node.as_str(), &request, msat).await?)
+            }
             Payer::Node {
                 node,
                 amount: None,
@@ -71,9 +74,9 @@ impl<W: World> Runner<W> {
             Payer::Node {
                 node,
                 amount: Some(_),
-                ..
+                route: Some(_),
             } => {
-                let reason = "LDK pays what the invoice says; leave `amount` out";
+                let reason = "over a prescribed route it pays what is asked; leave `amount` out";
                 Err(WorldError::refused(node.as_str(), "pay another amount", reason).into())
             }
             Payer::Wallet {

@@ -1,8 +1,10 @@
 //! Owns what each step of a scenario does to the world. Does not own what it should lead to (`expectations`) nor
 //! how outsiders pay (`pay`).
 
+use super::invoices::Wanted;
 use super::own_wallets::wallet_id;
 use super::{Alarm, Runner, Stop, words};
+use crate::model::{charge_terms, payout_terms};
 use crate::faults::FaultId;
 use crate::scenario::{
     Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind,
@@ -12,7 +14,7 @@ use crate::trace::Subsystem;
 use crate::worlds::{self, World, WorldError, WorldKind};
 use bitcoin::Transaction;
 use futures_util::{FutureExt, pin_mut, select_biased};
-use lockstep_engine::api::{self, Command, Destination, Output};
+use lockstep_engine::api::{self, Command, Destination, Output, PayoutTerms};
 use lockstep_engine::id::{CommandId, PartyId, PaymentId, ReconciliationId};
 use lockstep_engine::money::{Asset, Minor, Msat, Quantity};
 use lockstep_engine::rail::Rail;
@@ -192,8 +194,9 @@ impl<W: World> Runner<W> {
 
     pub(super) async fn charge(&mut self, charge: &Charge) -> Result<(), Stop> {
         let (rail, amount_msat, hold, wallet) = match &charge.request {
-            Request::Lightning { amount, hold } => {
-                (Rail::Lightning, Msat(amount.get()), *hold, None)
+            Request::Lightning { amount, hold, .. } => {
+                let msat = amount.map_or(0, |amount| amount.get());
+                (Rail::Lightning, Msat(msat), *hold, None)
             }
             Request::Onchain { amount, wallet } => {
                 let wallet = wallet.as_ref().map(wallet_id);
@@ -214,6 +217,7 @@ impl<W: World> Runner<W> {
             expires_in,
             wallet,
             refund_to,
+            terms: charge_terms(&charge.request),
         }))
         .await
     }
@@ -221,13 +225,18 @@ impl<W: World> Runner<W> {
     async fn payout(&mut self, payout: &Payout) -> Result<(), Stop> {
         let id = payout.id.as_str();
         let (destination, quantity, funded_by) = match &payout.payee {
-            Payee::Node { node, amount } => {
-                let invoice = self.world.node_invoice(node.as_str(), amount.get()).await?;
-                let mut trace = self.run.trace.lock();
-                trace.names.give(invoice.clone(), format!("invoice:{id}"));
-                let event = json!({ "invoice": invoice, "payment": id });
-                trace.record(Subsystem::Stimulus, "scenario", event);
-                drop(trace);
+            Payee::Node {
+                node,
+                amount,
+                invoice,
+                ..
+            } => {
+                let wanted = Wanted {
+                    node: node.as_str(),
+                    msat: amount.get(),
+                    invoice,
+                };
+                let invoice = self.invoice_for(id, wanted).await?;
                 (
                     Destination::Invoice(invoice),
                     Quantity::btc(Msat(amount.get())),
@@ -294,6 +303,10 @@ impl<W: World> Runner<W> {
             funded_by,
             payee: payout.bound_to.as_ref().map(|name| party(name.as_str())),
             deadline: Span(payout.deadline.get()),
+            terms: match &payout.payee {
+                Payee::Node { routing, .. } => payout_terms(routing),
+                Payee::Wallet { .. } | Payee::Account { .. } => PayoutTerms::default(),
+            },
             wallet,
         };
         self.command(Command::CreatePayout(order)).await

@@ -1,6 +1,7 @@
 //! Owns the canonical one-line text of a step, the heading under which traces list what it caused. Worlds and runs must
 //! agree on it to the byte. Does not own the text of single amounts (`units`).
 
+use super::invoicing::{InvoiceKind, PaidInvoice, Saying};
 use super::model::{
     Action, Charge, Expectation, OnchainAmount, OwnWalletName, Pay, Payee, Payer, Payout, Reorg,
     Request, Step,
@@ -69,11 +70,18 @@ impl Display for Charge {
 impl Display for Request {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lightning { amount, hold } => write!(
-                f,
-                "{amount} over lightning{}",
-                if *hold { " hold" } else { "" }
-            ),
+            Self::Lightning { amount, hold, says } => {
+                match amount {
+                    Some(amount) => write!(f, "{amount} over lightning")?,
+                    None => f.write_str("any amount over lightning")?,
+                }
+                f.write_str(if *hold { " hold" } else { "" })?;
+                match says {
+                    Some(Saying::Words(words)) => write!(f, " for {words:?}"),
+                    Some(Saying::HashOf(words)) => write!(f, " for the hash of {words:?}"),
+                    None => Ok(()),
+                }
+            }
             Self::Onchain { amount, wallet } => {
                 write!(f, "{amount} over onchain")?;
                 optional(f, "into", wallet)
@@ -150,7 +158,21 @@ impl Display for OnchainAmount {
 impl Display for Payee {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Node { node, amount } => write!(f, "{node} {amount} over lightning"),
+            Self::Node {
+                node,
+                amount,
+                invoice,
+                routing,
+            } => {
+                write!(f, "{node} {amount} over lightning")?;
+                match invoice {
+                    PaidInvoice::Made(InvoiceKind::Plain) => {}
+                    PaidInvoice::Made(kind) => write!(f, " invoice {kind}")?,
+                    PaidInvoice::Of(payment) => write!(f, " invoice of {payment}")?,
+                }
+                optional(f, "max fee", &routing.max_fee)?;
+                optional(f, "retry", &routing.retry)
+            }
             Self::Wallet {
                 wallet,
                 amount,

@@ -24,6 +24,7 @@ mod check;
 mod choice;
 mod display;
 mod expectation;
+mod invoicing;
 mod model;
 mod outside;
 mod own_wallets;
@@ -43,6 +44,7 @@ mod write;
 mod tests;
 
 pub use bindings::{BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep};
+pub use invoicing::{InvoiceKind, PaidInvoice, Routing, Saying};
 pub use model::*;
 pub use own_wallets::{
     CosignedBy, HOT, OwnStep, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose,

@@ -8,6 +8,7 @@ pub use super::choice::{
 };
 pub use super::expectation::Expectation;
 pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
+use super::invoicing::{PaidInvoice, Routing, Saying};
 use super::own_wallets::{HOT, OwnStep, OwnedWallet, WalletPurpose};
 pub use super::paying::PayingOverrides;
 pub use super::trouble::{
@@ -330,10 +331,12 @@ pub struct Charge {
 pub enum Request {
     /// A BOLT 11 invoice of the operator's node.
     Lightning {
-        /// How much.
-        amount: Msat,
+        /// How much; `None`: the payer says.
+        amount: Option<Msat>,
         /// Whether it waits for `Release` or `Refuse`.
         hold: bool,
+        /// What it says that it is for.
+        says: Option<Saying>,
     },
     /// An address of the operator's.
     Onchain {
@@ -413,6 +416,10 @@ pub enum Payee {
         node: NodeName,
         /// What he gets.
         amount: Msat,
+        /// Which invoice.
+        invoice: PaidInvoice,
+        /// How a way is looked for.
+        routing: Routing,
     },
     /// On chain: a fresh address of this wallet.
     Wallet {

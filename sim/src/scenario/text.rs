@@ -8,6 +8,7 @@ use super::choice::{
     DiskFault, Disposal, GatewayFaultKind, Layer0Fault, LinkFault, Pace, PeerFault, ProcessFault,
     Rail, RejectCode, World,
 };
+use super::invoicing::InvoiceKind;
 pub(super) use super::own_wallets::OwnWallet;
 use super::own_wallets::WalletPurpose;
 use super::problem::Problems;
@@ -60,6 +61,10 @@ measure!(
 measure!(
     /// An amount of money, or `all` that the party can spend (on chain only).
     AmountOrAll, false, "^(all|-?[0-9][0-9_]*(\\.[0-9_]+)? *(BTC|sat|msat|EUR))$", ["400_000 sat", "12.50 EUR", "all"]
+);
+measure!(
+    /// An amount of money, or `any` that the payer chooses (Lightning only).
+    AmountOrAny, false, "^(any|-?[0-9][0-9_]*(\\.[0-9_]+)? *(BTC|sat|msat))$", ["400_000 sat", "any"]
 );
 measure!(
     /// A span of virtual time: number, space, `ms`, `s`, `min`, `h` or `d`.
@@ -302,12 +307,16 @@ table!(
         "id" id: Required<String>,
         /// Who is credited.
         "party" party: Required<String>,
-        /// How much; bitcoin.
-        "amount" amount: Required<Amount>,
+        /// How much; bitcoin. Over Lightning also "any": the payer says.
+        "amount" amount: Required<AmountOrAny>,
         /// "lightning" or "onchain".
         "over" over: Required<Rail>,
         /// Lightning only: a paid charge waits for `release` or `refuse`. Default false.
         "hold" hold: Optional<bool>,
+        /// Lightning only: what the invoice says that it is for. Default: the id.
+        "description" description: Optional<String>,
+        /// Lightning only: the invoice has the SHA-256 of these words in place of a description.
+        "description_hash" description_hash: Optional<String>,
         /// Unpaid after this span, it expires. Default "1 h".
         "expires" expires: Optional<Duration>,
         /// On chain only: which of the operator's wallets is paid. Default "hot".
@@ -353,6 +362,14 @@ table!(
         /// What the payee gets: bitcoin for nodes and wallets, euro for bank accounts; "all" that the party can spend, less the
         /// miner's fee, for wallets.
         "amount" amount: Required<AmountOrAll>,
+        /// Lightning only: which invoice of `to` is paid. Default "plain".
+        "invoice" invoice: Optional<InvoiceKind>,
+        /// Lightning only, in place of `invoice`: the invoice of this earlier charge or payout.
+        "invoice_of" invoice_of: Optional<String>,
+        /// Lightning only: the most for routing fees. Default: the policy's limit.
+        "max_fee" max_fee: Optional<Amount>,
+        /// Lightning only: how long other ways are looked for; the simulated world alone can change it. Default "10 s".
+        "retry" retry: Optional<Duration>,
         /// What pays for it. Default: the same asset.
         "funded_by" funded_by: Optional<Asset>,
         /// "lightning", "onchain" or "sepa". Default: what `to` can take.

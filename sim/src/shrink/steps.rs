@@ -101,14 +101,10 @@ fn plain(charge: Charge, pay: &Pay) -> Option<Charge> {
             amount, instead_of, ..
         } => amount.is_none() && instead_of.is_none() && charge.refund_to.is_none(),
     };
-    let is_special = matches!(
-        charge.request,
-        Request::Lightning { hold: true, .. }
-            | Request::Onchain {
-                wallet: Some(_),
-                ..
-            }
-    );
+    let is_plain = match &charge.request {
+        Request::Lightning { amount, hold, says } => amount.is_some() && !hold && says.is_none(),
+        Request::Onchain { wallet, .. } => wallet.is_none(),
+    };
     let expires = Millis::parse(&format!("{ONE_HOUR_MS} ms")).ok()?;
-    (pays_what_is_asked && !is_special).then_some(Charge { expires, ..charge })
+    (pays_what_is_asked && is_plain).then_some(Charge { expires, ..charge })
 }

@@ -295,18 +295,18 @@ fn of_amounts(id: usize, edits: &mut Vec<Edit>) {
     }
 }
 
-fn of_request(request: &mut Request) -> Amount<'_> {
+fn of_request(request: &mut Request) -> Option<Amount<'_>> {
     match request {
-        Request::Lightning { amount, .. } => Amount::Msat(amount),
-        Request::Onchain { amount, .. } => Amount::Sat(amount),
+        Request::Lightning { amount, .. } => amount.as_mut().map(Amount::Msat),
+        Request::Onchain { amount, .. } => Some(Amount::Sat(amount)),
     }
 }
 
 fn amount(step: &mut Step) -> Option<Amount<'_>> {
     match &mut step.action {
-        Action::Charge(charge) => Some(of_request(&mut charge.request)),
+        Action::Charge(charge) => of_request(&mut charge.request),
         Action::Pay(pay) => match &mut pay.opens {
-            Some(charge) => Some(of_request(&mut charge.request)),
+            Some(charge) => of_request(&mut charge.request),
             None => match &mut pay.payer {
                 Payer::Node { amount, .. } => amount.as_mut().map(Amount::Msat),
                 Payer::Wallet { amount, .. } => amount.as_mut().map(Amount::Sat),

@@ -437,11 +437,20 @@ pub trait World {
     /// Waits until every node can use its channels and knows all the others' (BOLT 7 gossip).
     async fn await_gossip(&mut self, channels: usize) -> Result<(), WorldError>;
 
-    /// A BOLT 11 invoice of an outside node.
-    async fn node_invoice(&mut self, node: &str, amount_msat: u64) -> Result<String, WorldError>;
+    /// A BOLT 11 invoice of an outside node; without an amount it leaves that to the payer.
+    async fn node_invoice(
+        &mut self,
+        node: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<String, WorldError>;
 
-    /// Has an outside node pay an invoice.
-    async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError>;
+    /// Has an outside node pay an invoice: what it asks, or the amount given.
+    async fn node_pays(
+        &mut self,
+        node: &str,
+        invoice: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<(), WorldError>;
 
     /// Has an outside node pay an invoice of the operator over a prescribed route; the simulated world only.
     async fn node_pays_along(

@@ -65,6 +65,7 @@ fn charge(name: &str, rail: Rail, amount_msat: u64) -> Command {
         expires_in: Span::secs(3_600),
         wallet: None,
         refund_to: None,
+        terms: Default::default(),
     })
 }
 
@@ -78,6 +79,7 @@ fn payout(name: &str, destination: Destination, quantity: Quantity) -> Command {
         funded_by: Asset::Btc,
         payee: None,
         deadline: Span::secs(3_600),
+        terms: Default::default(),
         wallet: None,
     })
 }

@@ -8,7 +8,7 @@ use lockstep::prng::RootSeed;
 use lockstep::worlds::keys;
 use lockstep_engine::api::{Command, Destination, Engine, Input, Payout};
 use lockstep_engine::id::{CommandId, IdempotencyKey, PartyId};
-use lockstep_engine::lightning::{MAX_INVOICE_BYTES, check_invoice, check_issued};
+use lockstep_engine::lightning::{Asked, MAX_INVOICE_BYTES, Payer, check_invoice, check_issued};
 use lockstep_engine::money::{Asset, Msat, Quantity};
 use lockstep_engine::onchain::check_address;
 use lockstep_engine::rail::{Effect, Entropy, Fact};
@@ -30,6 +30,7 @@ fn paid(destination: Destination, msat: u64) -> bool {
         funded_by: Asset::Btc,
         payee: None,
         deadline: Span::secs(60),
+        terms: Default::default(),
         wallet: None,
     };
     let input = Input::Command {
@@ -40,29 +41,33 @@ fn paid(destination: Destination, msat: u64) -> bool {
     outside::take(&mut outside::engine(), &input).is_ok()
 }
 
-/// What can be paid is bounded and has an amount; an invoice is the same with blanks around it; what our node issued is read
+/// What can be paid is bounded and over some amount or any; an invoice is the same with blanks around it; what our node issued is read
 /// alike.
 pub(crate) fn invoice(bytes: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Verdict::Refused;
     };
-    let read = check_invoice(text, NOW, Network::Regtest);
+    let payer = Payer {
+        now: NOW,
+        network: Network::Regtest,
+        longest_final_delta_blocks: 1_008,
+    };
+    let read = check_invoice(text, payer);
     if let Ok(invoice) = &read {
         assert!(
             text.len() <= MAX_INVOICE_BYTES
-                && invoice.amount_msat > Msat(0)
+                && invoice.asks != Some(Msat(0))
                 && invoice.expires_at > NOW
         );
-        let again = check_invoice(text.trim(), NOW, Network::Regtest);
+        let again = check_invoice(text.trim(), payer);
         assert_eq!(again.as_ref(), Ok(invoice));
-        let issued = check_issued(
-            text,
-            Network::Regtest,
-            invoice.amount_msat,
-            Some(invoice.payment_hash),
-        );
+        let asked = Asked {
+            amount: invoice.asks,
+            hold_hash: Some(invoice.payment_hash),
+        };
+        let issued = check_issued(text, Network::Regtest, asked);
         assert_eq!(issued.as_ref(), Ok(invoice));
-        let amount = invoice.amount_msat.0;
+        let amount = invoice.asks.map_or(1_000, |asked| asked.0);
         assert!(amount > 100_000_000 || paid(Destination::Invoice(text.to_owned()), amount));
     }
     Verdict::from(&read)

@@ -18,12 +18,12 @@ use futures_util::future::BoxFuture;
 use ldk_node::lightning::events::PaymentFailureReason;
 use ldk_node::lightning::ln::channelmanager::PaymentId;
 use ldk_node::lightning::routing::router::RouteParametersConfig;
-use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Description};
+use ldk_node::lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescription, Sha256};
 use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
 use ldk_node::payment::{PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
 use ldk_node::{ChannelDetails, Event, Node, NodeError};
 use lockstep_engine::money::Msat;
-use lockstep_engine::rail::LightningFailure;
+use lockstep_engine::rail::{Description, LightningFailure};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,20 +57,17 @@ impl LdkNode {
     }
 
     fn create_invoice_now(&self, order: InvoiceOrder) -> Result<String, LightningError> {
-        let description =
-            Description::new(order.description).map_err(|error| LightningError::Refused {
-                reason: error.to_string(),
-            })?;
-        let description = Bolt11InvoiceDescription::Direct(description);
-        let (amount, expiry, payments) = (
-            order.amount_msat.0,
-            order.expiry_secs,
-            self.node.bolt11_payment(),
-        );
-        let invoice = match order.hold_hash {
-            None => payments.receive(amount, &description, expiry),
-            Some(hash) => {
-                payments.receive_for_hash(amount, &description, expiry, PaymentHash(hash))
+        let description = described(order.description)?;
+        let (expiry, payments) = (order.expiry_secs, self.node.bolt11_payment());
+        let hash = order.hold_hash.map(PaymentHash);
+        let invoice = match (order.amount_msat, hash) {
+            (Some(Msat(amount)), None) => payments.receive(amount, &description, expiry),
+            (Some(Msat(amount)), Some(hash)) => {
+                payments.receive_for_hash(amount, &description, expiry, hash)
+            }
+            (None, None) => payments.receive_variable_amount(&description, expiry),
+            (None, Some(hash)) => {
+                payments.receive_variable_amount_for_hash(&description, expiry, hash)
             }
         };
         invoice
@@ -102,7 +99,12 @@ impl LdkNode {
         }
         let limits =
             RouteParametersConfig::default().with_max_total_routing_fee_msat(order.max_fee_msat.0);
-        match self.node.bolt11_payment().send(&invoice, Some(limits)) {
+        let payments = self.node.bolt11_payment();
+        let sent = match order.amount_msat {
+            None => payments.send(&invoice, Some(limits)),
+            Some(amount) => payments.send_using_amount(&invoice, amount.0, Some(limits)),
+        };
+        match sent {
             // A duplicate that the store does not know: the process stopped between the channel manager and the store.
             Ok(_) | Err(NodeError::DuplicatePayment) => Ok(PayTaken::Pending),
             Err(NodeError::PaymentSendingFailed) if invoice.is_expired() => {
@@ -233,6 +235,20 @@ impl LdkNode {
             // Channels and forwards are the operator's business, not the engine's.
             _ => None,
         }
+    }
+}
+
+fn described(description: Description) -> Result<Bolt11InvoiceDescription, LightningError> {
+    match description {
+        Description::Text(text) => match ldk_node::lightning_invoice::Description::new(text) {
+            Ok(text) => Ok(Bolt11InvoiceDescription::Direct(text)),
+            Err(error) => Err(LightningError::Refused {
+                reason: error.to_string(),
+            }),
+        },
+        Description::Hash(hash) => Ok(Bolt11InvoiceDescription::Hash(Sha256(
+            sha256::Hash::from_byte_array(hash),
+        ))),
     }
 }
 

@@ -124,13 +124,17 @@ pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
         ),
         Effect::PayInvoice {
             invoice,
+            amount_msat,
             max_fee_msat,
+            retry_secs,
         } => pay(
             ports,
             PayOrder {
                 key,
                 invoice,
+                amount_msat,
                 max_fee_msat,
+                retry_secs,
             },
         ),
         Effect::ClaimHeld {

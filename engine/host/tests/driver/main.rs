@@ -45,6 +45,7 @@ fn charge() -> Command {
         expires_in: Span::secs(3_600),
         wallet: None,
         refund_to: None,
+        terms: Default::default(),
     })
 }
 
@@ -60,6 +61,7 @@ fn payout() -> Command {
         payee: None,
         all: false,
         deadline: Span::secs(86_400),
+        terms: Default::default(),
         wallet: None,
     })
 }

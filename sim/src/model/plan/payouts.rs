@@ -1,11 +1,14 @@
 //! Owns what a scenario's payouts must be answered, and what each takes off its party. Does not own what the party can spend
 //! (`plan`).
 
+use super::terms::payout_terms;
 use super::{LOST, Move, Plan, id};
 use crate::model::orders::{self, Prediction, Read, Why};
 use crate::model::terms::MOST_MSAT;
-use crate::scenario::{self, Action, Asset as PaidIn, OnchainAmount, Payee};
-use lockstep_engine::api::{self, Destination};
+use crate::scenario::{
+    self, Action, Asset as PaidIn, InvoiceKind, OnchainAmount, PaidInvoice, Payee,
+};
+use lockstep_engine::api::{self, Destination, PayoutTerms};
 use lockstep_engine::id::{PartyId, WalletId};
 use lockstep_engine::money::{Asset, Minor, Msat, Quantity};
 use lockstep_engine::time::Span;
@@ -42,6 +45,17 @@ impl Takes {
     }
 }
 
+/// The invoice is made when the step is taken, by a node of the scenario; or by nobody, and then it cannot be paid.
+fn is_payable(invoice: &PaidInvoice) -> Result<bool, Why> {
+    match invoice {
+        PaidInvoice::Made(InvoiceKind::Plain | InvoiceKind::Open) => Ok(true),
+        PaidInvoice::Made(InvoiceKind::Mistyped) => Err(Why::Malformed),
+        PaidInvoice::Made(_) => Err(Why::InvoiceUnusable),
+        // Whether it was made, and tried, shows when the step is taken.
+        PaidInvoice::Of(_) => Ok(false),
+    }
+}
+
 fn takes_all(payout: &scenario::Payout) -> bool {
     matches!(
         payout.payee,
@@ -56,8 +70,7 @@ impl<'a> Plan<'a> {
     pub(super) fn payout(&mut self, payout: &'a scenario::Payout) -> Prediction {
         let order = self.order(payout);
         let readable = match (&payout.payee, &order.destination) {
-            // Made when the step is taken, by a node and a wallet of the scenario.
-            (Payee::Node { .. }, _) => Ok(true),
+            (Payee::Node { invoice, .. }, _) => is_payable(invoice),
             (Payee::Wallet { amount, .. }, _) => self.is_sure(payout, *amount),
             (Payee::Account { .. }, _) => orders::destination(&order, bitcoin::Network::Regtest)
                 .map(|read| !matches!(read, Read::Doubtful)),
@@ -177,6 +190,10 @@ impl<'a> Plan<'a> {
             funded_by,
             payee: None,
             deadline: Span(payout.deadline.get()),
+            terms: match &payout.payee {
+                Payee::Node { routing, .. } => payout_terms(routing),
+                Payee::Wallet { .. } | Payee::Account { .. } => PayoutTerms::default(),
+            },
             wallet: match &payout.payee {
                 Payee::Wallet { out_of, .. } => out_of.as_ref().and_then(own_wallet),
                 Payee::Node { .. } | Payee::Account { .. } => None,

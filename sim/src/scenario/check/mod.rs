@@ -5,6 +5,7 @@
 mod bindings;
 mod expect;
 mod faults;
+mod invoicing;
 mod layer0;
 mod money;
 mod names;

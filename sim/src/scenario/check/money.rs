@@ -58,8 +58,7 @@ impl StepChecker<'_> {
         );
         let hold = typed.hold.as_ref().filter(|hold| hold.value);
         let over = typed.over.0.as_ref();
-        let request =
-            over.and_then(|over| self.request(over.value, &over.span, &typed.amount, hold));
+        let request = over.and_then(|over| self.charged(over, typed, hold));
         let request = self.paid_into(request, typed.wallet.as_ref());
         let expires = self.span_or_hour(&typed.expires, "when the charge expires");
         let refund_to = self.refund_to(typed)?;
@@ -142,7 +141,7 @@ impl StepChecker<'_> {
         id.map(|id| PaymentName(id.value.clone()))
     }
 
-    fn request(
+    pub(super) fn request(
         &mut self,
         over: Rail,
         span: &Range<usize>,
@@ -163,8 +162,9 @@ impl StepChecker<'_> {
                 let amount =
                     self.amount(amount, "the amount of a Lightning charge", Msat::parse)?;
                 Some(Request::Lightning {
-                    amount,
+                    amount: Some(amount),
                     hold: hold.is_some(),
+                    says: None,
                 })
             }
             Rail::Onchain => Some(Request::Onchain {
@@ -532,6 +532,7 @@ impl StepChecker<'_> {
             );
         }
         let funded_by = self.funded_by(rail, typed);
+        self.refuse_routing(rail, typed);
         match rail {
             Rail::Lightning => {
                 self.check_operator_node(&to.span);
@@ -544,6 +545,8 @@ impl StepChecker<'_> {
                 Some(Payee::Node {
                     node: NodeName(to.value.clone()),
                     amount,
+                    invoice: self.paid_invoice(typed)?,
+                    routing: self.routing(typed)?,
                 })
             }
             Rail::Onchain => {

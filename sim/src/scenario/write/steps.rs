@@ -4,6 +4,7 @@
 use super::{Inline, NameSpace, Writer, amounts, list};
 use crate::scenario::choice::{Asset, RejectCode};
 use crate::scenario::display::OPERATOR;
+use crate::scenario::invoicing::{InvoiceKind, PaidInvoice, Saying};
 use crate::scenario::model::{
     Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, OnchainAmount, Pay, Payee,
     Payer, PaymentName, Payout, Reorg, Request, Step, WalletName,
@@ -143,8 +144,14 @@ impl Writer<'_> {
         table.text("party", self.name(NameSpace::Party, charge.party.as_str()));
         table.text("amount", requested(&charge.request));
         table.text("over", charge.request.rail().as_str());
-        let held = matches!(charge.request, Request::Lightning { hold: true, .. });
-        table.flag("hold", held);
+        if let Request::Lightning { hold, says, .. } = &charge.request {
+            table.flag("hold", *hold);
+            match says {
+                Some(Saying::Words(words)) => table.text("description", words),
+                Some(Saying::HashOf(words)) => table.text("description_hash", words),
+                None => {}
+            }
+        }
         table.maybe("expires", unless_an_hour(charge.expires));
         if let Request::Onchain { wallet, .. } = &charge.request {
             table.maybe("wallet", wallet.as_ref().map(ToString::to_string));
@@ -205,7 +212,7 @@ impl Writer<'_> {
         table.text("id", self.payment(&payout.id));
         table.text("from", self.name(NameSpace::Party, payout.from.as_str()));
         let (to, amount, funded_by) = match &payout.payee {
-            Payee::Node { node, amount } => (node.as_str(), amounts::msat(*amount), None),
+            Payee::Node { node, amount, .. } => (node.as_str(), amounts::msat(*amount), None),
             Payee::Wallet { wallet, amount, .. } => {
                 let amount = match amount {
                     OnchainAmount::Exactly(amount) => amounts::sat(*amount),
@@ -229,8 +236,22 @@ impl Writer<'_> {
             "payee",
             bound_to.map(|party| self.name(NameSpace::Party, party.as_str())),
         );
-        if let Payee::Wallet { out_of, .. } = &payout.payee {
-            table.maybe("wallet", out_of.as_ref().map(ToString::to_string));
+        match &payout.payee {
+            Payee::Wallet { out_of, .. } => {
+                table.maybe("wallet", out_of.as_ref().map(ToString::to_string));
+            }
+            Payee::Node {
+                invoice, routing, ..
+            } => {
+                match invoice {
+                    PaidInvoice::Made(InvoiceKind::Plain) => {}
+                    PaidInvoice::Made(kind) => table.text("invoice", kind.as_str()),
+                    PaidInvoice::Of(payment) => table.text("invoice_of", self.payment(payment)),
+                }
+                table.maybe("max_fee", routing.max_fee.map(amounts::msat));
+                table.maybe("retry", routing.retry.map(amounts::span));
+            }
+            Payee::Account { .. } => {}
         }
         table.end()
     }
@@ -437,7 +458,7 @@ fn gateway_fault(kind: &GatewayFaultKind) -> &'static str {
 
 fn requested(request: &Request) -> String {
     match request {
-        Request::Lightning { amount, .. } => amounts::msat(*amount),
+        Request::Lightning { amount, .. } => amount.map_or("any".to_owned(), amounts::msat),
         Request::Onchain { amount, .. } => amounts::sat(*amount),
     }
 }

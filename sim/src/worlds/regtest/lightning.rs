@@ -265,28 +265,39 @@ impl RegtestWorld {
     }
 
     /// A BOLT 11 invoice of an outside node.
-    pub(super) fn make_invoice(&self, node: &str, amount_msat: u64) -> Result<String, WorldError> {
+    pub(super) fn make_invoice(
+        &self,
+        node: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<String, WorldError> {
         let refused =
             |error: &dyn std::fmt::Display| WorldError::refused(node, "make an invoice", error);
         let description = Description::new(String::new()).map_err(|error| refused(&error))?;
         let description = Bolt11InvoiceDescription::Direct(description);
         let payments = self.process(node)?.node()?.bolt11_payment();
-        let invoice = payments
-            .receive(amount_msat, &description, INVOICE_EXPIRY_SECS)
-            .map_err(|error| refused(&error))?;
+        let invoice = match amount_msat {
+            Some(msat) => payments.receive(msat, &description, INVOICE_EXPIRY_SECS),
+            None => payments.receive_variable_amount(&description, INVOICE_EXPIRY_SECS),
+        };
+        let invoice = invoice.map_err(|error| refused(&error))?;
         Ok(invoice.to_string())
     }
 
     /// Has an outside node pay an invoice.
-    pub(super) fn pay_invoice(&self, node: &str, invoice: &str) -> Result<(), WorldError> {
+    pub(super) fn pay_invoice(
+        &self,
+        node: &str,
+        invoice: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<(), WorldError> {
         let invoice: Bolt11Invoice = invoice
             .parse()
             .map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
-        let sent = self
-            .process(node)?
-            .node()?
-            .bolt11_payment()
-            .send(&invoice, None);
+        let payments = self.process(node)?.node()?.bolt11_payment();
+        let sent = match amount_msat {
+            Some(msat) => payments.send_using_amount(&invoice, msat, None),
+            None => payments.send(&invoice, None),
+        };
         sent.map(drop)
             .map_err(|error| WorldError::refused(node, "pay", error))
     }

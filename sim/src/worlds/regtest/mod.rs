@@ -510,12 +510,21 @@ impl World for RegtestWorld {
         self.spread_gossip(channels).await
     }
 
-    async fn node_invoice(&mut self, node: &str, amount_msat: u64) -> Result<String, WorldError> {
+    async fn node_invoice(
+        &mut self,
+        node: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<String, WorldError> {
         self.make_invoice(node, amount_msat)
     }
 
-    async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError> {
-        self.pay_invoice(node, invoice)
+    async fn node_pays(
+        &mut self,
+        node: &str,
+        invoice: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<(), WorldError> {
+        self.pay_invoice(node, invoice, amount_msat)
     }
 
     async fn node_pays_along(

@@ -15,7 +15,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::select_biased;
 use lockstep_engine::money::Msat;
-use lockstep_engine::rail::{Entropy, HttpFailure, LightningFailure};
+use lockstep_engine::rail::{Description, Entropy, HttpFailure, LightningFailure};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::http_client::{self, OutgoingRequest};
 use lockstep_host::ports::{
@@ -24,7 +24,7 @@ use lockstep_host::ports::{
     LightningUnavailable, PayError, PayOrder, PayTaken,
 };
 use lockstep_lightning::{
-    FailureReason, HtlcDirection, IncomingStatus, InvoiceRequest, Node, NodeEvent, OutgoingStatus,
+    FailureReason, HtlcDirection, IncomingStatus, InvoiceDescription, InvoiceRequest, Node, NodeEvent, OutgoingStatus,
     PayInvoice, PayOutcome, PaymentHash, PaymentId, PaymentPreimage,
 };
 use madsim::time::sleep;
@@ -121,8 +121,11 @@ impl OperatorNode {
             reason: error.reason,
         })?;
         let request = InvoiceRequest {
-            amount_msat: Some(order.amount_msat.0),
-            description: order.description,
+            amount_msat: order.amount_msat.map(|amount| amount.0),
+            description: match order.description {
+                Description::Text(text) => InvoiceDescription::Text(text),
+                Description::Hash(hash) => InvoiceDescription::Hash(hash),
+            },
             expiry_secs: order.expiry_secs,
             min_final_cltv: None,
         };
@@ -147,8 +150,9 @@ impl OperatorNode {
         let pay = PayInvoice {
             invoice: &order.invoice,
             payment_id: PaymentId(payment_hash),
+            amount_msat: order.amount_msat.map(|amount| amount.0),
             max_total_fee_msat: Some(order.max_fee_msat.0),
-            retry_timeout_secs: PAYMENT_RETRY_SECS,
+            retry_timeout_secs: order.retry_secs.map_or(PAYMENT_RETRY_SECS, u64::from),
         };
         let outcome = node.pay_invoice(pay);
         self.0.poke();

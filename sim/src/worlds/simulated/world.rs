@@ -18,7 +18,7 @@ use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::Timestamp;
 use lockstep_host::ports::{ChainSource, Store};
 use lockstep_lightning::{
-    ForwardingPolicy, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId,
+    ForwardingPolicy, InvoiceDescription, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId,
 };
 use madsim::time::sleep;
 use std::cell::Cell;
@@ -335,10 +335,14 @@ impl World for SimulatedWorld {
         self.wait_for(GOSSIP_LIMIT, missing).await
     }
 
-    async fn node_invoice(&mut self, node: &str, amount_msat: u64) -> Result<String, WorldError> {
+    async fn node_invoice(
+        &mut self,
+        node: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<String, WorldError> {
         let request = InvoiceRequest {
-            amount_msat: Some(amount_msat),
-            description: String::new(),
+            amount_msat,
+            description: InvoiceDescription::Text(String::new()),
             expiry_secs: INVOICE_EXPIRY_SECS,
             min_final_cltv: None,
         };
@@ -348,13 +352,19 @@ impl World for SimulatedWorld {
         invoice.map_err(|error| WorldError::refused(node, "make an invoice", error))
     }
 
-    async fn node_pays(&mut self, node: &str, invoice: &str) -> Result<(), WorldError> {
+    async fn node_pays(
+        &mut self,
+        node: &str,
+        invoice: &str,
+        amount_msat: Option<u64>,
+    ) -> Result<(), WorldError> {
         let process = self.process(node)?;
         let parsed: lightning_invoice::Bolt11Invoice = invoice
             .parse()
             .map_err(|error| WorldError::refused(node, "read an invoice", format!("{error:?}")))?;
         let pay = PayInvoice {
             invoice,
+            amount_msat,
             payment_id: PaymentId(*parsed.payment_hash().as_ref()),
             max_total_fee_msat: None,
             retry_timeout_secs: PAYMENT_RETRY_SECS,
