@@ -2,6 +2,7 @@
 //! Does not own payment.
 
 use crate::money::Msat;
+use crate::rail::Description;
 use crate::time::Timestamp;
 use bitcoin::Network;
 use bitcoin::hashes::Hash;
@@ -33,8 +34,8 @@ pub struct CheckedInvoice {
     pub payee: PublicKey,
     /// Blocks that the payee must be left with (BOLT 11 `c`, default 18).
     pub final_delta_blocks: u64,
-    /// In words; the hash in hex if the invoice carries only a hash of the description.
-    pub description: String,
+    /// What for.
+    pub description: Description,
 }
 
 /// When and where an invoice is to be paid.
@@ -64,10 +65,12 @@ pub fn check_invoice(text: &str, payer: Payer) -> Result<CheckedInvoice, Invoice
 }
 
 /// What our node was asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// `None`: the payer says how much.
     pub amount: Option<Msat>,
+    /// What for.
+    pub description: Description,
     /// The hash of a hold invoice.
     pub hold_hash: Option<[u8; 32]>,
 }
@@ -85,6 +88,9 @@ pub fn check_issued(
             found: checked.asks.unwrap_or(Msat(0)),
             asked: asked.amount.unwrap_or(Msat(0)),
         });
+    }
+    if checked.description != asked.description {
+        return Err(InvoiceRefused::OtherDescription);
     }
     if asked
         .hold_hash
@@ -118,8 +124,10 @@ fn read(text: &str, network: Network) -> Result<CheckedInvoice, InvoiceRefused> 
         payee: invoice.get_payee_pub_key(),
         final_delta_blocks: invoice.min_final_cltv_expiry_delta(),
         description: match invoice.description() {
-            Bolt11InvoiceDescriptionRef::Direct(words) => words.as_inner().to_string(),
-            Bolt11InvoiceDescriptionRef::Hash(hash) => hash.0.to_string(),
+            Bolt11InvoiceDescriptionRef::Direct(words) => {
+                Description::Text(words.as_inner().to_string())
+            }
+            Bolt11InvoiceDescriptionRef::Hash(hash) => Description::Hash(hash.0.to_byte_array()),
         },
     })
 }

@@ -30,6 +30,8 @@ pub struct LightningCharge {
     pub amount: Msat,
     /// Whether the payer says how much.
     pub any_amount: bool,
+    /// What the invoice says that it is for.
+    pub description: Description,
     /// Unpaid then, it fails; not before its invoice does. A held payment is bounded by its claim deadline instead.
     pub expires_at: Timestamp,
     /// Of a hold invoice.
@@ -99,6 +101,7 @@ impl LightningCharge {
         };
         let expires_at = desk.now.plus(order.expires_in);
         let expiry_secs = u32::try_from(order.expires_in.0.div_ceil(1_000)).unwrap_or(u32::MAX);
+        let description = description(order);
         desk.emit(Event::ChargeCreated {
             payment: order.payment.clone(),
             party: order.party.clone(),
@@ -107,7 +110,7 @@ impl LightningCharge {
         });
         let effect = Effect::CreateInvoice {
             amount_msat: (!any_amount).then_some(amount),
-            description: description(order),
+            description: description.clone(),
             expiry_secs,
             hold_hash: payment_hash,
         };
@@ -118,6 +121,7 @@ impl LightningCharge {
             party: order.party.clone(),
             amount,
             any_amount,
+            description,
             expires_at,
             preimage,
             payment_hash,
@@ -139,6 +143,7 @@ impl LightningCharge {
         let checked = result.as_ref().map_err(Clone::clone).and_then(|text| {
             let asked = Asked {
                 amount: (!self.any_amount).then_some(self.amount),
+                description: self.description.clone(),
                 hold_hash: self.preimage.as_ref().map(lightning::payment_hash),
             };
             let checked = lightning::check_issued(text, desk.network, asked);

@@ -30,7 +30,7 @@ use lightning::util::ser::ReadableArgs as _;
 use lightning::util::sweep::OutputSweeperSync;
 
 use crate::background::{Effect, Outbox};
-use crate::config::{MONITOR_UPDATES_BEFORE_FULL_WRITE, NodeConfig, user_config};
+use crate::config::{MONITOR_UPDATES_BEFORE_FULL_WRITE, NodeConfig, node_config};
 use crate::disk::Store;
 use crate::events::EventQueue;
 use crate::fees::FeeSource;
@@ -296,7 +296,7 @@ fn channel_manager(
             base.keys.clone(),
             base.keys.clone(),
             base.keys.clone(),
-            user_config(),
+            node_config(config),
             ChainParameters {
                 network: config.network,
                 best_block,
@@ -318,7 +318,7 @@ fn channel_manager(
         router,
         message_router,
         base.log.clone(),
-        user_config(),
+        node_config(config),
         stored.iter().map(|(_, monitor)| monitor).collect(),
     );
     let (_, channels) = <(BlockHash, ChannelManager)>::read(&mut &manager_bytes[..], args)

@@ -34,6 +34,8 @@ pub struct NodeConfig {
     pub tip: (BlockHash, u32),
     /// Whether channel monitors reach the disk only when the owner says so ([`crate::Node::finish_stores`]), in this life.
     pub deferred_stores: bool,
+    /// Whether payments are forwarded into unannounced channels; `ldk-node` does so for nodes that serve others.
+    pub forwards_to_private: bool,
 }
 
 /// What a node asks for forwarding a payment over one channel (BOLT 7).
@@ -59,8 +61,16 @@ impl Default for ForwardingPolicy {
     }
 }
 
+/// The configuration for the whole node.
+pub(crate) fn node_config(node: &NodeConfig) -> UserConfig {
+    UserConfig {
+        accept_forwards_to_priv_channels: node.forwards_to_private,
+        ..user_config()
+    }
+}
+
 /// The configuration of an `ldk-node` that has an alias and a listening address.
-pub(crate) fn user_config() -> UserConfig {
+fn user_config() -> UserConfig {
     let mut config = UserConfig::default();
     config
         .channel_handshake_limits

@@ -384,6 +384,7 @@ impl Member {
             network: Network::Regtest,
             tip: (genesis, 0),
             deferred_stores: false,
+            forwards_to_private: false,
         };
         let disk = Arc::new(MemoryDisk::default());
         let port: Arc<dyn Disk> = disk.clone();

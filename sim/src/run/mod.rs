@@ -72,6 +72,13 @@ pub struct LeaveOut {
     pub trace: bool,
 }
 
+/// Nodes that have an unannounced channel.
+fn with_private_channels(scenario: &Scenario) -> BTreeSet<String> {
+    let private = scenario.channels.iter().filter(|channel| !channel.announced);
+    let ends = private.flat_map(|channel| [&channel.from, &channel.to]);
+    ends.map(ToString::to_string).collect()
+}
+
 /// A run that has not begun.
 pub struct Run {
     /// Its options.
@@ -147,6 +154,7 @@ impl Run {
             faults: self.faults.clone(),
             watch_htlcs: scenario.steps.iter().any(htlcs_matter),
             node_disks,
+            with_private_channels: with_private_channels(scenario),
             planted: self.options.planted,
         })
     }

@@ -340,6 +340,8 @@ pub struct Blueprint {
     pub watch_htlcs: bool,
     /// What faults need of the disks of Lightning nodes.
     pub node_disks: NodeDisks,
+    /// Lightning nodes that have an unannounced channel: they forward into it, as who has one serves its other end.
+    pub with_private_channels: BTreeSet<String>,
     /// A bug planted in the engine, to show that it is caught. Tests only.
     pub planted: Option<Bug>,
 }

@@ -63,6 +63,7 @@ pub(crate) fn invoice(bytes: &[u8]) -> Verdict {
         assert_eq!(again.as_ref(), Ok(invoice));
         let asked = Asked {
             amount: invoice.asks,
+            description: invoice.description.clone(),
             hold_hash: Some(invoice.payment_hash),
         };
         let issued = check_issued(text, Network::Regtest, asked);

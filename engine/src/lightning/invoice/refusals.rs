@@ -85,6 +85,9 @@ pub enum InvoiceRefused {
         /// What was to be issued.
         asked: Msat,
     },
+    /// Our node issued it for something else.
+    #[error("the invoice does not say what it was to say that it is for")]
+    OtherDescription,
     /// Our node issued a hold invoice on another hash than asked.
     #[error("the invoice is not on the payment hash that was asked for")]
     OtherHash,

@@ -31,6 +31,10 @@ fn invoice(currency: Currency, amount_msat: Option<u64>) -> String {
     builder.build_signed(sign).expect("complete").to_string()
 }
 
+fn coffee() -> Description {
+    Description::Text("coffee".to_owned())
+}
+
 fn payer(secs: u64) -> Payer {
     Payer {
         now: at(secs),
@@ -50,7 +54,7 @@ fn a_payable_invoice_is_read() {
     assert_eq!(checked.asks, Some(Msat(12_345)));
     assert_eq!(checked.final_delta_blocks, 18);
     assert_eq!(checked.expires_at, at(ISSUED_SECS + 60));
-    assert_eq!(checked.description, "coffee");
+    assert_eq!(checked.description, coffee());
     let key = SecretKey::from_slice(&[5; 32]).expect("a key");
     assert_eq!(checked.payee, key.public_key(&Secp256k1::new()));
 }
@@ -105,7 +109,13 @@ fn what_the_node_issued_must_be_what_was_asked() {
     let text = invoice(Currency::Regtest, Some(1_000));
     let check = |msat, hold_hash| {
         let amount = Some(Msat(msat));
-        check_issued(&text, Network::Regtest, Asked { amount, hold_hash })
+        let description = coffee();
+        let asked = Asked {
+            amount,
+            description,
+            hold_hash,
+        };
+        check_issued(&text, Network::Regtest, asked)
     };
     assert!(check(1_000, None).is_ok());
     assert!(check(1_000, Some([3; 32])).is_ok());
@@ -121,10 +131,19 @@ fn what_the_node_issued_must_be_what_was_asked() {
 fn an_invoice_over_any_amount_names_none() {
     let any = Asked {
         amount: None,
+        description: coffee(),
         hold_hash: None,
     };
     let open = invoice(Currency::Regtest, None);
-    assert!(check_issued(&open, Network::Regtest, any).is_ok());
+    assert!(check_issued(&open, Network::Regtest, any.clone()).is_ok());
+    let tea = Asked {
+        description: Description::Text("tea".to_owned()),
+        ..any.clone()
+    };
+    assert_eq!(
+        check_issued(&open, Network::Regtest, tea),
+        Err(InvoiceRefused::OtherDescription)
+    );
     let fixed = invoice(Currency::Regtest, Some(1_000));
     let refused = InvoiceRefused::OtherAmount {
         found: Msat(1_000),

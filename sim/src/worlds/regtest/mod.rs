@@ -207,8 +207,11 @@ impl RegtestWorld {
         let url = self.electrum_url();
         for name in &self.blueprint.nodes {
             let dir = self.dir.path().join(format!("node-{name}"));
-            let process =
+            let mut process =
                 NodeProcess::new(name, self.blueprint.seed, dir, &url, self.waits.clone());
+            if self.blueprint.with_private_channels.contains(name) {
+                process.forward_to_private_channels();
+            }
             self.nodes.push(Arc::new(process));
         }
         self.links = Links::between(&self.nodes, &self.blueprint.faults).await?;

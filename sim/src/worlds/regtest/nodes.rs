@@ -12,7 +12,7 @@ use crate::prng::RootSeed;
 use crate::worlds::keys::NETWORK;
 use crate::worlds::{ForwardingFees, WorldError};
 use bitcoin::OutPoint;
-use ldk_node::config::{ChannelConfig, Config, ElectrumSyncConfig};
+use ldk_node::config::{AsyncPaymentsRole, ChannelConfig, Config, ElectrumSyncConfig};
 use ldk_node::lightning::ln::msgs::SocketAddress;
 use ldk_node::lightning::routing::gossip::NodeAlias;
 use ldk_node::logger::LogLevel;
@@ -51,6 +51,7 @@ pub(super) struct NodeProcess {
     /// Its name in the scenario.
     pub(super) name: String,
     seed: [u8; 64],
+    forwards_to_private: bool,
     dir: PathBuf,
     electrum_url: String,
     waits: Waits,
@@ -75,6 +76,7 @@ impl NodeProcess {
         NodeProcess {
             name: name.to_owned(),
             seed: bytes,
+            forwards_to_private: false,
             dir,
             electrum_url: electrum_url.to_owned(),
             waits,
@@ -83,6 +85,11 @@ impl NodeProcess {
             freeze: Mutex::default(),
             pump: Mutex::default(),
         }
+    }
+
+    /// Has it forward payments into unannounced channels.
+    pub(super) fn forward_to_private_channels(&mut self) {
+        self.forwards_to_private = true;
     }
 
     /// What it told.
@@ -172,6 +179,12 @@ impl NodeProcess {
             background_sync_config: None,
         };
         builder.set_chain_source_electrum(self.electrum_url.clone(), Some(sync));
+        if self.forwards_to_private {
+            // Of the two roles that make ldk-node do so it is the one that asks for nothing more.
+            builder
+                .set_async_payments_role(Some(AsyncPaymentsRole::Server))
+                .map_err(|error| error.to_string())?;
+        }
         let freeze = Freeze::default();
         *self.freeze.lock().expect("no holder panics") = freeze.clone();
         let failed = |error: &dyn std::fmt::Display| format!("its store: {error}");

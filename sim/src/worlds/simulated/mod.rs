@@ -182,6 +182,7 @@ impl SimulatedWorld {
             next_link: Arc::new(AtomicU64::new(0)),
             watch_htlcs: blueprint.watch_htlcs,
             disks: blueprint.node_disks.clone(),
+            with_private_channels: blueprint.with_private_channels.clone(),
             faults: blueprint.faults.clone(),
         };
         let mut nodes = Vec::new();

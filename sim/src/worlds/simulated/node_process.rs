@@ -109,6 +109,8 @@ pub struct Surroundings {
     pub watch_htlcs: bool,
     /// What is special about whose disk.
     pub disks: NodeDisks,
+    /// Who has an unannounced channel.
+    pub with_private_channels: BTreeSet<String>,
     /// Where effects of faults are counted.
     pub faults: Arc<Mutex<Faults>>,
 }
@@ -173,6 +175,7 @@ impl NodeProcess {
             network: NETWORK,
             tip: (tip.hash, tip.height),
             deferred_stores: self.world.disks.deferred.contains(&self.name),
+            forwards_to_private: self.world.with_private_channels.contains(&self.name),
         }
     }
 
