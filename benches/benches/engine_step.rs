@@ -155,7 +155,7 @@ fn settled_charge(number: u32) -> [Input; 3] {
         command(&name, Command::CreateCharge(charge)),
         fact(Fact::InvoiceCreated {
             key: IdempotencyKey(format!("{name}/invoice")),
-            result: Ok(invoice(hash)),
+            result: Ok(invoice(&name, hash)),
         }),
         fact(Fact::LightningReceived {
             payment_hash: hash.to_byte_array(),
@@ -164,11 +164,11 @@ fn settled_charge(number: u32) -> [Input; 3] {
     ]
 }
 
-fn invoice(payment_hash: sha256::Hash) -> String {
+fn invoice(name: &str, payment_hash: sha256::Hash) -> String {
     let payee = SecretKey::from_slice(&[5; 32]).expect("a key");
     let sign = |message: &Message| Secp256k1::new().sign_ecdsa_recoverable(message, &payee);
     InvoiceBuilder::new(Currency::Regtest)
-        .description(String::new())
+        .description(name.to_owned())
         .payment_hash(payment_hash)
         .payment_secret(PaymentSecret([4; 32]))
         .duration_since_epoch(Duration::from_millis(BEGIN.0))

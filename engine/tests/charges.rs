@@ -106,7 +106,7 @@ fn held(o: &mut Outside) -> [u8; 32] {
         _ => None,
     });
     let payment_hash = hold_hash.expect("a hold invoice");
-    let result = Ok(invoice(payment_hash, 5_000, o.now));
+    let result = Ok(issued("p1", payment_hash, (Some(5_000), o.now)));
     o.tell(Fact::InvoiceCreated {
         key: key("p1/invoice"),
         result,

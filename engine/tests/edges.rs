@@ -147,7 +147,7 @@ fn a_held_payment_that_is_claimed_is_credited_to_its_party() {
         _ => None,
     });
     let payment_hash = hold_hash.expect("a hold invoice");
-    let result = Ok(invoice(payment_hash, 5_000, o.now));
+    let result = Ok(issued("p1", payment_hash, (Some(5_000), o.now)));
     o.tell(Fact::InvoiceCreated {
         key: key("p1/invoice"),
         result,

@@ -236,7 +236,9 @@ impl Run {
             } => {
                 let hash = hold_hash.unwrap_or_else(|| hash_of([100 + h.who; 32]));
                 let result = if h.how > 0 {
-                    Ok(invoice(hash, amount_msat.0, self.o.now))
+                    let (name, _) = key.0.split_once('/').expect("of a charge");
+                    let msat = amount_msat.map(|amount| amount.0);
+                    Ok(issued(name, hash, (msat, self.o.now)))
                 } else {
                     Err("no".to_owned())
                 };

@@ -327,7 +327,7 @@ fn by_whose_doing_a_payment_failed_is_stated() {
             _ => None,
         });
         let payment_hash = hash.expect("a hold invoice");
-        let result = Ok(invoice(payment_hash, 5_000, o.now));
+        let result = Ok(issued("c3", payment_hash, (Some(5_000), o.now)));
         let key = key("c3/invoice");
         o.tell(Fact::InvoiceCreated { key, result });
         o.tell(Fact::LightningHeld {

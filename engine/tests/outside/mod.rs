@@ -290,7 +290,7 @@ impl Outside {
 
     /// The node makes the invoice that a charge asked for.
     pub fn issue(&mut self, name: &str, preimage: [u8; 32], msat: u64) -> Output {
-        let result = Ok(invoice(hash_of(preimage), msat, self.now));
+        let result = Ok(issued(name, hash_of(preimage), (Some(msat), self.now)));
         self.tell(Fact::InvoiceCreated {
             key: key(&format!("{name}/invoice")),
             result,
@@ -354,15 +354,38 @@ pub fn transfer(name: &str, cents: u64, status: &str, version: u64) -> String {
     )
 }
 
+/// The invoice of an outside node.
 pub fn invoice(hash: [u8; 32], msat: u64, at: Timestamp) -> String {
-    let payee = SecretKey::from_slice(&[5; 32]).expect("a key");
-    InvoiceBuilder::new(Currency::Regtest)
-        .description("test".to_owned())
+    signed_invoice(5, "test", (hash, Some(msat), at))
+}
+
+/// The invoice of an outside node that leaves the amount to the payer.
+pub fn open_invoice(hash: [u8; 32], at: Timestamp) -> String {
+    signed_invoice(5, "test", (hash, None, at))
+}
+
+/// What our node makes for a charge.
+pub fn issued(name: &str, hash: [u8; 32], (msat, at): (Option<u64>, Timestamp)) -> String {
+    signed_invoice(6, name, (hash, msat, at))
+}
+
+fn signed_invoice(
+    key: u8,
+    description: &str,
+    (hash, msat, at): ([u8; 32], Option<u64>, Timestamp),
+) -> String {
+    let payee = SecretKey::from_slice(&[key; 32]).expect("a key");
+    let builder = InvoiceBuilder::new(Currency::Regtest)
+        .description(description.to_owned())
         .payment_hash(sha256::Hash::from_byte_array(hash))
         .payment_secret(PaymentSecret([4; 32]))
         .duration_since_epoch(std::time::Duration::from_millis(at.0))
-        .min_final_cltv_expiry_delta(18)
-        .amount_milli_satoshis(msat)
+        .min_final_cltv_expiry_delta(18);
+    let builder = match msat {
+        Some(msat) => builder.amount_milli_satoshis(msat),
+        None => builder,
+    };
+    builder
         .build_signed(|message: &Message| Secp256k1::new().sign_ecdsa_recoverable(message, &payee))
         .expect("complete")
         .to_string()

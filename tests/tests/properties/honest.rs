@@ -2,7 +2,7 @@
 //! never contradicts itself, but for the node when it is told to lie. It answers what the engine instructed, and tells on its own what happened.
 //! Does not own when it does so (`properties`).
 
-use super::outside::{confirmed, hash_of, in_mempool, invoice, look, pays, signed, transfer};
+use super::outside::{confirmed, hash_of, in_mempool, issued, look, pays, signed, transfer};
 use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
 use lockstep_engine::money::Msat;
@@ -11,6 +11,9 @@ use lockstep_engine::rail::{
 };
 use lockstep_engine::time::Timestamp;
 use std::collections::BTreeMap;
+
+/// What is paid where the payer may choose: the least.
+const LEAST_MSAT: u64 = 1_000;
 
 /// A Lightning charge as its payer and our node see it.
 struct Incoming {
@@ -252,11 +255,13 @@ impl Honest {
                 ..
             } => {
                 let hash = *hold_hash;
-                self.make_invoice(instruction, amount_msat.0, (hash, how == 1, now))
+                let msat = amount_msat.map(|amount| amount.0);
+                self.make_invoice(instruction, msat, (hash, how == 1, now))
             }
             Effect::PayInvoice {
                 invoice,
                 max_fee_msat,
+                ..
             } => self.pay_out(invoice, max_fee_msat.0, how),
             Effect::ClaimHeld {
                 preimage,
@@ -292,7 +297,7 @@ impl Honest {
     fn make_invoice(
         &mut self,
         instruction: &Instruction,
-        msat: u64,
+        msat: Option<u64>,
         (hold_hash, refuse, now): (Option<[u8; 32]>, bool, Timestamp),
     ) -> Fact {
         let key = instruction.key.clone();
@@ -304,15 +309,17 @@ impl Honest {
         let hash = hold_hash.unwrap_or_else(|| hash_of([self.invoices; 32]));
         let charge = Incoming {
             hash,
-            msat,
+            msat: msat.unwrap_or(LEAST_MSAT),
             hold: hold_hash.is_some(),
             came: None,
             over: None,
         };
-        self.incoming.insert(name_of(instruction), charge);
+        let name = name_of(instruction);
+        let result = Ok(issued(&name, hash, (msat, now)));
+        self.incoming.insert(name, charge);
         Fact::InvoiceCreated {
             key,
-            result: Ok(invoice(hash, msat, now)),
+            result,
         }
     }
 
