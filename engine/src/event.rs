@@ -134,6 +134,13 @@ pub enum Event {
         /// BOLT 11 text or address.
         request: String,
     },
+    /// A charge on chain can be paid by an invoice as well.
+    InvoiceAdded {
+        /// Which.
+        payment: PaymentId,
+        /// Payment URI with address, amount and invoice (BIP 21).
+        request: String,
+    },
     /// On-chain money for a charge was seen (unconfirmed or not deep enough).
     PaymentSeen {
         /// Which.

@@ -5,10 +5,11 @@
 mod outside;
 
 use lockstep_engine::api::{
-    Charge, ChargeTerms, Command, Destination, Output, Payout, PayoutTerms, Refusal, Status,
+    Charge, ChargeTerms, Command, Destination, Event, Output, Payout, PayoutTerms, Refusal, Status,
 };
 use lockstep_engine::ledger::Account;
-use lockstep_engine::money::{Asset, Msat, Quantity, Rail};
+use lockstep_engine::money::{Asset, Msat, Quantity, Rail, Sat};
+use lockstep_engine::onchain::bip21::PaymentUri;
 use lockstep_engine::payments::{ChargeRefused, PayoutRefused};
 use lockstep_engine::rail::{Description, Effect, Fact};
 use lockstep_engine::time::Span;
@@ -22,6 +23,7 @@ fn open_charge(name: &str) -> Charge {
         terms: ChargeTerms {
             any_amount: true,
             description: None,
+            invoice_too: false,
         },
         ..charge(name, Rail::Lightning, 0)
     }
@@ -146,6 +148,7 @@ fn only_an_invoice_can_say_more() {
         terms: ChargeTerms {
             any_amount: false,
             description: Some(Description::Text(text)),
+            invoice_too: false,
         },
         ..charge("p1", Rail::Lightning, 5_000)
     };
@@ -257,4 +260,96 @@ fn only_what_is_routed_has_a_budget() {
         refused(&mut o, order),
         PayoutRefused::TermsNotOffered { rail }
     );
+}
+
+fn unified(o: &mut Outside) {
+    o.ok(Command::CreateCharge(Charge {
+        terms: ChargeTerms {
+            invoice_too: true,
+            ..ChargeTerms::default()
+        },
+        ..charge("p1", Rail::Onchain, 5_000_000)
+    }));
+}
+
+fn received(msat: u64) -> Fact {
+    Fact::LightningReceived {
+        payment_hash: hash_of(PREIMAGE),
+        amount_msat: Msat(msat),
+    }
+}
+
+fn suspense_of(o: &Outside, rail: Rail) -> i128 {
+    o.engine.ledger().balance(&Account::Suspense { rail })
+}
+
+#[test]
+fn a_charge_on_chain_is_settled_by_its_invoice_once() {
+    let mut o = Outside::new();
+    unified(&mut o);
+    let out = o.issue("p1", PREIMAGE, 5_000_000);
+    let Event::InvoiceAdded { request, .. } = &out.events[0] else {
+        panic!("{out:?}")
+    };
+    let uri = PaymentUri::parse(request).expect("a URI");
+    assert_eq!(uri.amount, Some(Sat(5_000)));
+    let invoice = uri.lightning.expect("an invoice");
+    assert_eq!(
+        invoice,
+        issued("p1", hash_of(PREIMAGE), (Some(5_000_000), o.now))
+    );
+    assert_eq!(names(&o.tell(received(5_000_000))), ["payment_settled"]);
+    assert_eq!(
+        o.tell(received(5_000_000)),
+        Default::default(),
+        "told again"
+    );
+    assert_eq!(o.owed(Asset::Btc), 5_000_000);
+    o.check();
+}
+
+#[test]
+fn too_little_or_too_late_by_invoice_is_nobodys() {
+    for late in [false, true] {
+        let mut o = Outside::new();
+        unified(&mut o);
+        o.issue("p1", PREIMAGE, 5_000_000);
+        if late {
+            o.later(3_600);
+            assert_eq!(names(&o.fire("p1/expiry")), ["payment_failed"]);
+        }
+        o.tell(received(if late { 5_000_000 } else { 4_999_999 }));
+        assert_eq!(o.owed(Asset::Btc), 0);
+        assert_eq!(
+            suspense_of(&o, Rail::Lightning),
+            if late { -5_000_000 } else { -4_999_999 }
+        );
+        let status = if late { Status::Failed } else { Status::Issued };
+        assert_eq!(o.status("p1"), status);
+        o.check();
+    }
+}
+
+/// The address is there from the beginning; a node that makes no invoice, or another one, costs that way only.
+#[test]
+fn without_an_invoice_it_is_paid_on_chain() {
+    let mut o = Outside::new();
+    unified(&mut o);
+    let result = Err("down".to_owned());
+    let key = key("p1/invoice");
+    assert_eq!(
+        names(&o.tell(Fact::InvoiceCreated { key, result })),
+        Vec::<String>::new()
+    );
+    assert_eq!(o.status("p1"), Status::Issued);
+    let mut o = Outside::new();
+    unified(&mut o);
+    assert_eq!(
+        names(&o.issue("p1", PREIMAGE, 5_000_001)),
+        Vec::<String>::new(),
+        "another amount"
+    );
+    o.later(3_600);
+    assert_eq!(names(&o.fire("p1/expiry")), ["payment_failed"]);
+    o.check();
 }

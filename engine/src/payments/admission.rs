@@ -1,7 +1,7 @@
 //! Owns the checks of orders: all that can be said against a charge, a payout, a decision or an opening before anything
 //! is done. Pure. Does not own what is done.
 
-use super::order::{Charge, Destination, Payout, PayoutTerms};
+use super::order::{Charge, ChargeTerms, Destination, Payout, PayoutTerms};
 use super::record::{Payment, Status};
 use super::refusal::{ChargeRefused, DecisionRefused, OpeningRefused, PayoutRefused, SweepRefused};
 use super::{
@@ -358,7 +358,12 @@ impl Payments {
 /// What only an invoice can say is asked of charges over Lightning only.
 fn check_charge_terms(order: &Charge) -> Result<(), ChargeRefused> {
     let (terms, rail, amount) = (&order.terms, order.rail, order.amount_msat);
-    if (terms.any_amount || terms.description.is_some()) && rail != Rail::Lightning {
+    let offered = match rail {
+        Rail::Lightning => !terms.invoice_too,
+        Rail::Onchain => !terms.any_amount && (terms.invoice_too || terms.description.is_none()),
+        Rail::Sepa => *terms == ChargeTerms::default(),
+    };
+    if !offered {
         return Err(ChargeRefused::TermsNotOffered { rail });
     }
     if terms.any_amount && amount != Msat(0) {

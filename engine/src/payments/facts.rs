@@ -239,12 +239,23 @@ impl Payments {
     ) -> Consequences {
         let (mut issued, mut own_node) = (None, None);
         let out = self.by_key(now, entropy, key, |payment, desk, _| {
-            if let Payment::LightningCharge(charge) = payment {
-                own_node = charge.on_invoice(desk, result);
-                issued = charge
-                    .payment_hash
-                    .map(|hash| (hex(&hash), charge.id.clone()));
-            }
+            let (node, hash, id) = match payment {
+                Payment::LightningCharge(charge) => {
+                    let node = charge.on_invoice(desk, result);
+                    (node, charge.payment_hash, &charge.id)
+                }
+                Payment::OnchainCharge(charge) => {
+                    let node = charge.on_invoice(desk, result);
+                    let by_invoice = charge.by_invoice.as_ref();
+                    let hash = by_invoice.and_then(|by_invoice| by_invoice.payment_hash);
+                    (node, hash, &charge.id)
+                }
+                Payment::LightningPayout(_)
+                | Payment::OnchainPayout(_)
+                | Payment::SepaPayout(_) => return,
+            };
+            own_node = node;
+            issued = hash.map(|hash| (hex(&hash), id.clone()));
         });
         self.own_node = own_node.or(self.own_node);
         if let Some((hash, payment)) = issued {
@@ -289,8 +300,12 @@ impl Payments {
     ) -> Consequences {
         let text = hex(hash);
         if let Some(payment) = self.charge_of(&text, amount) {
-            return self.with_lightning_charge(now, entropy, &payment, |charge, desk| {
-                charge.on_received(desk, amount)
+            return self.with(now, entropy, &payment, |record, desk| match record {
+                Payment::LightningCharge(charge) => charge.on_received(desk, amount),
+                Payment::OnchainCharge(charge) => charge.on_received(desk, amount),
+                Payment::LightningPayout(_)
+                | Payment::OnchainPayout(_)
+                | Payment::SepaPayout(_) => {}
             });
         }
         if amount == Msat(0) || !self.stray_receipts.insert(text) {

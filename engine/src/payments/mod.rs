@@ -35,7 +35,7 @@ mod wallets;
 
 pub use batch::{Batch, Member, Version};
 pub use charge_lightning::{LightningCharge, LightningChargeState};
-pub use charge_onchain::{OnchainCharge, OnchainChargeState};
+pub use charge_onchain::{InvoiceToo, OnchainCharge, OnchainChargeState};
 pub use funds_move::{FundsMove, FundsMoveState, MoveOrder, SentMove};
 pub use order::{Charge, ChargeTerms, Destination, Payout, PayoutTerms};
 pub use payout_lightning::{LightningPayout, LightningPayoutState};

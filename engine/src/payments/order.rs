@@ -41,6 +41,8 @@ pub struct ChargeTerms {
     pub any_amount: bool,
     /// What the invoice says that it is for. Default: the payment's id.
     pub description: Option<Description>,
+    /// On chain: it may be paid by an invoice as well. Whichever way pays first settles it.
+    pub invoice_too: bool,
 }
 
 impl ChargeTerms {

@@ -41,8 +41,9 @@ pub enum ChargeRefused {
         /// Which.
         rail: Rail,
     },
-    /// Only an invoice can leave the amount to the payer, or say what it is for.
-    #[error("a charge over {rail} has no invoice that could say that")]
+    /// Only an invoice can leave the amount to the payer, or say what it is for; and only a charge on chain can have one
+    /// as well.
+    #[error("a charge over {rail} cannot have these terms")]
     TermsNotOffered {
         /// Which.
         rail: Rail,

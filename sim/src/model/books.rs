@@ -48,6 +48,8 @@ pub(super) struct Tracked {
     pub(super) held: u64,
     /// What the party has more (charges) or less (payouts) because of it.
     pub(super) moved: u64,
+    /// A charge on chain has an invoice as well, which brought so much and settled it.
+    pub(super) by_invoice: Option<u64>,
     /// A charge's address.
     pub(super) script: Option<ScriptBuf>,
     /// What is known of the money on it.
@@ -468,6 +470,7 @@ pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) ->
         amount,
         all: false,
         any: false,
+        by_invoice: None,
         asset: Asset::Btc,
         reserve: 0,
         held: 0,

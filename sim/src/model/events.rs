@@ -16,6 +16,7 @@ impl Model {
         }
         match event {
             Event::ChargeIssued { payment, request } => self.on_issued(payment, request),
+            Event::InvoiceAdded { payment, request } => self.on_invoice_added(payment, request),
             Event::PaymentSeen { payment, .. } => self.go(payment, State::Seen),
             Event::PaymentVanished { payment } => self.go(payment, State::Issued),
             Event::PaymentHeld { payment, .. } => self.go(payment, State::Held),
@@ -270,6 +271,20 @@ impl Model {
             ) => {
                 let borne = payment.reserve.min(asked + fee);
                 (is_its(payment_hash) && same && fee_msat.0 == fee, borne)
+            }
+            (
+                Kind::OnchainCharge,
+                Fact::LightningReceived {
+                    payment_hash,
+                    amount_msat,
+                },
+            ) => {
+                let invoiced = (Kind::LightningCharge, *payment_hash);
+                let is_its = self.hashes.get(&invoiced) == Some(id);
+                let charge = self.payment(id)?;
+                charge.by_invoice = Some(units);
+                charge.money.paid = 0;
+                (is_its && amount_msat.0 == units && units >= asked, units)
             }
             (Kind::OnchainCharge | Kind::OnchainPayout, Fact::Chain(_)) if self.tip_is_stale => {
                 return Err(format!("{id} settled by a stale tip"));

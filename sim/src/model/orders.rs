@@ -121,7 +121,12 @@ pub(super) fn charge(order: &Charge) -> Result<(), Why> {
         return Err(Why::NotOffered);
     }
     let terms = &order.terms;
-    if order.rail != Rail::Lightning && *terms != ChargeTerms::default() {
+    let wrong = match order.rail {
+        Rail::Lightning => terms.invoice_too,
+        Rail::Onchain if terms.invoice_too => terms.any_amount,
+        Rail::Onchain | Rail::Sepa => *terms != ChargeTerms::default(),
+    };
+    if wrong {
         return Err(Why::NotOffered);
     }
     let words = match &terms.description {

@@ -67,7 +67,7 @@ const CHANGES: [(Kind, Changes); 5] = [
     ]),
     (Kind::OnchainCharge, &[
         (Created,    &[Issued]),
-        (Issued,     &[Seen, Failed]),
+        (Issued,     &[Seen, Settled, Failed]),         // settled at once by its invoice only, see `lightning`
         (Seen,       &[Seen, Issued, Settled, Failed]),
         (Settled,    &[Seen]),                          // undone by a reorganisation
         (Failed,     &[Settled]),                       // only if it was settled before, see `books`

@@ -202,7 +202,8 @@ impl Model {
         money.refundable = back;
         money.most = money.most.max(credited * 1_000);
         self.findings_are_told(id, strays, depth)?;
-        self.book(id, credited * 1_000)
+        let by_invoice = self.payment(id)?.by_invoice.unwrap_or(0);
+        self.book(id, credited * 1_000 + by_invoice)
     }
 
     /// Each kind is told whenever its amount changes, so what was told last must be what is.
@@ -353,7 +354,8 @@ impl Model {
         let mut lacking: BTreeMap<PartyId, i128> = BTreeMap::new();
         for payment in self.payments.values() {
             if payment.kind == Kind::OnchainCharge {
-                let less = payment.money.most.saturating_sub(payment.moved);
+                let on_chain = payment.moved - payment.by_invoice.unwrap_or(0);
+                let less = payment.money.most.saturating_sub(on_chain);
                 *lacking.entry(payment.party.clone()).or_default() += i128::from(less);
             }
         }

@@ -31,7 +31,16 @@ impl<W: World> Runner<W> {
                 Payment::LightningPayout(payout) => {
                     of_hash(self.world.hash_truth(payout.payment_hash)?)
                 }
-                Payment::OnchainCharge(charge) => self.of_address(charge),
+                Payment::OnchainCharge(charge) => {
+                    let by_invoice = charge.by_invoice.as_ref();
+                    match by_invoice.and_then(|by_invoice| by_invoice.payment_hash) {
+                        Some(hash) => first_of(
+                            self.of_address(charge),
+                            of_hash(self.world.hash_truth(hash)?),
+                        ),
+                        None => self.of_address(charge),
+                    }
+                }
                 Payment::OnchainPayout(payout) => self.of_transaction(id, payout),
                 Payment::SepaPayout(payout) => of_transfers(payout, &transfers),
             };
@@ -82,6 +91,15 @@ impl<W: World> Runner<W> {
             (0, false) => Fate::NotDone,
             (times, _) => Fate::Done { times },
         }
+    }
+}
+
+/// Of a charge that can be paid in two ways: one is enough, and the other is another's matter.
+fn first_of(on_chain: Fate, by_invoice: Fate) -> Fate {
+    match (on_chain, by_invoice) {
+        (done @ Fate::Done { .. }, _) | (_, done @ Fate::Done { .. }) => done,
+        (Fate::NotDone, other) => other,
+        (other, _) => other,
     }
 }
 

@@ -15,15 +15,29 @@ const USUAL_FEERATE: u64 = 500;
 /// A request of the engine is made within this time: one answer of its own Lightning node.
 const REQUEST_LIMIT: Span = Span::secs(30);
 
+/// The invoice in a payment URI (BIP 21), as a payer's wallet finds it.
+fn invoice_in(uri: String) -> Option<String> {
+    let (_, query) = uri.split_once('?')?;
+    let mut parameters = query.split('&').filter_map(|one| one.split_once('='));
+    let found = parameters.find(|(key, _)| *key == "lightning");
+    found.map(|(_, invoice)| invoice.to_owned())
+}
+
 impl<W: World> Runner<W> {
     /// The request (invoice or address) of a charge, as soon as it has one.
-    async fn request(&mut self, charge: &str) -> Result<String, Stop> {
+    /// Of a charge on chain that has an invoice as well, a node is shown that.
+    async fn request(&mut self, charge: &str, by_invoice: bool) -> Result<String, Stop> {
         let mut limit = self.world.now().plus(REQUEST_LIMIT);
         loop {
             if !self.world.service().is_at_work() {
                 limit = self.world.now().plus(REQUEST_LIMIT);
             }
-            if let Some(request) = self.run.recorder.told(charge).and_then(|told| told.request) {
+            let told = self.run.recorder.told(charge);
+            let shown = told.and_then(|told| match by_invoice && self.has_both(charge) {
+                true => invoice_in(told.uri?),
+                false => told.request,
+            });
+            if let Some(request) = shown {
                 return Ok(request);
             }
             if self.world.now() >= limit {
@@ -46,7 +60,8 @@ impl<W: World> Runner<W> {
             self.charge(charge).await?;
         }
         let charge = pay.charge.as_str();
-        let request = self.request(charge).await?;
+        let by_invoice = matches!(pay.payer, Payer::Node { .. });
+        let request = self.request(charge, by_invoice).await?;
         match &pay.payer {
             Payer::Node {
                 node,
@@ -102,6 +117,17 @@ impl<W: World> Runner<W> {
                     .await
             }
         }
+    }
+
+    /// Whether it goes on chain and has an invoice as well.
+    fn has_both(&self, charge: &str) -> bool {
+        let steps = self.run.scenario.steps.iter();
+        let made = steps.filter_map(|step| match &step.action {
+            Action::Charge(made) if made.id.as_str() == charge => Some(&made.request),
+            _ => None,
+        });
+        let both = |request: &Request| matches!(request, Request::Onchain { invoice: true, .. });
+        made.clone().any(both)
     }
 
     fn charge_sat(&self, charge: &str) -> Result<u64, Stop> {

@@ -31,6 +31,8 @@ pub struct Told {
     pub reason: Option<String>,
     /// What the payer was shown (invoice or address).
     pub request: Option<String>,
+    /// The payment URI with an invoice (charges on chain that have one).
+    pub uri: Option<String>,
     /// Every version of the transaction that pays it (payouts on chain), oldest first.
     pub txids: Vec<bitcoin::Txid>,
 }
@@ -253,6 +255,9 @@ impl Recorder {
             Event::ChargeIssued { payment, request } => {
                 trace.names.give(request, format!("request:{payment}"))
             }
+            Event::InvoiceAdded { payment, request } => {
+                trace.names.give(request, format!("uri:{payment}"));
+            }
             Event::MoveStarted {
                 payment, address, ..
             } => trace.names.give(address, format!("address:{payment}")),
@@ -312,6 +317,10 @@ fn learn(state: &mut State, event: &Event) {
                 .entry(payment.to_string())
                 .or_default()
                 .request = Some(request.clone());
+        }
+        Event::InvoiceAdded { payment, request } => {
+            let told = state.payments.entry(payment.to_string()).or_default();
+            told.uri = Some(request.clone());
         }
         Event::PaymentSeen { payment, .. } => set(payment, "seen"),
         Event::PaymentVanished { payment } => set(payment, "issued"),

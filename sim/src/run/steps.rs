@@ -198,7 +198,7 @@ impl<W: World> Runner<W> {
                 let msat = amount.map_or(0, |amount| amount.get());
                 (Rail::Lightning, Msat(msat), *hold, None)
             }
-            Request::Onchain { amount, wallet } => {
+            Request::Onchain { amount, wallet, .. } => {
                 let wallet = wallet.as_ref().map(wallet_id);
                 (Rail::Onchain, Msat(amount.get() * 1_000), false, wallet)
             }

@@ -67,6 +67,14 @@ impl Display for Charge {
     }
 }
 
+fn said(f: &mut Formatter<'_>, says: &Option<Saying>) -> fmt::Result {
+    match says {
+        Some(Saying::Words(words)) => write!(f, " for {words:?}"),
+        Some(Saying::HashOf(words)) => write!(f, " for the hash of {words:?}"),
+        None => Ok(()),
+    }
+}
+
 impl Display for Request {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,14 +84,17 @@ impl Display for Request {
                     None => f.write_str("any amount over lightning")?,
                 }
                 f.write_str(if *hold { " hold" } else { "" })?;
-                match says {
-                    Some(Saying::Words(words)) => write!(f, " for {words:?}"),
-                    Some(Saying::HashOf(words)) => write!(f, " for the hash of {words:?}"),
-                    None => Ok(()),
-                }
+                said(f, says)
             }
-            Self::Onchain { amount, wallet } => {
+            Self::Onchain {
+                amount,
+                wallet,
+                invoice,
+                says,
+            } => {
                 write!(f, "{amount} over onchain")?;
+                f.write_str(if *invoice { " or by invoice" } else { "" })?;
+                said(f, says)?;
                 optional(f, "into", wallet)
             }
         }

@@ -344,6 +344,10 @@ pub enum Request {
         amount: Sat,
         /// Of another wallet than `hot`.
         wallet: Option<OwnWalletName>,
+        /// Whether it has an invoice as well.
+        invoice: bool,
+        /// What that says that it is for.
+        says: Option<Saying>,
     },
 }
 

@@ -313,9 +313,11 @@ table!(
         "over" over: Required<Rail>,
         /// Lightning only: a paid charge waits for `release` or `refuse`. Default false.
         "hold" hold: Optional<bool>,
-        /// Lightning only: what the invoice says that it is for. Default: the id.
+        /// On chain only: the charge has an invoice as well, and whichever way pays first settles it. Default false.
+        "invoice" invoice: Optional<bool>,
+        /// With an invoice only: what it says that it is for. Default: the id.
         "description" description: Optional<String>,
-        /// Lightning only: the invoice has the SHA-256 of these words in place of a description.
+        /// With an invoice only: it has the SHA-256 of these words in place of a description.
         "description_hash" description_hash: Optional<String>,
         /// Unpaid after this span, it expires. Default "1 h".
         "expires" expires: Optional<Duration>,

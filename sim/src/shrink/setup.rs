@@ -100,7 +100,10 @@ pub(super) fn drops(plan: &Scenario) -> Vec<Edit> {
 /// Without any node, if no step needs one.
 fn lightning_unless_used(plan: &mut Scenario) {
     let needs = |step: &Step| match &step.action {
-        Action::Charge(charge) => charge.request.rail() == crate::scenario::Rail::Lightning,
+        Action::Charge(charge) => match &charge.request {
+            crate::scenario::Request::Lightning { .. } => true,
+            crate::scenario::Request::Onchain { invoice, .. } => *invoice,
+        },
         Action::Pay(pay) => matches!(pay.payer, Payer::Node { .. }),
         Action::Payout(payout) => matches!(payout.payee, Payee::Node { .. }),
         _ => names_lightning(plan, step),

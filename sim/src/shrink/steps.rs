@@ -103,7 +103,9 @@ fn plain(charge: Charge, pay: &Pay) -> Option<Charge> {
     };
     let is_plain = match &charge.request {
         Request::Lightning { amount, hold, says } => amount.is_some() && !hold && says.is_none(),
-        Request::Onchain { wallet, .. } => wallet.is_none(),
+        Request::Onchain {
+            wallet, invoice, ..
+        } => wallet.is_none() && !invoice,
     };
     let expires = Millis::parse(&format!("{ONE_HOUR_MS} ms")).ok()?;
     (pays_what_is_asked && is_plain).then_some(Charge { expires, ..charge })

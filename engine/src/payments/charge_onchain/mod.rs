@@ -6,6 +6,7 @@
 //! otherwise where the policy wants it if it is deep but came too late, twice, short or in excess. A reorganisation moves it
 //! back; only by that can a party's balance become negative, if it spent the credit before.
 
+mod by_invoice;
 mod stray;
 
 use super::desk::{Desk, in_msat, msat, party_btc, wallet_account};
@@ -25,6 +26,7 @@ use crate::time::Timestamp;
 use bitcoin::{OutPoint, ScriptBuf};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+pub use by_invoice::InvoiceToo;
 use stray::{Booked, sum};
 
 /// A charge on chain.
@@ -71,6 +73,9 @@ pub struct OnchainCharge {
     booked: Booked,
     /// The most that was credited at one time.
     most_credited: Sat,
+    /// The invoice by which it can be paid as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_invoice: Option<InvoiceToo>,
     /// Where it stands.
     pub state: OnchainChargeState,
 }
@@ -83,7 +88,7 @@ pub enum OnchainChargeState {
     Open,
     /// Paid. A reorganisation opens it again.
     Settled {
-        /// The outputs that paid it.
+        /// The outputs that paid it; none if its invoice was paid.
         credited: Vec<OutPoint>,
         /// What of their sum was credited.
         amount: Sat,
@@ -123,6 +128,7 @@ impl OnchainCharge {
             payment,
             request: address.clone(),
         });
+        let by_invoice = by_invoice::ask(desk, order);
         OnchainCharge {
             id: order.payment.clone(),
             party: order.party.clone(),
@@ -144,6 +150,7 @@ impl OnchainCharge {
             refunds: 0,
             booked: Booked::default(),
             most_credited: Sat(0),
+            by_invoice,
             state: State::Open,
         }
     }
@@ -354,6 +361,9 @@ impl OnchainCharge {
     }
 
     pub(super) fn on_expiry(&mut self, desk: &mut Desk<'_>) {
+        if self.outlived(desk) {
+            return;
+        }
         self.expired = true;
         if self.unpaid(desk) {
             self.fail(desk);

@@ -9,12 +9,14 @@ use lockstep_engine::time::Span;
 
 /// What a charge asks beside its amount.
 pub fn charge_terms(request: &Request) -> ChargeTerms {
-    let Request::Lightning { amount, says, .. } = request else {
-        return ChargeTerms::default();
+    let (any_amount, invoice_too, says) = match request {
+        Request::Lightning { amount, says, .. } => (amount.is_none(), false, says),
+        Request::Onchain { invoice, says, .. } => (false, *invoice, says),
     };
     let hash = |words: &str| sha256::Hash::hash(words.as_bytes()).to_byte_array();
     ChargeTerms {
-        any_amount: amount.is_none(),
+        any_amount,
+        invoice_too,
         description: says.as_ref().map(|says| match says {
             Saying::Words(words) => Description::Text(words.clone()),
             Saying::HashOf(words) => Description::Hash(hash(words)),

@@ -42,6 +42,9 @@ impl StepChecker<'_> {
             }),
             span: amount.span.clone(),
         }));
+        if over.value == Rail::Lightning {
+            self.has_invoice(over.value, typed);
+        }
         let request = self.request(over.value, &over.span, &plain, hold)?;
         Some(match request {
             Request::Lightning { amount, hold, .. } => Request::Lightning {
@@ -49,18 +52,50 @@ impl StepChecker<'_> {
                 hold,
                 says,
             },
-            onchain @ Request::Onchain { .. } => onchain,
+            Request::Onchain { amount, wallet, .. } => Request::Onchain {
+                amount,
+                wallet,
+                invoice: self.has_invoice(over.value, typed),
+                says,
+            },
         })
+    }
+
+    /// Whether a charge on chain has an invoice as well.
+    fn has_invoice(&mut self, rail: Rail, typed: &text::Charge) -> bool {
+        let Some(too) = typed.invoice.as_ref().filter(|too| too.value) else {
+            return false;
+        };
+        if rail != Rail::Onchain {
+            self.problems.at(
+                &too.span,
+                "only a charge on chain has an invoice as well",
+                format!("this one goes over {rail}"),
+                "remove `invoice`",
+            );
+        }
+        self.check_operator_node(&too.span);
+        true
+    }
+
+    /// Whether that is a Lightning node.
+    pub(super) fn is_node(&self, name: Option<&At<String>>) -> bool {
+        name.is_some_and(|name| self.names.rail_of(&None, Some(name)) == Some(Rail::Lightning))
     }
 
     /// The outer `None` is a reported problem.
     #[allow(clippy::option_option, reason = "absent and wrong differ")]
     fn saying(&mut self, rail: Rail, typed: &text::Charge) -> Option<Option<Saying>> {
         let (words, hash) = (&typed.description, &typed.description_hash);
+        let has_invoice = match rail {
+            Rail::Lightning => true,
+            Rail::Onchain => typed.invoice.as_ref().is_some_and(|too| too.value),
+            Rail::Sepa => false,
+        };
         let second = match (words, hash) {
             (Some(_), Some(hash)) => Some((&hash.span, "both `description` and its hash")),
             (Some(At { span, .. }), None) | (None, Some(At { span, .. })) => {
-                (rail != Rail::Lightning).then_some((span, "a description without an invoice"))
+                (!has_invoice).then_some((span, "a description without an invoice"))
             }
             (None, None) => None,
         };

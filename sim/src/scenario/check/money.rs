@@ -107,9 +107,16 @@ impl StepChecker<'_> {
         let request = request?;
         let named = self.named_wallet(request.rail(), name)?;
         Some(match request {
-            Request::Onchain { amount, .. } => Request::Onchain {
+            Request::Onchain {
+                amount,
+                invoice,
+                says,
+                ..
+            } => Request::Onchain {
                 amount,
                 wallet: named,
+                invoice,
+                says,
             },
             lightning @ Request::Lightning { .. } => lightning,
         })
@@ -170,6 +177,8 @@ impl StepChecker<'_> {
             Rail::Onchain => Some(Request::Onchain {
                 amount: self.amount(amount, "the amount of an on-chain charge", Sat::parse)?,
                 wallet: None,
+                invoice: false,
+                says: None,
             }),
             Rail::Sepa => {
                 self.problems.at(
@@ -183,7 +192,7 @@ impl StepChecker<'_> {
         }
     }
 
-    fn check_operator_node(&mut self, span: &Range<usize>) {
+    pub(super) fn check_operator_node(&mut self, span: &Range<usize>) {
         if self.operator.is_none() {
             let help = "add `operator.node = \"…\"` with one of the nodes";
             self.problems.at(
@@ -244,7 +253,10 @@ impl StepChecker<'_> {
             );
             return None;
         }
-        let rail = payment.rail?;
+        let rail = match payment.by_invoice && self.is_node(typed.from.0.as_ref()) {
+            true => Rail::Lightning,
+            false => payment.rail?,
+        };
         if let Some(over) = typed.over.as_ref().filter(|over| over.value != rail) {
             self.problems.at(
                 &over.span,

@@ -60,6 +60,8 @@ pub(super) struct Payment {
     pub(super) rail: Option<Rail>,
     pub(super) payout: bool,
     pub(super) hold: bool,
+    /// It goes on chain, and has an invoice as well.
+    pub(super) by_invoice: bool,
 }
 
 /// When a payment must have been made to be named.
@@ -279,6 +281,10 @@ impl Names {
             _ => return None,
         };
         let span = id.span.clone();
+        let by_invoice = match &typed.verb.value {
+            Verb::Charge(charge) => charge.invoice.as_ref().is_some_and(|too| too.value),
+            _ => false,
+        };
         Some((
             id,
             Payment {
@@ -286,6 +292,7 @@ impl Names {
                 step,
                 rail,
                 payout,
+                by_invoice,
                 hold,
             },
         ))

@@ -144,13 +144,20 @@ impl Writer<'_> {
         table.text("party", self.name(NameSpace::Party, charge.party.as_str()));
         table.text("amount", requested(&charge.request));
         table.text("over", charge.request.rail().as_str());
-        if let Request::Lightning { hold, says, .. } = &charge.request {
-            table.flag("hold", *hold);
-            match says {
-                Some(Saying::Words(words)) => table.text("description", words),
-                Some(Saying::HashOf(words)) => table.text("description_hash", words),
-                None => {}
+        let says = match &charge.request {
+            Request::Lightning { hold, says, .. } => {
+                table.flag("hold", *hold);
+                says
             }
+            Request::Onchain { invoice, says, .. } => {
+                table.flag("invoice", *invoice);
+                says
+            }
+        };
+        match says {
+            Some(Saying::Words(words)) => table.text("description", words),
+            Some(Saying::HashOf(words)) => table.text("description_hash", words),
+            None => {}
         }
         table.maybe("expires", unless_an_hour(charge.expires));
         if let Request::Onchain { wallet, .. } = &charge.request {

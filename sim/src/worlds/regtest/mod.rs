@@ -207,11 +207,7 @@ impl RegtestWorld {
         let url = self.electrum_url();
         for name in &self.blueprint.nodes {
             let dir = self.dir.path().join(format!("node-{name}"));
-            let mut process =
-                NodeProcess::new(name, self.blueprint.seed, dir, &url, self.waits.clone());
-            if self.blueprint.with_private_channels.contains(name) {
-                process.forward_to_private_channels();
-            }
+            let process = NodeProcess::new(name, &self.blueprint, dir, &url, &self.waits);
             self.nodes.push(Arc::new(process));
         }
         self.links = Links::between(&self.nodes, &self.blueprint.faults).await?;
@@ -513,12 +509,8 @@ impl World for RegtestWorld {
         self.spread_gossip(channels).await
     }
 
-    async fn node_invoice(
-        &mut self,
-        node: &str,
-        amount_msat: Option<u64>,
-    ) -> Result<String, WorldError> {
-        self.make_invoice(node, amount_msat)
+    async fn node_invoice(&mut self, node: &str, msat: Option<u64>) -> Result<String, WorldError> {
+        self.make_invoice(node, msat)
     }
 
     async fn node_pays(

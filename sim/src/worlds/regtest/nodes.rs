@@ -8,9 +8,8 @@
 
 use super::store::{Freeze, MortalStore};
 use super::waits::Waits;
-use crate::prng::RootSeed;
 use crate::worlds::keys::NETWORK;
-use crate::worlds::{ForwardingFees, WorldError};
+use crate::worlds::{Blueprint, ForwardingFees, WorldError};
 use bitcoin::OutPoint;
 use ldk_node::config::{AsyncPaymentsRole, ChannelConfig, Config, ElectrumSyncConfig};
 use ldk_node::lightning::ln::msgs::SocketAddress;
@@ -65,31 +64,27 @@ impl NodeProcess {
     /// A node that does not run yet, with its data below `dir`.
     pub(super) fn new(
         name: &str,
-        seed: RootSeed,
+        blueprint: &Blueprint,
         dir: PathBuf,
         electrum_url: &str,
-        waits: Waits,
+        waits: &Waits,
     ) -> NodeProcess {
+        let seed = blueprint.seed;
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(&seed.bytes(&format!("node/{name}")));
         bytes[32..].copy_from_slice(&seed.bytes(&format!("node/{name}/second half")));
         NodeProcess {
             name: name.to_owned(),
             seed: bytes,
-            forwards_to_private: false,
+            forwards_to_private: blueprint.with_private_channels.contains(name),
             dir,
             electrum_url: electrum_url.to_owned(),
-            waits,
+            waits: waits.clone(),
             node: watch::Sender::new(None),
             told: Mutex::default(),
             freeze: Mutex::default(),
             pump: Mutex::default(),
         }
-    }
-
-    /// Has it forward payments into unannounced channels.
-    pub(super) fn forward_to_private_channels(&mut self) {
-        self.forwards_to_private = true;
     }
 
     /// What it told.
