@@ -268,6 +268,7 @@ impl Inner {
             Chore::Rebroadcast => self.monitors.rebroadcast_pending_claims(),
             Chore::Sweep => {
                 let _ = self.sweeper.regenerate_and_broadcast_spend_if_necessary();
+                self.sweep_due.store(false, Ordering::Relaxed);
             }
             Chore::Prune => {
                 self.graph

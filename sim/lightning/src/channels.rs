@@ -5,6 +5,7 @@
 use bitcoin::secp256k1::PublicKey;
 use bitcoin::{Address, Txid};
 use lightning::ln::channel_state::{ChannelDetails, ChannelShutdownState};
+use lightning::ln::types::ChannelId;
 use lightning::util::config::ChannelConfigUpdate;
 use lightning::util::errors::APIError;
 
@@ -64,6 +65,11 @@ impl From<APIError> for ChannelError {
             cause: format!("{error:?}"),
         }
     }
+}
+
+/// LDK's id of a channel (BOLT 2: funding txid and output index), for channels that were opened in the usual way.
+pub fn channel_id_of(funding: bitcoin::OutPoint) -> ChannelId {
+    ChannelId::v1_from_funding_txid(funding.txid.as_ref(), funding.vout as u16)
 }
 
 /// What the wallet must keep back for the open anchor channels.

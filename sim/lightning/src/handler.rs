@@ -2,6 +2,7 @@
 //!
 //! Owns the reactions, each of which may run again after a crash with the same result. Does not own the queue's storing.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bitcoin::{Amount, ScriptBuf, Transaction};
@@ -56,6 +57,8 @@ pub(crate) fn handle(inner: &Inner, event: Event, now: Duration) -> Result<(), R
             let tracked = inner
                 .sweeper
                 .track_spendable_outputs(outputs, channel_id, true, None);
+            // The next sweep is at most half a minute away; a static output is the wallet's already.
+            inner.sweep_due.store(true, Ordering::Relaxed);
             return tracked.map_err(|()| ReplayEvent());
         }
         Event::BumpTransaction(bump) => inner.bumper.handle_event(&bump),

@@ -32,7 +32,7 @@ mod view;
 mod wallet;
 
 pub use background::{Effect, ProcessError};
-pub use channels::{ChannelError, OpenChannel};
+pub use channels::{ChannelError, OpenChannel, channel_id_of};
 pub use config::{ForwardingPolicy, NodeConfig};
 pub use disk::{Disk, DiskError};
 pub use events::{FailureReason, NodeEvent, Notice};

@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     now_secs: AtomicU64,
     /// Resolved monitors are looked for at the end of the next pass, when no event of a monitor waits any more.
     pub(crate) archiving_due: AtomicBool,
+    /// Outputs of a closed channel wait for the next sweep.
+    pub(crate) sweep_due: AtomicBool,
     /// HTLCs that come in are left lying.
     pub(crate) withholding: AtomicBool,
 }
@@ -89,6 +91,7 @@ impl Node {
             timers: Mutex::new(Timers::starting_at(config.now)),
             now_secs: AtomicU64::new(config.now.as_secs()),
             archiving_due: AtomicBool::new(false),
+            sweep_due: AtomicBool::new(false),
             withholding: AtomicBool::new(false),
             alias: config.alias,
             queue: Mutex::new(queue),

@@ -3,6 +3,7 @@
 //! Owns the views' shapes and the derivation of exact balances from LDK's figures. Changes nothing.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use bitcoin::OutPoint;
 use bitcoin::secp256k1::PublicKey;
@@ -196,6 +197,7 @@ impl Node {
         let inner = &self.inner;
         let channels = self.channels();
         inner.outbox.len() == 0
+            && !inner.sweep_due.load(Ordering::Relaxed)
             && !inner.queue().has_fresh()
             && inner
                 .monitors
@@ -270,6 +272,29 @@ impl Node {
             )
         });
         all
+    }
+
+    /// Whether nothing of a closed channel is left to be claimed on chain or to be brought into the wallet, to the depth at which
+    /// LDK takes a transaction for final (6 blocks) or, for a sweep, in a block.
+    pub fn is_swept(&self, channel: ChannelId) -> bool {
+        let left = self.claimable_balances();
+        let left = left.iter().any(|balance| {
+            balance.channel_id == channel
+                && balance.kind != BalanceKind::OnClose
+                && balance.kind != BalanceKind::MaybePreimage
+        });
+        let unswept = self.sweeps();
+        let unswept = unswept
+            .iter()
+            .any(|sweep| sweep.channel_id == Some(channel) && sweep.confirmed_at.is_none());
+        !left && !unswept
+    }
+
+    /// Whether this node's graph has both directions of a channel, by its place in the chain.
+    pub fn knows_channel(&self, short_channel_id: u64) -> bool {
+        let graph = self.inner.graph.read_only();
+        let known = graph.channel(short_channel_id);
+        known.is_some_and(|channel| channel.one_to_two.is_some() && channel.two_to_one.is_some())
     }
 
     /// Outputs of closed channels that are not swept for good, sorted by channel and amount.

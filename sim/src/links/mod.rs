@@ -368,6 +368,11 @@ impl Network {
         self.state().down.remove(name);
     }
 
+    /// Resets every connection between the two, without a fault.
+    pub fn disconnect(&self, a: &str, b: &str) {
+        self.reset(a, b);
+    }
+
     /// Resets every connection between the two; returns how many there were.
     fn reset(&self, a: &str, b: &str) -> usize {
         let ends = pair(a, b);

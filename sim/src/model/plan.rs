@@ -140,6 +140,7 @@ impl<'a> Plan<'a> {
             }),
             Action::Own(OwnStep::Move { id, from, to, .. }) => Some(self.move_funds(id, from, to)),
             Action::Own(_)
+            | Action::Channel(_)
             | Action::CrashNode { .. }
             | Action::RestartNode { .. }
             | Action::CrashEngine { .. }

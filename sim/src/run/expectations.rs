@@ -32,6 +32,10 @@ impl<W: World> Runner<W> {
             | Expectation::Binding {
                 within: Some(within),
                 ..
+            }
+            | Expectation::ChannelStage {
+                within: Some(within),
+                ..
             } => Some(self.world.now().plus(Span(within.get()))),
             _ => None,
         };
@@ -96,6 +100,19 @@ impl<W: World> Runner<W> {
             } => {
                 self.channel_holds(channel.as_str(), end.as_str(), balance.get())
                     .await
+            }
+            Expectation::ChannelStage { channel, stage, .. } => {
+                self.book.refresh(&mut self.world).await?;
+                let found = self.channel_stage(channel.as_str()).await?;
+                Ok(if found == *stage {
+                    Ok(())
+                } else {
+                    Err(format!("channel {channel} is {found}, not {stage}"))
+                })
+            }
+            Expectation::Node { node, balance } => {
+                let held = self.world.node_wallet_sat(node.as_str()).await?;
+                Ok(same("sat in the node's wallet", held, balance.get()))
             }
             Expectation::Forwarded { node, fee } => {
                 let earned = self.world.forwarded_msat(node.as_str()).await?;

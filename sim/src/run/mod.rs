@@ -4,6 +4,7 @@
 mod answers;
 mod bindings;
 mod bindings_told;
+mod channels;
 mod ending;
 mod expectations;
 mod fates;
@@ -290,6 +291,8 @@ struct Runner<W: World> {
     commands: u32,
     /// The invoices that payouts were ordered with, by payout.
     invoices: BTreeMap<String, String>,
+    /// Channels that steps have opened and that are not usable yet.
+    new_channels: BTreeSet<String>,
     /// Recoveries asked for.
     sweeps: u32,
     fee_floor_sat_per_kwu: u64,
@@ -339,6 +342,7 @@ impl<W: World> Runner<W> {
             commands: 0,
             invoices: BTreeMap::new(),
             sweeps: 0,
+            new_channels: BTreeSet::new(),
             fee_floor_sat_per_kwu: 0,
             last_balances: BTreeMap::new(),
             until_healed: Vec::new(),

@@ -126,10 +126,13 @@ impl Owners {
     }
 }
 
+/// What a transaction without a name is called.
+pub(crate) const NAMELESS: &str = "an unnamed transaction";
+
 /// The name of a transaction by its id.
 pub(crate) fn name_of(txid: &Txid, names: &Names) -> String {
     names
         .of(&txid.to_string())
-        .unwrap_or("an unnamed transaction")
+        .unwrap_or(NAMELESS)
         .to_owned()
 }

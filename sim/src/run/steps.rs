@@ -54,6 +54,7 @@ impl<W: World> Runner<W> {
         }
         if self.is_lock_step() {
             self.world.settle().await?;
+            self.await_new_channels().await?;
             // What one world alone does has no point of its own; its consequences belong to the next one.
             let point = step.only.is_none().then_some(heading);
             self.observe(point).await?;
@@ -70,6 +71,7 @@ impl<W: World> Runner<W> {
                 | Action::Payout(_)
                 | Action::CrashNode { .. }
                 | Action::RestartNode { .. }
+                | Action::Channel(_)
         );
         let reason = match &stop {
             Stop::World(WorldError::Refused { who, .. }) if who != ENGINE => stop_text(&stop),
@@ -96,6 +98,7 @@ impl<W: World> Runner<W> {
             Action::Enrol { party } => self.enrol(party).await,
             Action::Binding(step) => self.binding(step).await,
             Action::Own(step) => self.own_step(step).await,
+            Action::Channel(step) => self.channel_step(step).await,
             Action::Sweep { wallet } => self.sweep(wallet).await,
             Action::Release { charge } => {
                 self.command(Command::ReleaseHeld {

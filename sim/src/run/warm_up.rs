@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 const BLOCKS_TO_MATURITY: u32 = 102;
 
 /// Confirmations after which a channel is announced (BOLT 7).
-const ANNOUNCE_DEPTH: u32 = 6;
+pub(super) const ANNOUNCE_DEPTH: u32 = 6;
 
 /// What the miner's own payment costs, satoshi per 1,000 weight units (2 sat/vB).
 const FUNDING_FEERATE: u64 = 500;
@@ -94,7 +94,8 @@ impl<W: World> Runner<W> {
 
     /// Opens channels in the order of the file; those of different openers share blocks.
     async fn open_channels(&mut self) -> Result<(), Stop> {
-        let channels = self.run.scenario.channels.clone();
+        let mut channels = self.run.scenario.channels.clone();
+        channels.retain(|channel| !channel.later);
         let mut openers = BTreeSet::new();
         for channel in &channels {
             if !openers.insert(channel.from.clone()) {
@@ -208,7 +209,7 @@ fn fees(forwarding: crate::scenario::Forwarding) -> ForwardingFees {
     }
 }
 
-fn plan(channel: &crate::scenario::Channel) -> ChannelPlan {
+pub(super) fn plan(channel: &crate::scenario::Channel) -> ChannelPlan {
     ChannelPlan {
         name: channel.name.to_string(),
         from: channel.from.to_string(),

@@ -34,6 +34,7 @@ impl Display for Action {
             Self::Enrol { party } => write!(f, "enrol {party}"),
             Self::Binding(step) => write!(f, "{step}"),
             Self::Own(step) => write!(f, "{step}"),
+            Self::Channel(step) => write!(f, "{step}"),
             Self::Sweep { wallet } => write!(f, "sweep {wallet}"),
             Self::Release { charge } => write!(f, "release {charge}"),
             Self::Refuse { charge } => write!(f, "refuse {charge}"),
@@ -266,6 +267,15 @@ impl Display for Expectation {
                 end,
                 balance,
             } => write!(f, "channel {channel} end {end} balance {balance}"),
+            Self::ChannelStage {
+                channel,
+                stage,
+                within,
+            } => {
+                write!(f, "channel {channel} {stage}")?;
+                optional(f, "within", within)
+            }
+            Self::Node { node, balance } => write!(f, "node {node} balance {balance}"),
             Self::Forwarded { node, fee } => write!(f, "forwarded {node} fee {fee}"),
             Self::Htlc {
                 channel,

@@ -2,6 +2,7 @@
 //! whether it is so (`run`).
 
 use super::bindings::{BindingName, BindingState};
+use super::channels::ChannelStage;
 use super::model::{
     AccountName, Balance, Blocks, Cents, ChannelName, EnrolmentState, FailureReason, Millis, Msat,
     NodeName, Outcome, OwnWalletName, PartyName, PaymentName, PaymentState, RunName, Sat,
@@ -66,6 +67,22 @@ pub enum Expectation {
         end: NodeName,
         /// What it holds.
         balance: Msat,
+    },
+    /// How far a channel is.
+    ChannelStage {
+        /// Which.
+        channel: ChannelName,
+        /// How far.
+        stage: ChannelStage,
+        /// It may take this long; `None`: now.
+        within: Option<Millis>,
+    },
+    /// What a node's own wallet holds on chain, unconfirmed outputs included.
+    Node {
+        /// Which.
+        node: NodeName,
+        /// What it holds.
+        balance: Sat,
     },
     /// What a node has earned by forwarding since the start.
     Forwarded {

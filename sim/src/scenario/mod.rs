@@ -20,6 +20,7 @@
 //! ```
 
 mod bindings;
+mod channels;
 mod check;
 mod choice;
 mod display;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use bindings::{BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep};
 pub use invoicing::{InvoiceKind, PaidInvoice, Routing, Saying};
+pub use channels::{ChannelStage, ChannelStep};
 pub use model::*;
 pub use own_wallets::{
     CosignedBy, HOT, OwnStep, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose,

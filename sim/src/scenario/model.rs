@@ -9,6 +9,7 @@ pub use super::choice::{
 pub use super::expectation::Expectation;
 pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
 use super::invoicing::{PaidInvoice, Routing, Saying};
+use super::channels::ChannelStep;
 use super::own_wallets::{HOT, OwnStep, OwnedWallet, WalletPurpose};
 pub use super::paying::PayingOverrides;
 pub use super::trouble::{
@@ -245,6 +246,8 @@ pub enum Action {
     Binding(BindingStep),
     /// Something with the operator's own wallets.
     Own(OwnStep),
+    /// A channel is opened or closed.
+    Channel(ChannelStep),
     /// The recovery key moves what it can of a wallet to `hot`.
     Sweep {
         /// One of the operator's.
@@ -503,6 +506,7 @@ impl Action {
             | Self::Pay(_)
             | Self::Payout(_)
             | Self::Own(_)
+            | Self::Channel(_)
             | Self::Enrol { .. }
             | Self::Layer0(_)
             | Self::Binding(_)

@@ -47,6 +47,8 @@ pub struct Channel {
     pub push: Msat,
     /// Whether it is gossiped.
     pub announced: bool,
+    /// Whether a step opens it, and not the set-up.
+    pub later: bool,
     /// For what leaves `from`.
     pub from_forwarding: Forwarding,
     /// For what leaves `to`.

@@ -1,6 +1,7 @@
 //! Owns what an expectation is about, as typed: one table for each subject, with every key and its meaning. Does not own what
 //! is consistent (`check`) nor which subject a table has (`verb`).
 
+use super::channels::ChannelStage;
 use super::choice::{EnrolmentState, FailureReason, Outcome, PaymentState};
 use super::read::{Optional, Required, table};
 use super::text::{Amount, BlockCount, Duration};
@@ -63,14 +64,18 @@ table!(
     }
 );
 table!(
-    /// What one end of a channel holds, HTLCs apart.
+    /// What one end of a channel holds, HTLCs apart; or how far the channel is.
     ExpectChannel {
         /// Which.
         "channel" channel: Required<String>,
-        /// Which of its two nodes.
-        "end" end: Required<String>,
+        /// Which of its two nodes; with `balance`.
+        "end" end: Optional<String>,
         /// What it holds.
-        "balance" balance: Required<Amount>,
+        "balance" balance: Optional<Amount>,
+        /// How far it is, instead of a balance.
+        "state" state: Optional<ChannelStage>,
+        /// With `state`: it may take this long. Default: it must be so now.
+        "within" within: Optional<Duration>,
     }
 );
 table!(

@@ -323,6 +323,8 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("Register", super::bindings::Register::KEYS),
         ("Paying", text::Paying::KEYS),
         ("SmallWorld", super::topology::SmallWorld::KEYS),
+        ("CloseChannel", super::channels::CloseChannel::KEYS),
+        ("ExpectNode", super::channels::ExpectNode::KEYS),
         ("Prove", super::bindings::Prove::KEYS),
         ("Rotate", super::bindings::Rotate::KEYS),
         ("ExpectBinding", super::bindings::ExpectBinding::KEYS),

@@ -276,6 +276,8 @@ table!(
         "push" push: Optional<Amount>,
         /// Whether other nodes may route over it. Default true.
         "announced" announced: Optional<bool>,
+        /// It is opened by a step, not before the scenario begins. Default false.
+        "later" later: Optional<bool>,
         /// What each end asks for forwarding.
         "fees" fees: Optional<Fees>,
     }

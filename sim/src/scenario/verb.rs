@@ -2,6 +2,7 @@
 //! beside `at` and `only`. Does not own what each verb takes (`text`).
 
 use super::bindings::{ExpectBinding, Prove, Register, Rotate};
+use super::channels::{CloseChannel, ExpectNode};
 use super::choice::World;
 use super::own_wallets::{LabelCharge, MoveFunds, Restored};
 use super::problem::{Problems, listed, nearest};
@@ -87,6 +88,10 @@ verbs!(
     "release" Release(String),
     /// A held charge is failed back to its payer.
     "refuse" Refuse(String),
+    /// A channel of `channels` that has `later` is opened.
+    "open" Open(String),
+    /// A channel is closed.
+    "close" Close(CloseChannel),
     /// Blocks are mined.
     "mine" Mine(BlockCount),
     /// The last blocks are replaced by others.
@@ -241,6 +246,8 @@ subjects!(
     "party" Party(ExpectParty),
     /// A channel's balance.
     "channel" Channel(ExpectChannel),
+    /// What a node's own wallet holds.
+    "node" Node(ExpectNode),
     /// Forwarding fees.
     "forwarded" Forwarded(ExpectForwarded),
     /// An HTLC.

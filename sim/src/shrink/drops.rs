@@ -2,7 +2,7 @@
 //! an account or a channel. Does not own the set-up (`setup`).
 
 use super::Edit;
-use crate::scenario::{About, OwnStep};
+use crate::scenario::{About, ChannelStep, OwnStep};
 use crate::scenario::{
     Action, BindingStep, ChainFaultKind, Charge, Endpoint, Expectation, Pay, Payee, Payer,
     PeerFaultKind, Scenario, Step, Trouble,
@@ -158,6 +158,12 @@ pub(super) fn names(step: &Step) -> Named<'_> {
                 named.outside.push(wallet.as_str());
             }
         }
+        Action::Channel(step) => {
+            named.channel = Some(step.channel().as_str());
+            if let ChannelStep::Close { by, .. } = step {
+                named.outside.push(by.as_str());
+            }
+        }
         Action::Own(step) => named.payment = step.payment().map(|name| name.as_str()),
         Action::Enrol { party } => named.party = Some(party.as_str()),
         Action::Release { charge } | Action::Refuse { charge } => {
@@ -248,7 +254,10 @@ fn name_expectation<'a>(expectation: &'a Expectation, named: &mut Named<'a>) {
             named.outside.push(end.as_str());
         }
         Expectation::Htlc { channel, .. } => named.channel = Some(channel.as_str()),
-        Expectation::Forwarded { node, .. } => named.outside.push(node.as_str()),
+        Expectation::ChannelStage { channel, .. } => named.channel = Some(channel.as_str()),
+        Expectation::Forwarded { node, .. } | Expectation::Node { node, .. } => {
+            named.outside.push(node.as_str());
+        }
         Expectation::Wallet { wallet, .. } => named.outside.push(wallet.as_str()),
         Expectation::OwnWallet { .. } => {}
         Expectation::Account { account, .. } => {
@@ -373,6 +382,7 @@ pub(super) fn leading_to(plan: &Scenario, line: Option<usize>) -> BTreeSet<usize
     let party = concerns(failing);
     let leads = |step: &&Step| match &step.action {
         Action::Mine { .. } | Action::Wait { .. } | Action::RestartNode { .. } => true,
+        Action::Channel(_) => true,
         Action::Fee { .. } => true,
         Action::Charge(_)
         | Action::Pay(_)

@@ -52,6 +52,7 @@ fn part(action: &Action) -> Option<String> {
         Action::Enrol { .. } => "an enrolment".to_owned(),
         Action::Own(OwnStep::Move { .. }) => "a move of funds".to_owned(),
         Action::Own(OwnStep::Restore) => "a lost database".to_owned(),
+        Action::Channel(_) => "a channel".to_owned(),
         Action::Own(_) => "a wallet".to_owned(),
         Action::Sweep { .. } => "a recovery".to_owned(),
         Action::Release { .. } => "a release".to_owned(),

@@ -68,6 +68,7 @@ fn is_traffic(action: &Action) -> bool {
             | Action::Pay(_)
             | Action::Payout(_)
             | Action::Own(_)
+            | Action::Channel(_)
             | Action::Enrol { .. }
             | Action::Binding(_)
             | Action::Sweep { .. }

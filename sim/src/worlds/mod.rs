@@ -192,6 +192,33 @@ pub struct ChannelState {
     pub funding: OutPoint,
 }
 
+/// A channel's end, begun by one of its nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseOrder {
+    /// Its name in the scenario.
+    pub channel: String,
+    /// One of its ends.
+    pub by: String,
+    /// By its own commitment transaction, without asking.
+    pub force: bool,
+    /// The two lose each other first, so that it is this end's commitment transaction that gets to the chain. Otherwise both publish
+    /// theirs, and whoever is faster has it his way.
+    pub unheard: bool,
+}
+
+/// How far a channel is at its ends, as far as they are up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelSight {
+    /// Funding output; `None` before it is opened.
+    pub funding: Option<OutPoint>,
+    /// Both ends can use it, or could if they were connected.
+    pub ready: bool,
+    /// Some end has begun to close it, or has it no more.
+    pub ending: bool,
+    /// Some end still has something of it to claim on chain, or to bring into its wallet.
+    pub unswept: bool,
+}
+
 /// Blocks to be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reorg {
@@ -435,6 +462,15 @@ pub trait World {
 
     /// Opens a channel; its funding transaction is in the mempool afterwards.
     async fn open_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError>;
+
+    /// Begins a channel's end.
+    async fn close_channel(&mut self, order: &CloseOrder) -> Result<(), WorldError>;
+
+    /// How far a channel is at its ends.
+    async fn channel_sight(&mut self, channel: &str) -> Result<ChannelSight, WorldError>;
+
+    /// Waits until both ends can use this channel and, if it is announced, every running node knows it.
+    async fn await_channel(&mut self, channel: &str) -> Result<(), WorldError>;
 
     /// Waits until every node can use its channels and knows all the others' (BOLT 7 gossip).
     async fn await_gossip(&mut self, channels: usize) -> Result<(), WorldError>;

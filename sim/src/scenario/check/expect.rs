@@ -24,7 +24,8 @@ impl StepChecker<'_> {
             Expect::Stated(typed) => self.expect_stated(typed),
             Expect::Reputation(typed) => self.expect_reputation(typed),
             Expect::Party(typed) => self.expect_party(typed, span),
-            Expect::Channel(typed) => self.expect_channel(typed),
+            Expect::Channel(typed) => self.expect_channel(typed, span),
+            Expect::Node(typed) => self.expect_node(typed),
             Expect::Forwarded(typed) => self.expect_forwarded(typed.forwarded.0.as_ref()?),
             Expect::Htlc(typed) => self.expect_htlc(typed.htlc.0.as_ref()?),
             Expect::Wallet(typed) => self.expect_wallet(typed),
@@ -235,35 +236,6 @@ impl StepChecker<'_> {
             party: party?,
             btc: right_or_absent(btc)?,
             eur: right_or_absent(eur)?,
-        })
-    }
-
-    fn expect_channel(&mut self, typed: &text::ExpectChannel) -> Option<Expectation> {
-        let name = typed.channel.0.as_ref();
-        let channel = self
-            .names
-            .resolve(Kind::Channel, ChannelName, name, self.problems);
-        let end = self
-            .names
-            .resolve(Kind::Node, NodeName, typed.end.0.as_ref(), self.problems);
-        let balance = self.balance(&typed.balance, "a channel's balance", Msat::parse);
-        if let (Some(channel), Some(end), Some(place)) = (&channel, &end, &typed.end.0)
-            && let Some((from, to)) = self.names.ends(channel.as_str())
-            && end.as_str() != from
-            && end.as_str() != to
-        {
-            let title = format!("`{end}` is at neither end of `{channel}`");
-            self.problems.at(
-                &place.span,
-                title,
-                "not an end of the channel",
-                format!("write `end = \"{from}\"` or `end = \"{to}\"`"),
-            );
-        }
-        Some(Expectation::Channel {
-            channel: channel?,
-            end: end?,
-            balance: balance?,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Does not own keys and kinds of values (`read`).
 
 mod bindings;
+mod channels;
 mod expect;
 mod faults;
 mod invoicing;

@@ -357,6 +357,7 @@ fn channel(
             .announced
             .as_ref()
             .is_none_or(|announced| announced.value),
+        later: typed.later.as_ref().is_some_and(|later| later.value),
         from_forwarding: from_forwarding?,
         to_forwarding: to_forwarding?,
     })
@@ -433,7 +434,10 @@ pub(super) fn check_funds(
         let Some(node) = nodes.iter().find(|node| node.name.as_str() == name.value) else {
             continue;
         };
-        let opened = channels.iter().filter(|channel| channel.from == node.name);
+        // What a step opens may be paid with what has come back by then.
+        let opened = channels
+            .iter()
+            .filter(|channel| channel.from == node.name && !channel.later);
         let needed = opened.clone().fold(0_u64, |sum, channel| {
             sum.saturating_add(channel.capacity.get())
                 .saturating_add(MARGIN_PER_CHANNEL_SAT)

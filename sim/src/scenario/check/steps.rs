@@ -5,13 +5,13 @@ use super::names::{Kind, Names, When};
 use super::{positive, quantity};
 use crate::scenario::bindings::BindingName;
 use crate::scenario::choice::{DidMethod, World};
-use crate::scenario::model::{Action, NodeName, OwnWalletName, PartyName, PaymentName, Step};
+use crate::scenario::model::{Action, ChannelName, NodeName, OwnWalletName, PartyName, PaymentName, Step};
 use crate::scenario::problem::{Problem, Problems};
 use crate::scenario::read::At;
 use crate::scenario::text;
 use crate::scenario::units::{Blocks, Feerate, Millis};
 use crate::scenario::verb::Verb;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// What the check of one step needs to know of the rest.
@@ -28,6 +28,12 @@ pub(super) struct StepChecker<'a> {
     pub(super) down: BTreeMap<NodeName, Range<usize>>,
     /// Bindings that earlier steps register, and where.
     pub(super) bindings: BTreeMap<BindingName, Range<usize>>,
+    /// Channels that are not opened before the scenario begins.
+    pub(super) later: BTreeSet<String>,
+    /// Channels that earlier steps open, and where.
+    pub(super) opened: BTreeMap<ChannelName, Range<usize>>,
+    /// Channels that earlier steps close, whether by force, and where.
+    pub(super) closed: BTreeMap<ChannelName, (bool, Range<usize>)>,
     /// Held charges that were released or refused, and where.
     decided: BTreeMap<PaymentName, Range<usize>>,
     /// Earliest time that the step can begin, and where that was said.
@@ -72,6 +78,9 @@ pub(super) fn steps(
         index: 0,
         down,
         bindings: BTreeMap::new(),
+        later: super::channels::later(file),
+        opened: BTreeMap::new(),
+        closed: BTreeMap::new(),
         decided,
         earliest: (0, 0..0),
     };
@@ -179,6 +188,8 @@ impl StepChecker<'_> {
             | Verb::Recover(_)
             | Verb::Restore(_) => self.own_step(verb).map(Action::Own),
             Verb::Sweep(typed) => self.sweep(typed, span),
+            Verb::Open(name) => self.open_channel(name, span).map(Action::Channel),
+            Verb::Close(typed) => self.close_channel(typed, span).map(Action::Channel),
             Verb::Release(typed) => self
                 .held(typed, span)
                 .map(|charge| Action::Release { charge }),

@@ -308,6 +308,9 @@ impl Writer<'_> {
         if !channel.announced {
             table.put("announced", "false");
         }
+        if channel.later {
+            table.put("later", "true");
+        }
         let ends = [
             ("fees.from", &channel.from_forwarding),
             ("fees.to", &channel.to_forwarding),

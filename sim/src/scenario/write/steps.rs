@@ -9,6 +9,7 @@ use crate::scenario::model::{
     Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, OnchainAmount, Pay, Payee,
     Payer, PaymentName, Payout, Reorg, Request, Step, WalletName,
 };
+use crate::scenario::channels::ChannelStep;
 use crate::scenario::own_wallets::OwnStep;
 use crate::scenario::trouble::{About, Layer0Fault};
 
@@ -63,6 +64,7 @@ impl Writer<'_> {
             }
             Action::Binding(step) => self.binding_step(step),
             Action::Own(step) => self.own_step(step),
+            Action::Channel(step) => self.channel_step(step),
             Action::Sweep { wallet } => ("sweep", super::quoted(wallet.as_str())),
             Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
             Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
@@ -96,6 +98,22 @@ impl Writer<'_> {
                 ("reconcile", table.end())
             }
             Action::Expect(expectation) => ("expect", self.expect(expectation)),
+        }
+    }
+
+    fn channel_step(&self, step: &ChannelStep) -> (&'static str, String) {
+        let channel = self.name(NameSpace::Channel, step.channel().as_str());
+        match step {
+            ChannelStep::Open { .. } => ("open", super::quoted(&channel)),
+            ChannelStep::Close { by, force, .. } => {
+                let mut table = Inline::default();
+                table.text("channel", channel);
+                table.text("by", self.name(NameSpace::Outside, by.as_str()));
+                if *force {
+                    table.put("force", "true");
+                }
+                ("close", table.end())
+            }
         }
     }
 
@@ -354,6 +372,8 @@ impl Writer<'_> {
                 table.maybe("eur", eur.map(amounts::eur_balance));
             }
             Expectation::Channel { .. }
+            | Expectation::ChannelStage { .. }
+            | Expectation::Node { .. }
             | Expectation::Forwarded { .. }
             | Expectation::Htlc { .. }
             | Expectation::Wallet { .. }
@@ -397,6 +417,19 @@ impl Writer<'_> {
                 table.text("channel", self.name(NameSpace::Channel, channel.as_str()));
                 table.text("end", self.name(NameSpace::Outside, end.as_str()));
                 table.text("balance", amounts::msat(*balance));
+            }
+            Expectation::ChannelStage {
+                channel,
+                stage,
+                within,
+            } => {
+                table.text("channel", self.name(NameSpace::Channel, channel.as_str()));
+                table.text("state", stage.as_str());
+                table.maybe("within", within.map(amounts::span));
+            }
+            Expectation::Node { node, balance } => {
+                table.text("node", self.name(NameSpace::Outside, node.as_str()));
+                table.text("balance", amounts::sat(*balance));
             }
             Expectation::Forwarded { node, fee } => {
                 let mut forwarded = Inline::default();

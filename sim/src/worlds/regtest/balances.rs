@@ -36,6 +36,8 @@ pub(super) struct OpenChannel {
     pub(super) funding: OutPoint,
     /// What both ends held when nothing was in flight.
     pub(super) quiet_msat: [u64; 2],
+    /// Somebody was asked to close it.
+    pub(super) asked_to_close: bool,
 }
 
 impl OpenChannel {
@@ -49,6 +51,7 @@ impl OpenChannel {
             plan,
             funding,
             quiet_msat,
+            asked_to_close: false,
         }
     }
 
@@ -135,6 +138,9 @@ impl OpenChannel {
             return None;
         };
         let name = &self.plan.name;
+        if self.asked_to_close {
+            return None;
+        }
         if (from.deep && !from.usable) || (to.deep && !to.usable) {
             return Some(format!("channel {name} to be usable"));
         }

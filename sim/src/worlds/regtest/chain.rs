@@ -6,7 +6,7 @@ use super::servers::Servers;
 use crate::worlds::keys::NETWORK;
 use crate::worlds::{Reorg, WorldError};
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
-use bitcoin::{Address, Block, BlockHash, ScriptBuf, Transaction, Txid};
+use bitcoin::{Address, Block, BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
 use lockstep_engine::rail::BlockId;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -141,6 +141,12 @@ impl Servers {
             tip: self.tip()?,
             mempool,
         })
+    }
+
+    /// Whether something spends an output, in a block or in the mempool.
+    pub(super) fn is_spent(&self, output: &OutPoint) -> Result<bool, WorldError> {
+        let of = [json!(output.txid.to_string()), json!(output.vout), json!(true)];
+        Ok(self.ask("gettxout", &of)?.is_null())
     }
 
     /// An unconfirmed transaction.

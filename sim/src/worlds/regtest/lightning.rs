@@ -21,19 +21,19 @@ const CHANNEL_LIMIT: Duration = Duration::from_secs(60);
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Longest wait for gossip after the last reconnection, in real time: LDK's timer of a minute included.
-const GOSSIP_LIMIT: Duration = Duration::from_secs(90);
+pub(super) const GOSSIP_LIMIT: Duration = Duration::from_secs(90);
 
 /// How long gossip may take before neighbours are connected anew, times the number of the round.
-const GOSSIP_ROUND: Duration = Duration::from_millis(500);
+pub(super) const GOSSIP_ROUND: Duration = Duration::from_millis(500);
 
 /// How often the wait begins anew.
-const GOSSIP_ROUNDS: u32 = 8;
+pub(super) const GOSSIP_ROUNDS: u32 = 8;
 
 /// An outsider's invoice is good for an hour.
 const INVOICE_EXPIRY_SECS: u32 = 3_600;
 
 impl RegtestWorld {
-    fn patience(&self, what: &'static str, limit: Duration) -> Patience<'_> {
+    pub(super) fn patience(&self, what: &'static str, limit: Duration) -> Patience<'_> {
         Patience {
             what,
             limit,
@@ -225,6 +225,12 @@ impl RegtestWorld {
 
     /// Has two running nodes lose each other and connect anew.
     pub(super) async fn reconnect(&self, from: &str, to: &str) -> Result<(), WorldError> {
+        self.part(from, to).await?;
+        self.connect(from, to).await
+    }
+
+    /// Has two running nodes lose each other.
+    pub(super) async fn part(&self, from: &str, to: &str) -> Result<(), WorldError> {
         let (node, peer) = (self.process(from)?.node()?, self.process(to)?.node()?);
         node.disconnect(peer.node_id())
             .map_err(|error| WorldError::harness(format!("disconnect {from} from {to}"), error))?;
@@ -237,13 +243,12 @@ impl RegtestWorld {
         };
         self.patience("gossip to spread", CONNECT_LIMIT)
             .wait(still)
-            .await?;
-        self.connect(from, to).await
+            .await
     }
 
     /// Connects two running nodes. Tried again: a node turns away whom it still takes for connected, or who connects
     /// at the same moment as itself.
-    async fn connect(&self, from: &str, to: &str) -> Result<(), WorldError> {
+    pub(super) async fn connect(&self, from: &str, to: &str) -> Result<(), WorldError> {
         let (node, peer) = (self.process(from)?.node()?, self.process(to)?.node()?);
         let start = Instant::now();
         while !(is_connected(&node, &peer) && is_connected(&peer, &node)) {
@@ -309,7 +314,9 @@ impl RegtestWorld {
         process.start().await?;
         let node = process.node()?;
         let mut expected = 0;
-        for channel in &self.channels {
+        let gone = self.channels_gone()?;
+        let open = self.channels.iter().filter(|channel| !channel.asked_to_close);
+        for channel in open.filter(|channel| !gone.contains(&channel.funding)) {
             let [from, to] = channel.ends();
             let Some(other) = [(from, to), (to, from)]
                 .into_iter()

@@ -13,6 +13,7 @@
 mod balances;
 mod bitcoind_process;
 mod chain;
+mod channels;
 mod clock;
 mod door;
 mod electrs_process;
@@ -44,7 +45,7 @@ use super::no_layer0::NoLayer0;
 use super::no_node::NoNode;
 use super::service::{OpenStore, Service, ServiceParts, Switch};
 use super::{
-    ChannelPlan, ChannelState, HashTruth, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
+    ChannelPlan, ChannelSight, ChannelState, CloseOrder, HashTruth, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
     WorldError, WorldKind,
 };
 use crate::faults::FaultId;
@@ -99,6 +100,8 @@ pub struct RegtestWorld {
     operator: Option<OperatorNode>,
     switch: Arc<Switch>,
     channels: Vec<OpenChannel>,
+    /// Sweeps that their nodes have not broadcast yet.
+    sweeps: channels::Sweeps,
     fee_floor: u64,
     market: FeeMarket,
     troubles: Troubles,
@@ -188,6 +191,7 @@ impl RegtestWorld {
             operator: None,
             switch: Arc::new(Switch::default()),
             channels: Vec::new(),
+            sweeps: channels::Sweeps::new(),
             fee_floor: 0,
             market: FeeMarket::default(),
             troubles: Troubles::default(),
@@ -505,6 +509,18 @@ impl World for RegtestWorld {
         self.fund_channel(plan).await
     }
 
+    async fn close_channel(&mut self, order: &CloseOrder) -> Result<(), WorldError> {
+        self.begin_close(order).await
+    }
+
+    async fn channel_sight(&mut self, channel: &str) -> Result<ChannelSight, WorldError> {
+        self.sight_of(channel)
+    }
+
+    async fn await_channel(&mut self, channel: &str) -> Result<(), WorldError> {
+        self.spread_news_of(channel).await
+    }
+
     async fn await_gossip(&mut self, channels: usize) -> Result<(), WorldError> {
         self.spread_gossip(channels).await
     }
@@ -575,9 +591,11 @@ impl World for RegtestWorld {
 
     async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
         let (views, calm) = (self.end_views(), self.is_calm());
+        let gone = self.channels_gone()?;
         self.channels
             .iter_mut()
             .zip(&views)
+            .filter(|(channel, _)| !gone.contains(&channel.funding))
             .map(|(channel, views)| channel.state(views, calm))
             .collect()
     }

@@ -212,7 +212,11 @@ impl RegtestWorld {
         }
         Ok(Restless {
             account: "lightning to settle",
-            waiting_for: self.lightning_lacks(),
+            waiting_for: {
+                let mut lacks = self.lightning_lacks();
+                lacks.extend(self.sweeps_due());
+                lacks
+            },
         })
     }
 
@@ -439,6 +443,8 @@ impl RegtestWorld {
             }
         }
         let any = !under_way.is_empty();
+        // What lies in a channel that is closed waits for blocks, like what is held for a decision.
+        held.extend(self.hashes_on_chain());
         let paying = under_way
             .into_iter()
             .filter(|(_, hash)| !held.contains(hash));

@@ -4,7 +4,8 @@
 pub mod backend;
 pub mod chain;
 mod chain_faults;
-pub mod clocks;
+pub mod channels;
+mod clocks;
 mod engine_chain;
 mod engine_process;
 mod http_process;

@@ -10,7 +10,7 @@ use crate::vtime::Epoch;
 use crate::worlds::http_system::SharedLayer0;
 use crate::worlds::service::{OpenStore, Service, ServiceParts, Switch, error_chain};
 use crate::worlds::{
-    ChannelPlan, ChannelState, ForwardingFees, HashTruth, OfferedHtlc, Reorg, Route, SharedGateway,
+    ChannelPlan, ChannelSight, ChannelState, CloseOrder, ForwardingFees, HashTruth, OfferedHtlc, Reorg, Route, SharedGateway,
     TruthSource, World, WorldError, WorldKind, keys,
 };
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
@@ -303,6 +303,19 @@ impl World for SimulatedWorld {
         Ok(funding)
     }
 
+    async fn close_channel(&mut self, order: &CloseOrder) -> Result<(), WorldError> {
+        self.begin_close(order)
+    }
+
+    async fn channel_sight(&mut self, channel: &str) -> Result<ChannelSight, WorldError> {
+        Ok(self.sight_of(channel))
+    }
+
+    async fn await_channel(&mut self, channel: &str) -> Result<(), WorldError> {
+        self.wait_for(GOSSIP_LIMIT, |world| Ok(world.unknown_to(channel)))
+            .await
+    }
+
     async fn await_gossip(&mut self, channels: usize) -> Result<(), WorldError> {
         // The nodes before this one have been found complete; each look goes on from there.
         let complete = Cell::new(0);
@@ -436,7 +449,7 @@ impl World for SimulatedWorld {
                         &plan.from
                     };
                     let of_channel = |view: &&lockstep_lightning::ChannelView| {
-                        view.funding == Some(*funding) && !view.usable
+                        view.funding == Some(*funding) && !view.usable && !view.closing
                     };
                     up(other) && views.iter().any(|view| of_channel(&view))
                 };

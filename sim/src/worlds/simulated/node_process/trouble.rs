@@ -317,7 +317,7 @@ impl NodeProcess {
             && troubled.withholding.is_empty())
     }
 
-    /// Whether an exchange of this node waits for a peer that will never run again: then its rest is not waited for.
+    /// Whether an exchange of this node waits for a peer that is down, perhaps for good: then its rest is not waited for.
     pub(in super::super) fn waits_for_the_lost(&self, node: &Node) -> bool {
         let nodes = self.world.directory.all();
         let lost: BTreeSet<_> = nodes
@@ -325,7 +325,7 @@ impl NodeProcess {
             .filter_map(|other| {
                 let state = other.state();
                 let id = state.id;
-                id.filter(|_| state.troubled.given_up.is_some())
+                id.filter(|_| state.node.is_none() || state.troubled.given_up.is_some())
             })
             .collect();
         let waits = |view: &lockstep_lightning::ChannelView| {
