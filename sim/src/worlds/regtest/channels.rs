@@ -45,7 +45,9 @@ impl RegtestWorld {
         let own = own_view(&node, funding).ok_or_else(|| refused(&"it is closed"))?;
         let (id, peer) = (own.user_channel_id, own.counterparty_node_id);
         let [from, to] = opened.ends();
-        if order.unheard {
+        let runs = |name: &str| self.process(name).is_ok_and(|process| process.running().is_some());
+        let parted = order.unheard && runs(from) && runs(to);
+        if parted {
             self.part(from, to).await?;
         }
         let closed = beside(move || match force {
@@ -67,6 +69,8 @@ impl RegtestWorld {
             self.patience("channels to be closed", CLOSE_LIMIT)
                 .wait(published)
                 .await?;
+        }
+        if parted {
             self.connect(from, to).await?;
         }
         Ok(())
