@@ -49,7 +49,9 @@ impl Coverage {
             Event::PayoutReserved { payment, rail, .. } => {
                 self.begin(payment.as_str(), *rail, "reserved")
             }
-            Event::ChargeIssued { payment, .. } | Event::InvoiceAdded { payment, .. } => self.go(payment.as_str(), "issued"),
+            Event::ChargeIssued { payment, .. } | Event::InvoiceAdded { payment, .. } => {
+                self.go(payment.as_str(), "issued")
+            }
             Event::PaymentSeen { payment, .. } => self.go(payment.as_str(), "seen"),
             Event::PaymentVanished { payment } => {
                 self.mark_rare("payment-vanished");

@@ -25,7 +25,7 @@ const MOST_SEEDS: u64 = 500;
 const MOST_STEPS: usize = 8;
 
 /// Longest that one case is shrunk.
-const BUDGET: Duration = Duration::from_secs(60);
+const BUDGET: Duration = Duration::from_secs(120);
 
 /// Bug, the profile under which it is hunted, and the first seed that catches it.
 const FIRST: &[(Bug, &str, u64)] = &[

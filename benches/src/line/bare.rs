@@ -8,7 +8,8 @@ use super::{
 use crate::child::Marks;
 use lockstep_lightning::pump::Pump;
 use lockstep_lightning::{
-    ForwardingPolicy, InvoiceDescription, InvoiceRequest, OpenChannel, OutgoingStatus, PayInvoice, PaymentId,
+    ForwardingPolicy, InvoiceDescription, InvoiceRequest, OpenChannel, OutgoingStatus, PayInvoice,
+    PaymentId,
 };
 use std::time::Duration;
 

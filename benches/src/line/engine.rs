@@ -110,7 +110,7 @@ impl Books {
                 .and_then(|told| told.request)
                 .expect("just waited for");
             line.world
-                .node_pays(NODES[0], &invoice)
+                .node_pays(NODES[0], &invoice, None)
                 .await
                 .expect("there is a route");
         }

@@ -27,6 +27,7 @@ use lockstep_engine::time::Span;
 use lockstep_host::adapters::software_signer::SoftwareSigner;
 use lockstep_lightning::{OutgoingStatus, PaymentId};
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 const SEED: RootSeed = RootSeed(1);
@@ -123,12 +124,12 @@ impl Line {
         for _ in 0..count {
             let invoice = self
                 .world
-                .node_invoice(NODES[NODES.len() - 1], AMOUNT_MSAT)
+                .node_invoice(NODES[NODES.len() - 1], Some(AMOUNT_MSAT))
                 .await
                 .expect("a plain invoice");
             begun.push(payment_id(&invoice));
             self.world
-                .node_pays(NODES[0], &invoice)
+                .node_pays(NODES[0], &invoice, None)
                 .await
                 .expect("there is a route");
         }
@@ -169,6 +170,7 @@ fn blueprint(
     let (secret, token) = (keys::webhook_secret(SEED), keys::gateway_token(SEED));
     let private: Vec<_> = keys.private.into_iter().collect();
     Blueprint {
+        with_private_channels: BTreeSet::new(),
         seed: SEED,
         nodes: NODES.map(str::to_owned).to_vec(),
         operator: (form == Form::Engine).then(|| NODES[NODES.len() - 1].to_owned()),

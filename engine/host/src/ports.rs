@@ -10,7 +10,8 @@ use lockstep_engine::api::{Engine, Input, Output, Refusal};
 use lockstep_engine::id::{CosignerId, Did, IdempotencyKey};
 use lockstep_engine::money::Msat;
 use lockstep_engine::rail::{
-    BlockId, ChainView, Description, Entropy, Fact, FeesSeen, HttpFailure, HttpRequest, LightningFailure,
+    BlockId, ChainView, Description, Entropy, Fact, FeesSeen, HttpFailure, HttpRequest,
+    LightningFailure,
 };
 use lockstep_engine::time::Timestamp;
 use std::sync::Arc;

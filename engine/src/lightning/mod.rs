@@ -5,7 +5,8 @@ mod invoice;
 mod proof;
 
 pub use invoice::{
-    Asked, CheckedInvoice, InvoiceRefused, MAX_DESCRIPTION_BYTES, MAX_INVOICE_BYTES, Payer, check_invoice, check_issued,
+    Asked, CheckedInvoice, InvoiceRefused, MAX_DESCRIPTION_BYTES, MAX_INVOICE_BYTES, Payer,
+    check_invoice, check_issued,
 };
 pub use proof::{is_proof, payment_hash, preimage};
 

@@ -117,10 +117,7 @@ impl LightningPayout {
             reserved,
         });
         let amount = Msat(order.quantity.units);
-        let (max_fee, due_at) = (
-            max_fee(desk.policy, order),
-            desk.now.plus(order.deadline),
-        );
+        let (max_fee, due_at) = (max_fee(desk.policy, order), desk.now.plus(order.deadline));
         desk.instruct(
             &payment,
             "pay",

@@ -347,10 +347,8 @@ impl Model {
         let kind = match &order.destination {
             Destination::Invoice(text) => {
                 if let Ok(Read::Invoice(invoice)) = orders::invoice(text, self.network) {
-                    self.hashes.insert(
-                        (Kind::LightningPayout, invoice.hash),
-                        order.payment.clone(),
-                    );
+                    self.hashes
+                        .insert((Kind::LightningPayout, invoice.hash), order.payment.clone());
                 }
                 Kind::LightningPayout
             }

@@ -56,11 +56,15 @@ impl Model {
             .ok_or_else(|| format!("{request} is no payment URI"))?;
         let parameter = |name: &str| {
             let all = query.split('&').filter_map(|one| one.split_once('='));
-            all.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+            all.filter(|(key, _)| *key == name)
+                .map(|(_, value)| value)
+                .next()
         };
         let paid_to = address.parse::<bitcoin::Address<_>>().ok();
         let script = paid_to.map(|address| address.assume_checked().script_pubkey());
-        let amount = parameter("amount").and_then(|text| bitcoin::Amount::from_str_in(text, bitcoin::Denomination::Bitcoin).ok());
+        let amount = parameter("amount").and_then(|text| {
+            bitcoin::Amount::from_str_in(text, bitcoin::Denomination::Bitcoin).ok()
+        });
         let fits = script == charge.script
             && amount.map(|amount| amount.to_sat() * 1_000) == Some(charge.amount);
         let asked = Some(charge.amount);

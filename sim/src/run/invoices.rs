@@ -154,7 +154,9 @@ fn spoil(raw: &mut RawBolt11Invoice, kind: InvoiceKind) {
         InvoiceKind::ForeignSignature => {
             let other = SecretKey::from_slice(&[0x12; 32]).expect("a key");
             let payee = PayeePubKey(other.public_key(&Secp256k1::new()));
-            fields.push(RawTaggedField::KnownSemantics(TaggedField::PayeePubKey(payee)));
+            fields.push(RawTaggedField::KnownSemantics(TaggedField::PayeePubKey(
+                payee,
+            )));
         }
         _ => {}
     }

@@ -75,7 +75,10 @@ pub struct LeaveOut {
 
 /// Nodes that have an unannounced channel.
 fn with_private_channels(scenario: &Scenario) -> BTreeSet<String> {
-    let private = scenario.channels.iter().filter(|channel| !channel.announced);
+    let private = scenario
+        .channels
+        .iter()
+        .filter(|channel| !channel.announced);
     let ends = private.flat_map(|channel| [&channel.from, &channel.to]);
     ends.map(ToString::to_string).collect()
 }

@@ -33,7 +33,10 @@ impl<W: World> Runner<W> {
             };
             balances.insert(format!("node/{}/wallet", node.name), wallet);
         }
-        let known: Vec<String> = channels.iter().map(|channel| channel.name.clone()).collect();
+        let known: Vec<String> = channels
+            .iter()
+            .map(|channel| channel.name.clone())
+            .collect();
         balances.extend(self.stages_without_balances(&known).await?);
         self.record_balances(balances);
         if let Some(heading) = heading {
@@ -93,9 +96,7 @@ impl<W: World> Runner<W> {
             all.iter().filter(|tx| !pays_nobody(tx)).cloned().collect()
         };
         let entered = of_somebody(&change.entered);
-        let entered = self
-            .owners
-            .names_of(&entered, &self.book, &mut trace.names);
+        let entered = self.owners.names_of(&entered, &self.book, &mut trace.names);
         if !entered.is_empty() {
             trace.record_canonical(
                 Subsystem::Chain,

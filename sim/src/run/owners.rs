@@ -131,8 +131,5 @@ pub(crate) const NAMELESS: &str = "an unnamed transaction";
 
 /// The name of a transaction by its id.
 pub(crate) fn name_of(txid: &Txid, names: &Names) -> String {
-    names
-        .of(&txid.to_string())
-        .unwrap_or(NAMELESS)
-        .to_owned()
+    names.of(&txid.to_string()).unwrap_or(NAMELESS).to_owned()
 }

@@ -4,8 +4,8 @@
 use super::invoices::Wanted;
 use super::own_wallets::wallet_id;
 use super::{Alarm, Runner, Stop, words};
-use crate::model::{charge_terms, payout_terms};
 use crate::faults::FaultId;
+use crate::model::{charge_terms, payout_terms};
 use crate::scenario::{
     Action, Asset as PaidIn, ChainFaultKind, Charge, Family, GatewayFault, GatewayFaultKind,
     OnchainAmount, Payee, Payout, Request, Step, Trouble,

@@ -45,8 +45,8 @@ mod write;
 mod tests;
 
 pub use bindings::{BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep};
-pub use invoicing::{InvoiceKind, PaidInvoice, Routing, Saying};
 pub use channels::{ChannelStage, ChannelStep};
+pub use invoicing::{InvoiceKind, PaidInvoice, Routing, Saying};
 pub use model::*;
 pub use own_wallets::{
     CosignedBy, HOT, OwnStep, OwnedWallet, ScriptKind, USUAL_GAP_LIMIT, WalletPurpose,

@@ -2,14 +2,14 @@
 //! of its place, every combination is legal. Only `check` makes one. Does not own the text it came from (`text`) nor what may be expected (`expectation`).
 
 use super::bindings::{BindingAsked, BindingStep};
+use super::channels::ChannelStep;
 pub use super::choice::{
     Asset, Bumping, CrashPoint, DidMethod, DidState, Disposal, EnrolmentState, FailureReason,
     Outcome, Pace, PaymentState, Rail, RejectCode, World,
 };
 pub use super::expectation::Expectation;
-pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
 use super::invoicing::{PaidInvoice, Routing, Saying};
-use super::channels::ChannelStep;
+pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
 use super::own_wallets::{HOT, OwnStep, OwnedWallet, WalletPurpose};
 pub use super::paying::PayingOverrides;
 pub use super::trouble::{

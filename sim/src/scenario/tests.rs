@@ -200,7 +200,7 @@ fn steps_know_their_line_and_their_content() {
     };
     let opens = pay.opens.as_ref().expect("a new charge");
     assert!(
-        matches!(opens.request, Request::Lightning { amount, hold: false } if amount.get() == 5_000_000_000)
+        matches!(opens.request, Request::Lightning { amount: Some(amount), hold: false, .. } if amount.get() == 5_000_000_000)
     );
     assert!(
         matches!(&pay.payer, Payer::Node { node, amount: None, .. } if node.as_str() == "buyer")

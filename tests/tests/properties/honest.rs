@@ -317,10 +317,7 @@ impl Honest {
         let name = name_of(instruction);
         let result = Ok(issued(&name, hash, (msat, now)));
         self.incoming.insert(name, charge);
-        Fact::InvoiceCreated {
-            key,
-            result,
-        }
+        Fact::InvoiceCreated { key, result }
     }
 
     fn end(&mut self, hash: [u8; 32], claimed: bool) {

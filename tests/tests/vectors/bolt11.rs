@@ -54,7 +54,11 @@ fn what_is_valid_says_what_the_text_says() {
         let name = text(vector, "name");
         let read = check_invoice(text(vector, "invoice"), payer(network(vector)));
         let read = read.unwrap_or_else(|refused| panic!("{name}: {refused}"));
-        assert_eq!(read.asks, vector["amount_msat"].as_u64().map(Msat), "{name}");
+        assert_eq!(
+            read.asks,
+            vector["amount_msat"].as_u64().map(Msat),
+            "{name}"
+        );
         let expires = vector["expires_secs"].as_u64().expect("a number");
         assert_eq!(read.expires_at, Timestamp(expires * 1_000), "{name}");
         assert_eq!(

@@ -76,10 +76,12 @@ impl OnchainCharge {
             description: by_invoice.description.clone(),
             hold_hash: None,
         };
-        let checked = result
-            .as_ref()
-            .ok()
-            .and_then(|text| Some((text, lightning::check_issued(text, desk.network, asked).ok()?)));
+        let checked = result.as_ref().ok().and_then(|text| {
+            Some((
+                text,
+                lightning::check_issued(text, desk.network, asked).ok()?,
+            ))
+        });
         let Some((text, invoice)) = checked.filter(|_| awaited && is_open) else {
             sometimes(Rare::InvoiceUnusable);
             return None;

@@ -24,9 +24,9 @@ use crate::rail::Effect;
 use crate::rare::{Rare, sometimes};
 use crate::time::Timestamp;
 use bitcoin::{OutPoint, ScriptBuf};
+pub use by_invoice::InvoiceToo;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-pub use by_invoice::InvoiceToo;
 use stray::{Booked, sum};
 
 /// A charge on chain.

@@ -19,7 +19,13 @@ pub(super) fn later(file: &text::Scenario) -> BTreeSet<String> {
     let channels = file.channels.iter();
     channels
         .flat_map(|channels| channels.value.entries())
-        .filter(|(_, channel)| channel.value.later.as_ref().is_some_and(|later| later.value))
+        .filter(|(_, channel)| {
+            channel
+                .value
+                .later
+                .as_ref()
+                .is_some_and(|later| later.value)
+        })
         .map(|(name, _)| name.value.clone())
         .collect()
 }
@@ -74,7 +80,13 @@ impl StepChecker<'_> {
         Some(ChannelStep::Close { channel, by, force })
     }
 
-    fn twice(&mut self, channel: &ChannelName, what: &str, span: &Range<usize>, before: Range<usize>) {
+    fn twice(
+        &mut self,
+        channel: &ChannelName,
+        what: &str,
+        span: &Range<usize>,
+        before: Range<usize>,
+    ) {
         self.problems.add(Problem {
             title: format!("`{channel}` is {what} twice"),
             span: span.clone(),
@@ -124,7 +136,13 @@ impl StepChecker<'_> {
             .resolve(Kind::Channel, ChannelName, name, self.problems)?;
         let within = typed.within.as_ref().map(|within| {
             let place = "how long it may take";
-            quantity(&within.value.0, &within.span, place, Millis::parse, self.problems)
+            quantity(
+                &within.value.0,
+                &within.span,
+                place,
+                Millis::parse,
+                self.problems,
+            )
         });
         match (&typed.state, &typed.end, &typed.balance) {
             (Some(state), None, None) => Some(Expectation::ChannelStage {
@@ -135,8 +153,13 @@ impl StepChecker<'_> {
             (None, Some(end), Some(balance)) if typed.within.is_none() => {
                 let end = self.one_end(&channel, end);
                 let place = "a channel's balance";
-                let balance =
-                    quantity(&balance.value.0, &balance.span, place, Msat::parse, self.problems);
+                let balance = quantity(
+                    &balance.value.0,
+                    &balance.span,
+                    place,
+                    Msat::parse,
+                    self.problems,
+                );
                 Some(Expectation::Channel {
                     channel,
                     end: end?,
@@ -161,7 +184,13 @@ impl StepChecker<'_> {
             .resolve(Kind::Node, NodeName, typed.node.0.as_ref(), self.problems);
         let balance = typed.balance.0.as_ref().and_then(|balance| {
             let place = "what a node's wallet holds";
-            quantity(&balance.value.0, &balance.span, place, Sat::parse, self.problems)
+            quantity(
+                &balance.value.0,
+                &balance.span,
+                place,
+                Sat::parse,
+                self.problems,
+            )
         });
         Some(Expectation::Node {
             node: node?,

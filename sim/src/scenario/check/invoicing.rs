@@ -2,8 +2,8 @@
 //! (`money`).
 
 use super::names::When;
-use super::{positive, quantity};
 use super::steps::StepChecker;
+use super::{positive, quantity};
 use crate::scenario::choice::Rail;
 use crate::scenario::invoicing::{InvoiceKind, PaidInvoice, Routing, Saying};
 use crate::scenario::model::Request;
@@ -109,8 +109,12 @@ impl StepChecker<'_> {
             );
             return None;
         }
-        let words = words.as_ref().map(|words| Saying::Words(words.value.clone()));
-        let hash = hash.as_ref().map(|words| Saying::HashOf(words.value.clone()));
+        let words = words
+            .as_ref()
+            .map(|words| Saying::Words(words.value.clone()));
+        let hash = hash
+            .as_ref()
+            .map(|words| Saying::HashOf(words.value.clone()));
         Some(words.or(hash))
     }
 
@@ -180,7 +184,11 @@ impl StepChecker<'_> {
             typed.max_fee.as_ref().map(|typed| &typed.span),
             typed.retry.as_ref().map(|typed| &typed.span),
         ];
-        for span in spans.into_iter().flatten().filter(|_| rail != Rail::Lightning) {
+        for span in spans
+            .into_iter()
+            .flatten()
+            .filter(|_| rail != Rail::Lightning)
+        {
             self.problems.at(
                 span,
                 "only payouts over lightning have an invoice and a route",

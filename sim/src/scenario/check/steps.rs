@@ -5,7 +5,9 @@ use super::names::{Kind, Names, When};
 use super::{positive, quantity};
 use crate::scenario::bindings::BindingName;
 use crate::scenario::choice::{DidMethod, World};
-use crate::scenario::model::{Action, ChannelName, NodeName, OwnWalletName, PartyName, PaymentName, Step};
+use crate::scenario::model::{
+    Action, ChannelName, NodeName, OwnWalletName, PartyName, PaymentName, Step,
+};
 use crate::scenario::problem::{Problem, Problems};
 use crate::scenario::read::At;
 use crate::scenario::text;

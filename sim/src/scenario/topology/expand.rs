@@ -561,6 +561,7 @@ fn channel(edge: &Edge, common: &Common, span: &Range<usize>) -> text::Channel {
         capacity: Required(Some(at(Amount(format!("{capacity} sat")), span))),
         push: Some(at(Amount(format!("{push_msat} msat")), span)),
         announced: None,
+        later: None,
         fees: Some(at(fees, span)),
     }
 }

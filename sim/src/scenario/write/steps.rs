@@ -2,6 +2,7 @@
 //! amounts (`amounts`).
 
 use super::{Inline, NameSpace, Writer, amounts, list};
+use crate::scenario::channels::ChannelStep;
 use crate::scenario::choice::{Asset, RejectCode};
 use crate::scenario::display::OPERATOR;
 use crate::scenario::invoicing::{InvoiceKind, PaidInvoice, Saying};
@@ -9,7 +10,6 @@ use crate::scenario::model::{
     Action, Charge, Expectation, GatewayFault, GatewayFaultKind, Millis, OnchainAmount, Pay, Payee,
     Payer, PaymentName, Payout, Reorg, Request, Step, WalletName,
 };
-use crate::scenario::channels::ChannelStep;
 use crate::scenario::own_wallets::OwnStep;
 use crate::scenario::trouble::{About, Layer0Fault};
 

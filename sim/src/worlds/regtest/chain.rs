@@ -145,7 +145,11 @@ impl Servers {
 
     /// Whether something spends an output, in a block or in the mempool.
     pub(super) fn is_spent(&self, output: &OutPoint) -> Result<bool, WorldError> {
-        let of = [json!(output.txid.to_string()), json!(output.vout), json!(true)];
+        let of = [
+            json!(output.txid.to_string()),
+            json!(output.vout),
+            json!(true),
+        ];
         Ok(self.ask("gettxout", &of)?.is_null())
     }
 

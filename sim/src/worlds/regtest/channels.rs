@@ -30,10 +30,7 @@ impl RegtestWorld {
     }
 
     /// One end closes the channel; what the other end does then is LDK's.
-    pub(super) async fn begin_close(
-        &mut self,
-        order: &CloseOrder,
-    ) -> Result<(), WorldError> {
+    pub(super) async fn begin_close(&mut self, order: &CloseOrder) -> Result<(), WorldError> {
         let (channel, by, force) = (order.channel.as_str(), order.by.as_str(), order.force);
         let refused = |reason: &dyn std::fmt::Display| {
             WorldError::refused(by, format!("close channel {channel}"), reason)
@@ -45,7 +42,10 @@ impl RegtestWorld {
         let own = own_view(&node, funding).ok_or_else(|| refused(&"it is closed"))?;
         let (id, peer) = (own.user_channel_id, own.counterparty_node_id);
         let [from, to] = opened.ends();
-        let runs = |name: &str| self.process(name).is_ok_and(|process| process.running().is_some());
+        let runs = |name: &str| {
+            self.process(name)
+                .is_ok_and(|process| process.running().is_some())
+        };
         let parted = order.unheard && runs(from) && runs(to);
         if parted {
             self.part(from, to).await?;
@@ -105,7 +105,10 @@ impl RegtestWorld {
         let mut gone = BTreeSet::new();
         for known in &self.channels {
             let listed = |name: &str| {
-                let node = self.process(name).ok().and_then(|process| process.running());
+                let node = self
+                    .process(name)
+                    .ok()
+                    .and_then(|process| process.running());
                 node.is_none_or(|node| own_view(&node, known.funding).is_some())
             };
             let all_list_it = known.ends().iter().all(|end| listed(end));
@@ -162,7 +165,10 @@ impl RegtestWorld {
 
     /// Pairs of running nodes with a channel that is not closed.
     fn neighbours(&self) -> BTreeSet<(String, String)> {
-        let runs = |name: &str| self.process(name).is_ok_and(|process| process.running().is_some());
+        let runs = |name: &str| {
+            self.process(name)
+                .is_ok_and(|process| process.running().is_some())
+        };
         let open = self.channels.iter().filter(|known| !known.asked_to_close);
         open.filter(|known| known.ends().iter().all(|end| runs(end)))
             .map(|known| (known.plan.from.clone(), known.plan.to.clone()))
@@ -175,7 +181,10 @@ impl RegtestWorld {
         };
         let (mut missing, mut place) = (Vec::new(), None);
         for name in known.ends() {
-            let node = self.process(name).ok().and_then(|process| process.running());
+            let node = self
+                .process(name)
+                .ok()
+                .and_then(|process| process.running());
             match node.and_then(|node| own_view(&node, known.funding)) {
                 Some(view) if view.is_usable => place = view.short_channel_id,
                 _ => missing.push(format!("node {name} to use channel {channel}")),
@@ -210,16 +219,19 @@ fn channel_id(funding: OutPoint) -> ChannelId {
 /// Whether something of a closed channel is left for this node to claim or to sweep.
 fn has_unswept(node: &Node, funding: OutPoint) -> bool {
     let (id, balances) = (channel_id(funding), node.list_balances());
-    let claims = balances.lightning_balances.iter().any(|balance| match balance {
-        LightningBalance::ClaimableAwaitingConfirmations { channel_id, .. }
-        | LightningBalance::ContentiousClaimable { channel_id, .. }
-        | LightningBalance::MaybeTimeoutClaimableHTLC { channel_id, .. }
-        | LightningBalance::CounterpartyRevokedOutputClaimable { channel_id, .. } => {
-            *channel_id == id
-        }
-        LightningBalance::ClaimableOnChannelClose { .. }
-        | LightningBalance::MaybePreimageClaimableHTLC { .. } => false,
-    });
+    let claims = balances
+        .lightning_balances
+        .iter()
+        .any(|balance| match balance {
+            LightningBalance::ClaimableAwaitingConfirmations { channel_id, .. }
+            | LightningBalance::ContentiousClaimable { channel_id, .. }
+            | LightningBalance::MaybeTimeoutClaimableHTLC { channel_id, .. }
+            | LightningBalance::CounterpartyRevokedOutputClaimable { channel_id, .. } => {
+                *channel_id == id
+            }
+            LightningBalance::ClaimableOnChannelClose { .. }
+            | LightningBalance::MaybePreimageClaimableHTLC { .. } => false,
+        });
     let sweeps = balances.pending_balances_from_channel_closures.iter();
     let mut unconfirmed = sweeps.filter_map(|sweep| match sweep {
         PendingSweepBalance::PendingBroadcast { channel_id, .. }
@@ -230,7 +242,11 @@ fn has_unswept(node: &Node, funding: OutPoint) -> bool {
 }
 
 fn htlcs_on_chain(node: &Node) -> Vec<[u8; 32]> {
-    let open: BTreeSet<[u8; 32]> = node.list_channels().iter().map(|open| open.channel_id.0).collect();
+    let open: BTreeSet<[u8; 32]> = node
+        .list_channels()
+        .iter()
+        .map(|open| open.channel_id.0)
+        .collect();
     let balances = node.list_balances().lightning_balances.into_iter();
     let of_closed = balances.filter_map(|balance| match balance {
         LightningBalance::ContentiousClaimable {
@@ -258,13 +274,16 @@ fn htlcs_on_chain(node: &Node) -> Vec<[u8; 32]> {
 fn unbroadcast(process: &NodeProcess) -> Vec<(Option<ChannelId>, u64)> {
     let sweeps = process.running().map(|node| node.list_balances());
     let sweeps = sweeps.map(|balances| balances.pending_balances_from_channel_closures);
-    let unbroadcast = sweeps.into_iter().flatten().filter_map(|sweep| match sweep {
-        PendingSweepBalance::PendingBroadcast {
-            channel_id,
-            amount_satoshis,
-        } => Some((channel_id, amount_satoshis)),
-        PendingSweepBalance::BroadcastAwaitingConfirmation { .. }
-        | PendingSweepBalance::AwaitingThresholdConfirmations { .. } => None,
-    });
+    let unbroadcast = sweeps
+        .into_iter()
+        .flatten()
+        .filter_map(|sweep| match sweep {
+            PendingSweepBalance::PendingBroadcast {
+                channel_id,
+                amount_satoshis,
+            } => Some((channel_id, amount_satoshis)),
+            PendingSweepBalance::BroadcastAwaitingConfirmation { .. }
+            | PendingSweepBalance::AwaitingThresholdConfirmations { .. } => None,
+        });
     unbroadcast.collect()
 }

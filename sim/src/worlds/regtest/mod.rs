@@ -45,8 +45,8 @@ use super::no_layer0::NoLayer0;
 use super::no_node::NoNode;
 use super::service::{OpenStore, Service, ServiceParts, Switch};
 use super::{
-    ChannelPlan, ChannelSight, ChannelState, CloseOrder, HashTruth, OfferedHtlc, Reorg, SharedGateway, TruthSource, World,
-    WorldError, WorldKind,
+    ChannelPlan, ChannelSight, ChannelState, CloseOrder, HashTruth, OfferedHtlc, Reorg,
+    SharedGateway, TruthSource, World, WorldError, WorldKind,
 };
 use crate::faults::FaultId;
 use crate::prng::Stream;

@@ -13,10 +13,7 @@ impl SimulatedWorld {
     }
 
     /// One end closes the channel; what the other end does then is LDK's.
-    pub(super) fn begin_close(
-        &self,
-        order: &CloseOrder,
-    ) -> Result<(), WorldError> {
+    pub(super) fn begin_close(&self, order: &CloseOrder) -> Result<(), WorldError> {
         let (channel, by) = (order.channel.as_str(), order.by.as_str());
         let refused = |reason: &dyn std::fmt::Display| {
             WorldError::refused(by, format!("close channel {channel}"), reason)
@@ -74,7 +71,9 @@ impl SimulatedWorld {
         let mut place = None;
         for name in [&plan.from, &plan.to] {
             let channels = self.process(name).map(|process| process.channels());
-            let view = channels.ok().and_then(|channels| own_view(channels, *funding));
+            let view = channels
+                .ok()
+                .and_then(|channels| own_view(channels, *funding));
             match view {
                 Some(view) if view.usable => place = view.short_channel_id,
                 _ => missing.push(format!("node {name} to use channel {channel}")),
@@ -84,7 +83,9 @@ impl SimulatedWorld {
             return missing;
         };
         for process in &self.nodes {
-            let deaf = process.running().is_some_and(|node| !node.knows_channel(place));
+            let deaf = process
+                .running()
+                .is_some_and(|node| !node.knows_channel(place));
             if deaf {
                 missing.push(format!("node {} to know channel {channel}", process.name));
             }

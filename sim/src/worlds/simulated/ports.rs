@@ -24,8 +24,8 @@ use lockstep_host::ports::{
     LightningUnavailable, PayError, PayOrder, PayTaken,
 };
 use lockstep_lightning::{
-    FailureReason, HtlcDirection, IncomingStatus, InvoiceDescription, InvoiceRequest, Node, NodeEvent, OutgoingStatus,
-    PayInvoice, PayOutcome, PaymentHash, PaymentId, PaymentPreimage,
+    FailureReason, HtlcDirection, IncomingStatus, InvoiceDescription, InvoiceRequest, Node,
+    NodeEvent, OutgoingStatus, PayInvoice, PayOutcome, PaymentHash, PaymentId, PaymentPreimage,
 };
 use madsim::time::sleep;
 use std::str::FromStr;

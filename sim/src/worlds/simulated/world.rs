@@ -10,15 +10,16 @@ use crate::vtime::Epoch;
 use crate::worlds::http_system::SharedLayer0;
 use crate::worlds::service::{OpenStore, Service, ServiceParts, Switch, error_chain};
 use crate::worlds::{
-    ChannelPlan, ChannelSight, ChannelState, CloseOrder, ForwardingFees, HashTruth, OfferedHtlc, Reorg, Route, SharedGateway,
-    TruthSource, World, WorldError, WorldKind, keys,
+    ChannelPlan, ChannelSight, ChannelState, CloseOrder, ForwardingFees, HashTruth, OfferedHtlc,
+    Reorg, Route, SharedGateway, TruthSource, World, WorldError, WorldKind, keys,
 };
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
 use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::Timestamp;
 use lockstep_host::ports::{ChainSource, Store};
 use lockstep_lightning::{
-    ForwardingPolicy, InvoiceDescription, InvoiceRequest, NodeEvent, OpenChannel, PayAlong, PayInvoice, PaymentId,
+    ForwardingPolicy, InvoiceDescription, InvoiceRequest, NodeEvent, OpenChannel, PayAlong,
+    PayInvoice, PaymentId,
 };
 use madsim::time::sleep;
 use std::cell::Cell;
