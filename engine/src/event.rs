@@ -431,6 +431,15 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A payee has proved that he was paid: who knows the preimage has the money (BOLT 4).
+    PaymentProven {
+        /// Which payment.
+        payment: PaymentId,
+        /// Of its invoice, hexadecimal.
+        payment_hash: String,
+        /// Hashes to it (SHA-256), hexadecimal.
+        preimage: String,
+    },
     /// An instruction's outcome is unknown; it will be asked again under the same key.
     OutcomeUnknown {
         /// Of which payment.

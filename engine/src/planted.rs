@@ -101,6 +101,8 @@ bugs! {
     CreditAtHeld,
     /// A payment that is received is credited to the first open charge of that amount (model-agrees: the parties' balances).
     CreditWrongParty,
+    /// A payout keeps the payment hash in place of its proof (proof-of-payment).
+    KeepHashAsProof,
     /// A payout that is on its way at its deadline fails and its money is given back (ledger-equals-ground-truth).
     FailOverdueLightning,
 

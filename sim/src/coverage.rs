@@ -49,9 +49,7 @@ impl Coverage {
             Event::PayoutReserved { payment, rail, .. } => {
                 self.begin(payment.as_str(), *rail, "reserved")
             }
-            Event::ChargeIssued { payment, .. } | Event::InvoiceAdded { payment, .. } => {
-                self.go(payment.as_str(), "issued")
-            }
+            Event::ChargeIssued { payment, .. } => self.go(payment.as_str(), "issued"),
             Event::PaymentSeen { payment, .. } => self.go(payment.as_str(), "seen"),
             Event::PaymentVanished { payment } => {
                 self.mark_rare("payment-vanished");
@@ -88,6 +86,8 @@ impl Coverage {
             | Event::WalletBound { .. }
             | Event::BindingEnded { .. }
             | Event::AddressGiven { .. }
+            | Event::InvoiceAdded { .. }
+            | Event::PaymentProven { .. }
             | Event::LabelSet { .. }
             | Event::MoveStarted { .. }
             | Event::FeerateChosen { .. }

@@ -25,6 +25,7 @@ const MODEL: &str = "invariant `model-agrees`";
 const STATED: &str = "invariant `reputation-exactly-once`";
 const NO_UNBOUND: &str = "invariant `no-unbound-payment`";
 const APART: &str = "invariant `wallets-apart`";
+const PROOF: &str = "invariant `proof-of-payment`";
 const NO_STALE_HOLD: &str = "invariant `no-stale-hold`";
 
 /// Bug; scenario below `tests/planted`; what the verdict names (docs/TESTING.md).
@@ -47,6 +48,7 @@ const TABLE: [(Bug, &str, &str); 61] = [
     (Bug::ApplyOlderVersion, "late-webhook", GROUND_TRUTH),
     (Bug::NeverAsk, "lost-webhook", GROUND_TRUTH),
     (Bug::CreditAtHeld, "held", MODEL),
+    (Bug::KeepHashAsProof, "lightning-payout", PROOF),
     (Bug::FailOverdueLightning, "overdue", GROUND_TRUTH),
     (Bug::IgnoreReorg, "reorg", GROUND_TRUTH),
     (Bug::ReuseAddress, "two-charges", MODEL),

@@ -187,7 +187,16 @@ impl LightningPayout {
                     ];
                     desk.post(&self.id, "unused reserve", refund);
                 }
+                let preimage = match desk.planted {
+                    Some(Bug::KeepHashAsProof) => self.payment_hash,
+                    Some(_) | None => preimage,
+                };
                 self.state = State::Settled { preimage, fee };
+                desk.emit(Event::PaymentProven {
+                    payment: self.id.clone(),
+                    payment_hash: super::hex(&self.payment_hash),
+                    preimage: super::hex(&preimage),
+                });
                 let quantity = Quantity::btc(self.amount);
                 desk.emit(Event::PaymentSettled {
                     payment: self.id.clone(),

@@ -3,6 +3,8 @@
 //! Owns what must hold for the assembled node; parts have their tests beside them. `HashMap` order differs between runs
 //! here, outside of a simulation, so nothing is asserted that depends on it.
 
+#[path = "line/forgetting.rs"]
+mod forgetting;
 #[path = "line/stores.rs"]
 mod stores;
 

@@ -10,6 +10,7 @@ mod model_agrees;
 mod no_stale_hold;
 mod no_unbound_payment;
 mod outcome_equals_truth;
+mod proof_of_payment;
 mod reputation_exactly_once;
 mod terminal_by_deadline;
 mod wallets_apart;
@@ -154,6 +155,7 @@ pub fn all_under(terms: Terms) -> Vec<Box<dyn Invariant>> {
         Box::new(no_stale_hold::NoStaleHold),
         Box::new(reputation_exactly_once::ReputationExactlyOnce::default()),
         Box::new(no_unbound_payment::NoUnboundPayment::new(&terms)),
+        Box::new(proof_of_payment::ProofOfPayment::default()),
         Box::new(wallets_apart::WalletsApart::default()),
         Box::new(fees_attributed::FeesAttributed),
         Box::new(ModelAgrees::new(terms)),

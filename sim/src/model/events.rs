@@ -186,6 +186,7 @@ impl Model {
             | Event::Posted(_)
             | Event::Hold(_)
             | Event::WebhookIgnored { .. }
+            | Event::PaymentProven { .. }
             | Event::OutcomeUnknown { .. }
             | Event::BreakFound { .. } => Ok(()),
         }

@@ -258,6 +258,14 @@ impl Recorder {
             Event::InvoiceAdded { payment, request } => {
                 trace.names.give(request, format!("uri:{payment}"));
             }
+            Event::PaymentProven {
+                payment,
+                payment_hash,
+                preimage,
+            } => {
+                trace.names.give(payment_hash, format!("hash:{payment}"));
+                trace.names.give(preimage, format!("proof:{payment}"));
+            }
             Event::MoveStarted {
                 payment, address, ..
             } => trace.names.give(address, format!("address:{payment}")),
@@ -305,6 +313,11 @@ fn count(state: &mut State, name: &str, at_ms: u64) {
 }
 
 fn learn(state: &mut State, event: &Event) {
+    if let Event::PaymentSettled { payment, .. } | Event::PaymentFailed { payment, .. } = event
+        && let Some(told) = state.payments.get_mut(payment.as_str())
+    {
+        told.findings.remove("unknown");
+    }
     let mut set = |payment: &lockstep_engine::id::PaymentId, word: &'static str| {
         state.payments.entry(payment.to_string()).or_default().state = word;
     };
@@ -317,6 +330,10 @@ fn learn(state: &mut State, event: &Event) {
                 .entry(payment.to_string())
                 .or_default()
                 .request = Some(request.clone());
+        }
+        Event::OutcomeUnknown { payment } => {
+            let told = state.payments.entry(payment.to_string()).or_default();
+            told.findings.insert("unknown");
         }
         Event::InvoiceAdded { payment, request } => {
             let told = state.payments.entry(payment.to_string()).or_default();
@@ -405,7 +422,7 @@ fn learn(state: &mut State, event: &Event) {
         | Event::Posted(_)
         | Event::Hold(_)
         | Event::WebhookIgnored { .. }
-        | Event::OutcomeUnknown { .. }
+        | Event::PaymentProven { .. }
         | Event::BreakFound { .. } => {}
     }
 }

@@ -126,6 +126,7 @@ pub(crate) fn state(state: PaymentState) -> &'static str {
         PaymentState::Seen => "seen",
         PaymentState::Held => "held",
         PaymentState::Dispatched => "dispatched",
+        PaymentState::Unknown => "unknown",
         PaymentState::Settled => "settled",
         PaymentState::Failed => "failed",
         PaymentState::Undone => "undone",

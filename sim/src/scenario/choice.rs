@@ -63,6 +63,8 @@ word!(
         "held" Held,
         /// Payout: under way, fate unknown.
         "dispatched" Dispatched,
+        /// Payout over Lightning: under way when its deadline was over; beside `dispatched`.
+        "unknown" Unknown,
         /// Paid.
         "settled" Settled,
         /// Not paid, nothing moved.

@@ -168,6 +168,10 @@ impl StepChecker<'_> {
             PaymentState::Settled | PaymentState::Failed => None,
             PaymentState::Issued => payment.payout.then_some("charges"),
             PaymentState::Dispatched => (!payment.payout).then_some("payouts"),
+            PaymentState::Unknown => {
+                let routed = payment.payout && payment.rail == Some(Rail::Lightning);
+                (!routed).then_some("payouts over Lightning")
+            }
             PaymentState::Held => (!payment.hold).then_some("Lightning charges with `hold = true`"),
             PaymentState::Undone => {
                 let other = payment.rail.is_some_and(|rail| rail != Rail::Onchain);
