@@ -5,7 +5,8 @@ use super::Edit;
 use crate::scenario::{
     Action, Blocks, Cents, ChainFaultKind, ClockFaultKind, CosignerFaultKind, DiskFaultKind,
     Expectation, GatewayFaultKind, Layer0FaultKind, LinkFaultKind, Millis, Msat, OnchainAmount,
-    Payee, Payer, PeerFaultKind, ProcessFaultKind, Request, Sat, Scenario, Step, Trouble,
+    PaidInvoice, Payee, Payer, PeerFaultKind, ProcessFaultKind, Request, Routing, Sat, Scenario,
+    Step, Trouble,
 };
 use std::collections::BTreeSet;
 
@@ -67,6 +68,7 @@ pub(super) fn of_steps(plan: &Scenario, kept: &BTreeSet<usize>) -> Vec<Edit> {
         edits.push(on_step(id, |step| step.only.take().map(|_| ())));
         edits.push(on_step(id, as_it_is_asked));
         edits.push(on_step(id, in_figures));
+        edits.push(on_step(id, plainly));
         of_spans(id, &mut edits);
         of_amounts(id, &mut edits);
         of_blocks(id, &mut edits);
@@ -91,6 +93,27 @@ fn on_step(id: usize, change: impl Fn(&mut Step) -> Option<()> + 'static) -> Edi
         change(step)?;
         Some(smaller)
     })
+}
+
+/// Nothing is said of invoices and ways that need not be said.
+fn plainly(step: &mut Step) -> Option<()> {
+    match &mut step.action {
+        Action::Charge(charge) => match &mut charge.request {
+            Request::Lightning { says, .. } | Request::Onchain { says, .. } => {
+                says.take().map(|_| ())
+            }
+        },
+        Action::Payout(payout) => match &mut payout.payee {
+            Payee::Node {
+                invoice, routing, ..
+            } if (&*invoice, *routing) != (&PaidInvoice::USUAL, Routing::default()) => {
+                (*invoice, *routing) = (PaidInvoice::USUAL, Routing::default());
+                Some(())
+            }
+            Payee::Node { .. } | Payee::Wallet { .. } | Payee::Account { .. } => None,
+        },
+        _ => None,
+    }
 }
 
 /// No step has a time of its own.

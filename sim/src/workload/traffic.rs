@@ -3,6 +3,7 @@
 //! of its own. Does not own who is there (`setup`), faults (`faults`), nor what becomes of charges (`charges`).
 
 mod charges;
+mod invoices;
 
 use super::bindings;
 use super::draws::Draws;
@@ -241,6 +242,9 @@ impl Traffic<'_> {
             let (_, others) = what.split_once(',').unwrap_or_default();
             let comma = if others.is_empty() { "" } else { "," };
             what = format!("amount = \"all\"{comma}{others}");
+        }
+        if sort == Sort::PayoutLightning {
+            what += &self.routed(number);
         }
         let deadline = span(deadline(sort, draws));
         self.owed

@@ -154,6 +154,13 @@ steps = [
   { pay = { charge = "c3", from = "alice", instead_of = "c3" } },
   { payout = { id = "o4", from = "merchant", to = "bob", amount = "0.001 BTC", payee = "heir", wallet = "savings" } },
   { payout = { id = "o5", from = "merchant", to = "bob", amount = "all", payee = "heir" } },
+  { charge = { id = "c4", party = "merchant", amount = "any", over = "lightning", description = "alms" } },
+  { charge = { id = "c5", party = "merchant", amount = "1 sat", over = "lightning", description_hash = "alms" } },
+  { charge = { id = "c6", party = "merchant", amount = "0.01 BTC", over = "onchain", invoice = true, description = "a bicycle" } },
+  { pay = { charge = "c6", from = "buyer" } },
+  { payout = { id = "o6", from = "merchant", to = "buyer", amount = "1 sat", invoice = "open", max_fee = "0 msat", retry = "1 min" } },
+  { payout = { id = "o7", from = "merchant", to = "buyer", amount = "1 sat", invoice_of = "o6" } },
+  { expect = { payment = "o6", state = "unknown" } },
   { label = { charge = "c3", text = "alms", spendable = false } },
   { label = { charge = "c3", spendable = true } },
   { recover = "savings" },
@@ -290,6 +297,13 @@ pay c3: alice instead 1000000 sat
 pay c3: alice in place of c3
 payout o4: merchant -> bob 100000 sat over onchain out of savings within 3600 s bound to heir
 payout o5: merchant -> bob all over onchain within 3600 s bound to heir
+charge c4: merchant any amount over lightning for \"alms\" expires 3600 s
+charge c5: merchant 1 sat over lightning for the hash of \"alms\" expires 3600 s
+charge c6: merchant 1000000 sat over onchain or by invoice for \"a bicycle\" expires 3600 s
+pay c6: buyer
+payout o6: merchant -> buyer 1 sat over lightning invoice open max fee 0 sat retry 60 s within 3600 s
+payout o7: merchant -> buyer 1 sat over lightning invoice of o6 within 3600 s
+expect payment o6 unknown
 label c3 \"alms\" not spendable
 label c3 spendable
 recover savings

@@ -62,13 +62,17 @@ impl Traffic<'_> {
         } else {
             draws.between(10, 60) * MINUTE
         };
+        let (asked, given) = match self.is_open(number) {
+            true => ("any".to_owned(), format!(", amount = \"{}\"", sat(amount))),
+            false => (sat(amount), String::new()),
+        };
         self.charge(
             at,
             (&id, party),
-            &sat(amount),
+            &asked,
             &format!("over = \"lightning\", expires = \"{}\"", span(expires)),
         );
-        let pay = format!("pay = {{ charge = \"{id}\", from = \"{payer}\" }}");
+        let pay = format!("pay = {{ charge = \"{id}\", from = \"{payer}\"{given} }}");
         match fate {
             0..76 => {
                 self.expect(party, amount);
@@ -138,16 +142,22 @@ impl Traffic<'_> {
         } else {
             draws.between(20, 90) * MINUTE
         };
+        let (invoice, by_invoice) = self.both_ways(number);
         self.charge(
             at,
             (&id, party),
             &sat(amount),
             &format!(
-                "over = \"onchain\", expires = \"{}\"{}",
+                "over = \"onchain\", expires = \"{}\"{}{invoice}",
                 span(expires),
                 self.setup.refund_to(number)
             ),
         );
+        if let Some(after) = by_invoice {
+            let node = self.setup.outsiders[number % self.setup.outsiders.len()];
+            let pay = format!("pay = {{ charge = \"{id}\", from = \"{node}\" }}");
+            self.draft.at(at + after * SECOND, &pay);
+        }
         let wallet = self.payer_wallet(party, draws);
         let feerate = if draws.percent(30) {
             format!(", feerate = \"{} sat/vB\"", draws.between(1, 12))
