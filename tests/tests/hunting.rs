@@ -95,7 +95,7 @@ fn profile_of(bug: Bug) -> &'static str {
     match FIRST.iter().find(|(known, ..)| *known == bug) {
         Some((_, profile, _)) => profile,
         None => match bug {
-            Bug::FailOverdueLightning => "lightning",
+            Bug::FailOverdueLightning | Bug::KeepHashAsProof => "lightning",
             Bug::CountWrongSignature
             | Bug::CountCosignerTwice
             | Bug::SendBelowThreshold

@@ -23,7 +23,9 @@ pub(super) struct ProofOfPayment {
 impl ProofOfPayment {
     fn prove(&mut self, payment: &PaymentId, hash: &str, preimage: &str) -> Result<(), String> {
         let Some(ordered) = self.ordered.get(payment) else {
-            return Err(format!("{payment} is proven, and no invoice was ordered to be paid"));
+            return Err(format!(
+                "{payment} is proven, and no invoice was ordered to be paid"
+            ));
         };
         let proof = <[u8; 32]>::from_hex(preimage).map_err(|error| error.to_string())?;
         if ordered.to_string() != hash || sha256::Hash::hash(&proof) != *ordered {

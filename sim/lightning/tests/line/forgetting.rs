@@ -34,7 +34,10 @@ fn an_order_is_known_after_ldk_has_forgotten_it() {
     pump.advance(15);
     assert_eq!(openers_msat(&pump), after_payment(50_000_000));
     let view = pump.node(0).payment(PaymentId([1; 32])).unwrap().unwrap();
-    assert!(matches!(view.status, OutgoingStatus::Sent { .. }), "{view:?}");
+    assert!(
+        matches!(view.status, OutgoingStatus::Sent { .. }),
+        "{view:?}"
+    );
 }
 
 /// Without the record LDK alone decides: it knows the id at first, and takes it for a new one later.
