@@ -1,7 +1,11 @@
 //! What charges and payouts make of invoices: amounts that the payer chooses, what an invoice says, whose it is, and within
 //! which limits it is paid. Owns those rules' tests; reading invoices is tested beside it.
+#![allow(
+    missing_docs,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests look for one event among many"
+)]
 
-#[allow(dead_code)]
 mod outside;
 
 use lockstep_engine::api::{

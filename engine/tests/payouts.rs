@@ -21,12 +21,6 @@ use bitcoin::hashes::Hash as _;
 
 const HASH: [u8; 32] = [1; 32];
 
-fn outgoing(name: &str) -> Account {
-    Account::Outgoing {
-        payment: self::payment(name),
-    }
-}
-
 fn suspense(rail: Rail) -> Account {
     Account::Suspense { rail }
 }
@@ -122,36 +116,6 @@ fn an_unknown_lightning_payout_is_never_compensated() {
     o.check();
 }
 
-/// Ann has 100,000 sat on chain; `p1` pays 20,000 of it to a foreign script.
-fn payout_on_chain() -> (Outside, bitcoin::Transaction, bitcoin::Transaction) {
-    let mut o = Outside::new();
-    let script = watched(&o.ok(Command::CreateCharge(charge(
-        "fund",
-        Rail::Onchain,
-        100_000_000,
-    ))));
-    let funding = pays(&script, 100_000, "coin");
-    let blocks = branch("a", 0..=2);
-    o.tell(look(
-        blocks[..2].to_vec(),
-        vec![confirmed(&funding, blocks[1])],
-    ));
-    let foreign = ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_byte_array([6; 20]));
-    let address =
-        bitcoin::Address::from_script(&foreign, bitcoin::Network::Regtest).expect("an address");
-    let order = payout(
-        "p1",
-        Destination::Address(address.to_string()),
-        Quantity::btc(Msat(20_000_000)),
-    );
-    assert_eq!(
-        names(&o.ok(Command::CreatePayout(order))),
-        ["payout_reserved", "transaction_built"]
-    );
-    let transaction = o.sign("p1");
-    (o, funding, transaction)
-}
-
 #[test]
 fn a_payment_uri_is_paid_as_it_says_or_not_at_all() {
     let mut o = Outside::funded();
@@ -223,81 +187,6 @@ fn an_onchain_payout_settles_and_survives_a_reorganisation() {
         ["payment_settled"]
     );
     assert_eq!((o.available(), o.balance(&hot())), (left, left));
-    o.check();
-}
-
-#[test]
-fn a_payout_whose_coin_is_lost_has_failed_when_it_is_overdue_and_until_the_coin_comes_back() {
-    let (mut o, funding, tx) = payout_on_chain();
-    let broadcast = |n: &str| Fact::Broadcast {
-        key: key(n),
-        result: Ok(tx.compute_txid()),
-    };
-    o.tell(broadcast("p1/broadcast"));
-    let block = |name: &str, height| branch(name, height..=height)[0];
-    let there = vec![confirmed(&funding, block("a", 1)), in_mempool(&tx)];
-    o.tell(look(branch("a", 1..=2), there.clone()));
-    // The funding charge and what it paid for are gone; the depth of this policy is one block.
-    let fork = |heights| look(branch("b", heights), Vec::new());
-    o.tell(fork(0..=3));
-    o.tell(fork(3..=4));
-    assert_eq!(o.status("p1"), Status::Dispatched, "it has time yet");
-    let out = o.fire("p1/deadline");
-    assert_eq!(names(&out), ["outcome_unknown", "payment_failed"]);
-    assert_eq!(o.status("p1"), Status::Failed);
-    assert_eq!(o.balance(&outgoing("p1")), 0);
-    assert_eq!(o.available(), 0, "neither the charge's money nor a debt");
-    assert_eq!(o.tell(fork(4..=5)).instructions, [], "nothing to hand out");
-    let out = o.tell(look(
-        vec![block("b", 5), block("b", 6)],
-        vec![confirmed(&funding, block("b", 6)), in_mempool(&tx)],
-    ));
-    assert!(
-        names(&out).contains(&"payout_dispatched".to_owned()),
-        "{out:?}"
-    );
-    assert_eq!(o.status("p1"), Status::Unknown);
-    o.check();
-}
-
-#[test]
-fn a_coin_that_our_own_payout_makes_is_never_lost_while_that_one_may_come_back() {
-    let (mut o, funding, first) = payout_on_chain();
-    let foreign = ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_byte_array([7; 20]));
-    let address =
-        bitcoin::Address::from_script(&foreign, bitcoin::Network::Regtest).expect("an address");
-    o.tell(Fact::Broadcast {
-        key: key("p1/broadcast"),
-        result: Ok(first.compute_txid()),
-    });
-    let block = |height| branch("a", height..=height)[0];
-    o.tell(look(
-        branch("a", 1..=2),
-        vec![confirmed(&funding, block(1)), in_mempool(&first)],
-    ));
-    let order = payout(
-        "p2",
-        Destination::Address(address.to_string()),
-        Quantity::btc(Msat(20_000_000)),
-    );
-    o.ok(Command::CreatePayout(order));
-    let transaction = o.sign("p2");
-    assert_eq!(
-        transaction.input[0].previous_output.txid,
-        first.compute_txid()
-    );
-    o.tell(Fact::Broadcast {
-        key: key("p2/broadcast"),
-        result: Ok(transaction.compute_txid()),
-    });
-    for height in 3..=9 {
-        let blocks = branch("a", height - 1..=height);
-        o.tell(look(blocks, vec![confirmed(&funding, block(1))]));
-    }
-    o.fire("p1/deadline");
-    o.fire("p2/deadline");
-    assert_eq!(o.status("p1"), Status::Unknown, "its coin is there");
-    assert_eq!(o.status("p2"), Status::Unknown, "its coin may come back");
     o.check();
 }
 

@@ -499,3 +499,33 @@ pub fn watched(output: &Output) -> ScriptBuf {
         });
     scripts.expect("a script to watch")
 }
+
+/// Ann has 100,000 sat on chain; `p1` pays 20,000 of it to a foreign script.
+pub fn payout_on_chain() -> (Outside, bitcoin::Transaction, bitcoin::Transaction) {
+    let mut o = Outside::new();
+    let script = watched(&o.ok(Command::CreateCharge(charge(
+        "fund",
+        Rail::Onchain,
+        100_000_000,
+    ))));
+    let funding = pays(&script, 100_000, "coin");
+    let blocks = branch("a", 0..=2);
+    o.tell(look(
+        blocks[..2].to_vec(),
+        vec![confirmed(&funding, blocks[1])],
+    ));
+    let foreign = ScriptBuf::new_p2wpkh(&bitcoin::WPubkeyHash::from_byte_array([6; 20]));
+    let address =
+        bitcoin::Address::from_script(&foreign, bitcoin::Network::Regtest).expect("an address");
+    let order = payout(
+        "p1",
+        Destination::Address(address.to_string()),
+        Quantity::btc(Msat(20_000_000)),
+    );
+    assert_eq!(
+        names(&o.ok(Command::CreatePayout(order))),
+        ["payout_reserved", "transaction_built"]
+    );
+    let transaction = o.sign("p1");
+    (o, funding, transaction)
+}
