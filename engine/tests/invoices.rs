@@ -53,18 +53,18 @@ fn refused_charge(o: &mut Outside, order: Charge) -> ChargeRefused {
 }
 
 fn pay_effect(out: &Output) -> (Option<Msat>, Msat, Option<u32>) {
-    let mut effects = out.instructions.iter().map(|one| &one.effect);
-    effects
-        .find_map(|effect| match effect {
-            Effect::PayInvoice {
-                amount_msat,
-                max_fee_msat,
-                retry_secs,
-                ..
-            } => Some((*amount_msat, *max_fee_msat, *retry_secs)),
-            _ => None,
-        })
-        .expect("an invoice is paid")
+    for one in &out.instructions {
+        if let Effect::PayInvoice {
+            amount_msat,
+            max_fee_msat,
+            retry_secs,
+            ..
+        } = &one.effect
+        {
+            return (*amount_msat, *max_fee_msat, *retry_secs);
+        }
+    }
+    panic!("no invoice is paid by {out:?}")
 }
 
 #[test]

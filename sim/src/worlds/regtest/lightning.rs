@@ -4,6 +4,7 @@
 use super::RegtestWorld;
 use super::balances::OpenChannel;
 use super::nodes::{NodeProcess, beside, channel_config};
+use super::proxy::Links;
 use super::waits::{POLL, Patience};
 use crate::worlds::{ChannelPlan, WorldError};
 use bitcoin::OutPoint;
@@ -33,6 +34,31 @@ pub(super) const GOSSIP_ROUNDS: u32 = 8;
 const INVOICE_EXPIRY_SECS: u32 = 3_600;
 
 impl RegtestWorld {
+    /// Starts every node, and the proxies between them.
+    pub(super) async fn start_nodes(&mut self) -> Result<(), WorldError> {
+        let url = self.electrum_url();
+        for name in &self.blueprint.nodes {
+            let dir = self.dir.path().join(format!("node-{name}"));
+            let process = NodeProcess::new(name, &self.blueprint, dir, &url, &self.waits);
+            self.nodes.push(Arc::new(process));
+        }
+        self.links = Links::between(&self.nodes, &self.blueprint.faults).await?;
+        for process in &self.nodes {
+            self.cancel.check()?;
+            process.start().await?;
+            process.pump_events();
+        }
+        Ok(())
+    }
+
+    /// A node's process.
+    pub(super) fn process(&self, name: &str) -> Result<&Arc<NodeProcess>, WorldError> {
+        let found = self.nodes.iter().find(|process| process.name == name);
+        found.ok_or_else(|| {
+            WorldError::harness("find a node", format!("there is none called {name}"))
+        })
+    }
+
     pub(super) fn patience(&self, what: &'static str, limit: Duration) -> Patience<'_> {
         Patience {
             what,

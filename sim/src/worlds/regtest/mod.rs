@@ -207,22 +207,6 @@ impl RegtestWorld {
         Ok(world)
     }
 
-    async fn start_nodes(&mut self) -> Result<(), WorldError> {
-        let url = self.electrum_url();
-        for name in &self.blueprint.nodes {
-            let dir = self.dir.path().join(format!("node-{name}"));
-            let process = NodeProcess::new(name, &self.blueprint, dir, &url, &self.waits);
-            self.nodes.push(Arc::new(process));
-        }
-        self.links = Links::between(&self.nodes, &self.blueprint.faults).await?;
-        for process in &self.nodes {
-            self.cancel.check()?;
-            process.start().await?;
-            process.pump_events();
-        }
-        Ok(())
-    }
-
     fn electrum_url(&self) -> String {
         format!(
             "tcp://{}",
@@ -245,14 +229,6 @@ impl RegtestWorld {
     /// Opens a copy of the journal's file for an audit. Call it at rest.
     pub fn open_audit(&self) -> OpenStore {
         journal_file::open_copy(self.journal(), self.dir.path().join("journal-audit.redb"))
-    }
-
-    /// A node's process.
-    fn process(&self, name: &str) -> Result<&Arc<NodeProcess>, WorldError> {
-        let found = self.nodes.iter().find(|process| process.name == name);
-        found.ok_or_else(|| {
-            WorldError::harness("find a node", format!("there is none called {name}"))
-        })
     }
 
     fn ports(&mut self) -> Ports {
