@@ -192,10 +192,15 @@ mod tests {
         (ServerProcess::new("sleeper", dir.to_owned()), child)
     }
 
+    /// The script has made way for `sleep`, as the scripts of servers make way for those: arguments are the server's then.
     async fn started(server: &ServerProcess, before: Option<i32>) -> i32 {
+        let sleeps = |pid: i32| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline"));
+            command.is_ok_and(|command| command.starts_with(b"sleep\0"))
+        };
         loop {
             match server.pid() {
-                Ok(pid) if Some(pid) != before => return pid,
+                Ok(pid) if Some(pid) != before && sleeps(pid) => return pid,
                 _ => sleep(POLL).await,
             }
         }
