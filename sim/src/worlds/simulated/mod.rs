@@ -184,6 +184,7 @@ impl SimulatedWorld {
             watch_htlcs: blueprint.watch_htlcs,
             disks: blueprint.node_disks.clone(),
             with_private_channels: blueprint.with_private_channels.clone(),
+            reaction: node_process::reaction(blueprint.nodes.len()),
             faults: blueprint.faults.clone(),
         };
         let mut nodes = Vec::new();

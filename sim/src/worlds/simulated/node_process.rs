@@ -4,6 +4,7 @@
 //!
 //! Fault model: a crash ends every task between two polls and loses what is not on the disk; the disk keeps each write
 //! that was answered. A restart begins from the disk with fresh randomness. The opener of a channel reconnects. A process
+//! In a large world it works off what came in within some milliseconds at once. A process
 //! whose disk fails, or whose LDK panics over what it was started from, ends by itself.
 
 mod blocks;
@@ -38,6 +39,18 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// A process that has so much to read loses the link that brings more; `links` limits each connection to fewer.
 const MAX_INCOMING: usize = 1 << 20;
+
+/// Worlds of more nodes than this are large.
+const SMALL_WORLD_NODES: usize = 32;
+
+/// In a large world: gossip crosses each link in some tens of chunks instead of thousands, and each of them costs the nodes
+/// and the record as much as a message of a payment. Shorter than most links take.
+const REACTION: Duration = Duration::from_millis(20);
+
+/// For how long each of so many nodes collects what comes in.
+pub fn reaction(nodes: usize) -> Option<Duration> {
+    (nodes > SMALL_WORLD_NODES).then_some(REACTION)
+}
 
 /// What reaches a node's process.
 enum Incoming {
@@ -111,6 +124,8 @@ pub struct Surroundings {
     pub disks: NodeDisks,
     /// Who has an unannounced channel.
     pub with_private_channels: BTreeSet<String>,
+    /// For how long a node collects what comes in before it does anything about it; `None` in small worlds: not at all.
+    pub reaction: Option<Duration>,
     /// Where effects of faults are counted.
     pub faults: Arc<Mutex<Faults>>,
 }

@@ -43,6 +43,27 @@ async fn read_link(link: LinkId, end: End, inbox: Sender<Incoming>) {
     let _ = inbox.send(Incoming::Closed(link)).await;
 }
 
+/// The same effects with all bytes for one link in one piece, where the first of them stood.
+fn joined(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut kept: Vec<Effect> = Vec::with_capacity(effects.len());
+    let mut pieces: BTreeMap<LinkId, usize> = BTreeMap::new();
+    for effect in effects {
+        if let Effect::CloseLink { link } = &effect {
+            pieces.remove(link);
+        }
+        if let Effect::Send { link, bytes } = &effect {
+            let first = pieces.get(link).and_then(|at| kept.get_mut(*at));
+            if let Some(Effect::Send { bytes: first, .. }) = first {
+                first.extend_from_slice(bytes);
+                continue;
+            }
+            pieces.insert(*link, kept.len());
+        }
+        kept.push(effect);
+    }
+    kept
+}
+
 /// One life of a process, from start to kill.
 pub(super) struct Life {
     pub(super) process: NodeProcess,
@@ -107,7 +128,22 @@ impl Life {
             if let Err(ended) = acted.and_then(|acted| acted) {
                 return self.end(ended);
             }
+            if let Some(reaction) = self.process.world.reaction {
+                sleep(reaction).await;
+                self.process.stand_still(&incoming).await;
+                if let Err(ended) = self.take_all(&incoming) {
+                    return self.end(ended);
+                }
+            }
         }
+    }
+
+    /// Takes everything that has come in.
+    fn take_all(&mut self, incoming: &Receiver<Incoming>) -> Result<(), Ended> {
+        while let Ok(message) = incoming.try_recv() {
+            caught(|| self.take(message)).map_err(Ended::Panic)?;
+        }
+        Ok(())
     }
 
     /// The process ends by itself: what it has sent still arrives, then its connections are closed.
@@ -153,6 +189,10 @@ impl Life {
                 .process(self.process.time())
                 .map_err(|error| Ended::Disk(error.to_string()))?;
             let quiet = effects.is_empty();
+            let effects = match self.process.world.reaction {
+                Some(_) => joined(effects),
+                None => effects,
+            };
             for effect in effects {
                 match effect {
                     Effect::Send { link, bytes } => self.say(link, bytes),
