@@ -1,6 +1,10 @@
 //! Every scenario that names the regtest world, on real servers, one after another: it passes (`regtest::`), and its
-//! canonical trace is the expected one, which is the simulated world's (`both::`). Ignored where the servers are not
+//! canonical trace is the expected one, which is the simulated world's (`both::`); and our node among real ones
+//! (`interoperability::`). Ignored where the servers are not
 //! installed. Owns that list.
+
+#[path = "regtest/interoperability.rs"]
+mod interoperability;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use lockstep::cli::expected::{self, Comparison};
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
         println!("the regtest tests are ignored: {missing}");
     }
     let ignored = executables.is_err();
+    let interoperability = interoperability::trial(executables.as_ref().ok().cloned());
     let setting = Arc::new(Setting {
         slots: 1,
         executables: executables.ok(),
@@ -31,6 +36,7 @@ fn main() -> ExitCode {
     let named = found.filter(|found| found.source.scenario.worlds.contains(&World::Regtest));
     let trials = named
         .flat_map(|found| of_scenario(found, &setting))
+        .chain([interoperability])
         .map(|trial| trial.with_ignored_flag(ignored));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

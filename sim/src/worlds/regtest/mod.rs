@@ -32,6 +32,7 @@ mod rest;
 mod runtime;
 mod server_process;
 mod servers;
+mod socket_node;
 mod store;
 mod waits;
 
@@ -72,6 +73,7 @@ use nodes::NodeProcess;
 use operator::OperatorNode;
 use proxy::Links;
 pub use runtime::runtime;
+pub use socket_node::SocketNode;
 use servers::{Executables, Servers};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
