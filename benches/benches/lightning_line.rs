@@ -27,6 +27,7 @@ fn main() {
                 form,
                 in_flight,
                 payments,
+                nodes: 4,
             };
             group.bench_function(
                 BenchmarkId::new(form.to_string(), format!("{in_flight} in flight")),

@@ -20,6 +20,10 @@ pub struct Measured {
     /// Processor time of the child's main thread, where the system tells it (Linux). On a shared machine it is the
     /// steadier of the two.
     pub cpu: Option<Duration>,
+    /// Processor time before the measured part.
+    pub set_up: Option<Duration>,
+    /// Memory of the child when the measured part begins, in kB (Linux).
+    pub resident_kb: Option<u64>,
 }
 
 /// The child's side: the marks.
@@ -68,6 +72,7 @@ pub fn measure(arguments: &[String]) -> Measured {
         .stdout(Stdio::piped());
     let mut child = command.spawn().expect("the child can be started");
     let begin = take_mark(&mut child);
+    let (set_up, resident_kb) = (begin.1, begin.2);
     let end = take_mark(&mut child);
     let status = child.wait().expect("the child can be waited for");
     assert!(
@@ -78,11 +83,13 @@ pub fn measure(arguments: &[String]) -> Measured {
     Measured {
         wall: end.0 - begin.0,
         cpu,
+        set_up,
+        resident_kb,
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-fn take_mark(child: &mut Child) -> (Instant, Option<Duration>) {
+fn take_mark(child: &mut Child) -> (Instant, Option<Duration>, Option<u64>) {
     let mut byte = [0];
     let read = child
         .stdout
@@ -94,14 +101,14 @@ fn take_mark(child: &mut Child) -> (Instant, Option<Duration>) {
         let status = child.wait();
         panic!("the child ended before its mark ({error}): {status:?}");
     }
-    let cpu = processor_time(child.id());
+    let (cpu, resident_kb) = (processor_time(child.id()), resident_kb(child.id()));
     child
         .stdin
         .as_mut()
         .expect("it is piped")
         .write_all(&byte)
         .expect("the child waits for it");
-    (now, cpu)
+    (now, cpu, resident_kb)
 }
 
 /// The first number of `schedstat` is the time on a processor in nanoseconds (Linux, Documentation/scheduler/sched-stats).
@@ -112,4 +119,11 @@ fn processor_time(process: u32) -> Option<Duration> {
         .parse()
         .ok()
         .map(Duration::from_nanos)
+}
+
+/// `VmRSS` of the process (Linux, proc(5)).
+fn resident_kb(process: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }

@@ -2,8 +2,9 @@
 //! (`lockstep-lightning`).
 
 use super::{
-    AMOUNT_MSAT, CAPACITY_SAT, CLTV_EXPIRY_DELTA, FEE_BASE_MSAT, FEE_PROPORTIONAL_MILLIONTHS,
-    FUNDS_SAT, INVOICE_EXPIRY_SECS, Load, NODES, PUSH_MSAT, WARM_UP_PAYMENTS, payment_id,
+    AMOUNT_MSAT, CLTV_EXPIRY_DELTA, FEE_BASE_MSAT, FEE_PROPORTIONAL_MILLIONTHS, FUNDS_SAT,
+    INVOICE_EXPIRY_SECS, Load, NODES, PUSH_MSAT, Pair, WARM_UP_PAYMENTS, channels, payment_id,
+    rounds,
 };
 use crate::child::Marks;
 use lockstep_lightning::pump::Pump;
@@ -17,7 +18,7 @@ use std::time::Duration;
 const HEAD_START: Duration = Duration::from_secs(3_600);
 
 pub(super) fn run(load: &Load, marks: &Marks) {
-    let mut pump = line();
+    let mut pump = network(load.nodes);
     load.batches(WARM_UP_PAYMENTS)
         .for_each(|size| pay(&mut pump, size));
     marks.begin();
@@ -34,40 +35,48 @@ fn real_time() -> Duration {
         .expect("this is after 1970")
 }
 
-fn line() -> Pump {
-    let count = u8::try_from(NODES.len()).expect("a line is short");
+fn network(nodes: usize) -> Pump {
+    let count = u8::try_from(nodes).expect("so many nodes can be pumped");
     let mut pump = Pump::new(count, real_time() - HEAD_START);
-    (0..NODES.len()).for_each(|index| pump.give_coins(index, FUNDS_SAT));
-    for near in 0..NODES.len() - 1 {
-        pump.connect(near, near + 1);
-        let open = OpenChannel {
-            peer: pump.id(near + 1),
-            capacity_sat: CAPACITY_SAT,
-            push_msat: PUSH_MSAT,
-            announce: true,
-            forwarding: ForwardingPolicy {
-                fee_base_msat: FEE_BASE_MSAT,
-                fee_proportional_millionths: FEE_PROPORTIONAL_MILLIONTHS,
-                cltv_expiry_delta: CLTV_EXPIRY_DELTA,
-            },
-            user_channel_id: near as u128 + 1,
-        };
-        pump.node(near)
-            .open_channel(open)
-            .expect("the opener has coins");
-        pump.run();
+    (0..nodes).for_each(|index| pump.give_coins(index, FUNDS_SAT));
+    let mut opened = 0;
+    for round in rounds(nodes) {
+        for pair in &round {
+            opened += 1;
+            open(&mut pump, *pair, opened);
+        }
+        pump.mine(6);
     }
-    pump.mine(6);
     pump.advance(61);
-    for index in 0..NODES.len() {
+    for index in 0..nodes {
         assert_eq!(
             pump.node(index).graph().channels_both_directions,
-            NODES.len() - 1,
+            channels(nodes),
             "gossip has not spread"
         );
     }
     forget_events(&mut pump);
     pump
+}
+
+fn open(pump: &mut Pump, pair: Pair, user_channel_id: u128) {
+    pump.connect(pair.from, pair.to);
+    let open = OpenChannel {
+        peer: pump.id(pair.to),
+        capacity_sat: pair.capacity_sat,
+        push_msat: PUSH_MSAT,
+        announce: true,
+        forwarding: ForwardingPolicy {
+            fee_base_msat: FEE_BASE_MSAT,
+            fee_proportional_millionths: FEE_PROPORTIONAL_MILLIONTHS,
+            cltv_expiry_delta: CLTV_EXPIRY_DELTA,
+        },
+        user_channel_id,
+    };
+    pump.node(pair.from)
+        .open_channel(open)
+        .expect("the opener has coins");
+    pump.run();
 }
 
 /// Begins `count` payments together and pumps until all are done.

@@ -1,5 +1,5 @@
 //! Owns the workload of the Lightning benches: four nodes in a line, a-b-c-d, and payments from a to d, so many in flight
-//! at a time. The same channels, fees, amounts and invoices in every form. Does not own how bytes get from node to
+//! at a time; behind d there may be more nodes, over which nothing is paid, but which hear of everything. The same channels, fees, amounts and invoices in every form. Does not own how bytes get from node to
 //! node: `bare` pumps by hand, `simulated` is the simulated world.
 
 mod bare;
@@ -12,14 +12,15 @@ use lockstep_lightning::PaymentId;
 use std::fmt;
 use std::str::FromStr;
 
-/// The payer first, the payee last.
+/// The line: the payer first, the payee last.
 const NODES: [&str; 4] = ["a", "b", "c", "d"];
 
 /// On-chain funds of every node.
 const FUNDS_SAT: u64 = 20_000_000;
 
-/// Size of each channel, and what its far end begins with.
+/// Size of each channel of the line, of each behind it, and what its far end begins with.
 const CAPACITY_SAT: u64 = 10_000_000;
+const CAPACITY_BEHIND_SAT: u64 = 3_000_000;
 const PUSH_MSAT: u64 = 1_000_000_000;
 
 /// What every node asks for forwarding.
@@ -83,6 +84,58 @@ pub struct Load {
     pub in_flight: usize,
     /// Payments in the measured part.
     pub payments: usize,
+    /// Nodes in all, four at least.
+    pub nodes: usize,
+}
+
+/// A channel to be opened by one node, by its index, to another.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    from: usize,
+    to: usize,
+    capacity_sat: u64,
+}
+
+/// How far back the second channel of a node behind the line goes.
+const SHORTCUT: usize = 7;
+
+/// The name of the node with that index.
+fn node_name(index: usize) -> String {
+    NODES
+        .get(index)
+        .map_or_else(|| format!("x{index}"), |name| (*name).to_owned())
+}
+
+/// Channels that are announced together: LDK drops gossip that comes in larger bursts.
+const ANNOUNCED_TOGETHER: usize = 16;
+
+/// The channels in rounds; in a round nobody opens more than one. Each node behind the line opens one to the node before
+/// it and one further back, but never past d, so that payments keep to the line.
+fn rounds(nodes: usize) -> Vec<Vec<Pair>> {
+    let payee = NODES.len() - 1;
+    let line = (0..payee).map(|from| Pair {
+        from,
+        to: from + 1,
+        capacity_sat: CAPACITY_SAT,
+    });
+    let behind = |back: usize| {
+        let nodes = (NODES.len()..nodes).filter(move |from| from - payee >= back);
+        nodes.map(move |from| Pair {
+            from,
+            to: from - back,
+            capacity_sat: CAPACITY_BEHIND_SAT,
+        })
+    };
+    let near: Vec<Pair> = line.chain(behind(1)).collect();
+    let far: Vec<Pair> = behind(SHORTCUT).collect();
+    let rounds = near.chunks(ANNOUNCED_TOGETHER);
+    let rounds = rounds.chain(far.chunks(ANNOUNCED_TOGETHER));
+    rounds.map(<[Pair]>::to_vec).collect()
+}
+
+/// How many channels there are.
+pub fn channels(nodes: usize) -> usize {
+    rounds(nodes).iter().map(Vec::len).sum()
 }
 
 impl Load {
@@ -95,17 +148,19 @@ impl Load {
             self.form.to_string(),
             self.in_flight.to_string(),
             self.payments.to_string(),
+            self.nodes.to_string(),
         ])
     }
 
     fn parse(arguments: &[String]) -> Option<Load> {
-        let [form, in_flight, payments] = arguments else {
+        let [form, in_flight, payments, nodes] = arguments else {
             return None;
         };
         Some(Load {
             form: form.parse().ok()?,
             in_flight: in_flight.parse().ok()?,
             payments: payments.parse().ok()?,
+            nodes: nodes.parse().ok()?,
         })
     }
 

@@ -3,8 +3,8 @@
 
 use super::engine::Books;
 use super::{
-    AMOUNT_MSAT, CAPACITY_SAT, CLTV_EXPIRY_DELTA, FEE_BASE_MSAT, FEE_PROPORTIONAL_MILLIONTHS,
-    FUNDS_SAT, Form, Load, NODES, PUSH_MSAT, WARM_UP_PAYMENTS, payment_id,
+    AMOUNT_MSAT, CLTV_EXPIRY_DELTA, FEE_BASE_MSAT, FEE_PROPORTIONAL_MILLIONTHS, FUNDS_SAT, Form,
+    Load, NODES, PUSH_MSAT, Pair, WARM_UP_PAYMENTS, channels, node_name, payment_id, rounds,
 };
 use crate::child::Marks;
 use bitcoin::{Amount, TxOut};
@@ -56,7 +56,7 @@ pub(super) struct Line {
 }
 
 async fn simulation(load: &Load, marks: &Marks) {
-    let mut line = Line::build(load.form).await;
+    let mut line = Line::build(load).await;
     let mut books = match load.form {
         Form::Engine => Some(Books::open(&mut line).await),
         Form::Bare | Form::Simulated => None,
@@ -75,7 +75,7 @@ async fn simulation(load: &Load, marks: &Marks) {
 }
 
 impl Line {
-    async fn build(form: Form) -> Line {
+    async fn build(load: &Load) -> Line {
         let trace = SharedTrace::new(Trace::new(false));
         let faults = Arc::new(Mutex::new(Faults::default()));
         let recorder = Arc::new(Recorder::new(
@@ -83,7 +83,7 @@ impl Line {
             invariants::all(),
             faults.clone(),
         ));
-        let blueprint = blueprint(form, trace, recorder.clone(), faults);
+        let blueprint = blueprint(load, trace, recorder.clone(), faults);
         let mut world =
             SimulatedWorld::build(blueprint, JournalDisk::default()).expect("a plain world");
         let miner = Purse::new(SEED, "the miner");
@@ -92,21 +92,18 @@ impl Line {
             .await
             .expect("mined");
         world.settle().await.expect("settled");
-        fund(&mut world, &miner).await;
-        for pair in NODES.windows(2) {
-            world
-                .open_channel(&plan(pair[0], pair[1]))
-                .await
-                .expect("the opener has coins");
+        fund(&mut world, &miner, load.nodes).await;
+        for round in rounds(load.nodes) {
+            for pair in round {
+                let opened = world.open_channel(&plan(pair)).await;
+                opened.expect("the opener has coins");
+            }
+            let mined = world.mine(ANNOUNCE_DEPTH, miner.script()).await;
+            mined.expect("mined");
+            world.settle().await.expect("settled");
         }
-        world
-            .mine(ANNOUNCE_DEPTH, miner.script())
-            .await
-            .expect("mined");
-        world
-            .await_gossip(NODES.len() - 1)
-            .await
-            .expect("gossip spreads");
+        let gossip = world.await_gossip(channels(load.nodes)).await;
+        gossip.expect("gossip spreads");
         world.settle().await.expect("settled");
         Line { world, recorder }
     }
@@ -161,7 +158,7 @@ impl Line {
 }
 
 fn blueprint(
-    form: Form,
+    load: &Load,
     trace: SharedTrace,
     recorder: Arc<Recorder>,
     faults: Arc<Mutex<Faults>>,
@@ -172,8 +169,8 @@ fn blueprint(
     Blueprint {
         with_private_channels: BTreeSet::new(),
         seed: SEED,
-        nodes: NODES.map(str::to_owned).to_vec(),
-        operator: (form == Form::Engine).then(|| NODES[NODES.len() - 1].to_owned()),
+        nodes: (0..load.nodes).map(node_name).collect(),
+        operator: (load.form == Form::Engine).then(|| NODES[NODES.len() - 1].to_owned()),
         gateway: GatewayConfig::new(&token, &secret, 0),
         gateway_token: token,
         layer0: None,
@@ -197,13 +194,13 @@ fn blueprint(
     }
 }
 
-async fn fund(world: &mut SimulatedWorld, miner: &Purse) {
+async fn fund(world: &mut SimulatedWorld, miner: &Purse, nodes: usize) {
     let mut book = ChainBook::default();
     book.refresh(world).await.expect("the chain can be read");
     let mut outputs = Vec::new();
-    for node in NODES {
+    for node in (0..nodes).map(node_name) {
         let script_pubkey = world
-            .node_address(node)
+            .node_address(&node)
             .await
             .expect("a fresh address")
             .script_pubkey();
@@ -226,7 +223,8 @@ async fn fund(world: &mut SimulatedWorld, miner: &Purse) {
     world.settle().await.expect("settled");
 }
 
-fn plan(from: &str, to: &str) -> ChannelPlan {
+fn plan(pair: Pair) -> ChannelPlan {
+    let (from, to) = (node_name(pair.from), node_name(pair.to));
     let fees = ForwardingFees {
         base_msat: FEE_BASE_MSAT,
         proportional_millionths: FEE_PROPORTIONAL_MILLIONTHS,
@@ -234,9 +232,9 @@ fn plan(from: &str, to: &str) -> ChannelPlan {
     };
     ChannelPlan {
         name: format!("{from}-{to}"),
-        from: from.to_owned(),
-        to: to.to_owned(),
-        capacity_sat: CAPACITY_SAT,
+        from,
+        to,
+        capacity_sat: pair.capacity_sat,
         push_msat: PUSH_MSAT,
         announced: true,
         fees_from: fees,

@@ -23,6 +23,10 @@ const BLOCKS_TO_MATURITY: u32 = 102;
 /// Confirmations after which a channel is announced (BOLT 7).
 pub(super) const ANNOUNCE_DEPTH: u32 = 6;
 
+/// Channels that are announced together. LDK forwards 32 messages to a peer before it has heard of it again (`PeerManager`,
+/// BUFFER_DRAIN_MSGS_PER_TICK), keeps some 64 more, and drops what comes beyond that for good; a channel has three.
+const ANNOUNCED_TOGETHER: usize = 16;
+
 /// What the miner's own payment costs, satoshi per 1,000 weight units (2 sat/vB).
 const FUNDING_FEERATE: u64 = 500;
 
@@ -92,13 +96,14 @@ impl<W: World> Runner<W> {
         self.mine(ANNOUNCE_DEPTH).await
     }
 
-    /// Opens channels in the order of the file; those of different openers share blocks.
+    /// Opens channels in the order of the file; those of different openers share blocks, but not too many.
     async fn open_channels(&mut self) -> Result<(), Stop> {
         let mut channels = self.run.scenario.channels.clone();
         channels.retain(|channel| !channel.later);
         let mut openers = BTreeSet::new();
         for channel in &channels {
-            if !openers.insert(channel.from.clone()) {
+            let is_first = openers.insert(channel.from.clone());
+            if !is_first || openers.len() > ANNOUNCED_TOGETHER {
                 self.mine(ANNOUNCE_DEPTH).await?;
                 openers = BTreeSet::from([channel.from.clone()]);
             }

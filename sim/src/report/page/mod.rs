@@ -120,9 +120,26 @@ const LOST: u8 = 1;
 const BAD: u8 = 2;
 const WARM_UP: u8 = 4;
 
+/// Browsers show no page of more records in reasonable time; it has then about 15 MB.
+const MOST_LINES: usize = 100_000;
+
+/// Of a record that is too long for a page: all but the bytes on links before the scenario's time begins. In networks of
+/// hundreds of nodes nearly everything is that (gossip), and it is hidden on the page anyway.
+fn thinned(lines: &[Line]) -> Option<Vec<Line>> {
+    if lines.len() <= MOST_LINES {
+        return None;
+    }
+    let warm_up = story::warm_up(lines);
+    let is_kept = |(index, line): &(usize, &Line)| *index >= warm_up || line.subsystem != "links";
+    let kept = lines.iter().enumerate().filter(is_kept);
+    Some(kept.map(|(_, line)| line.clone()).collect())
+}
+
 /// What the page is drawn from. Marks are arrays, in the order that `page.js` reads them.
 pub fn data(source: &Source<'_>) -> Value {
-    let story = story::build(source.lines, source.outcome);
+    let thinned = thinned(source.lines);
+    let lines = thinned.as_deref().unwrap_or(source.lines);
+    let story = story::build(lines, source.outcome);
     let mut texts = Texts::default();
     let mut subsystems = Texts::default();
     let marks: Vec<Value> = story
@@ -130,7 +147,7 @@ pub fn data(source: &Source<'_>) -> Value {
         .iter()
         .enumerate()
         .map(|(index, mark)| {
-            let line = &source.lines[mark.line];
+            let line = &lines[mark.line];
             let flags = flags(mark, index < story.warm_up);
             json!([
                 line.n,
@@ -273,6 +290,16 @@ mod tests {
             outcome: None,
             plan: None,
         }
+    }
+
+    #[test]
+    fn a_very_long_record_lacks_the_links_of_its_warm_up_only() {
+        let sample = sample::lines();
+        assert!(thinned(&sample).is_none());
+        let gossip = std::iter::repeat_n(sample[0].clone(), MOST_LINES);
+        let long: Vec<Line> = gossip.chain(sample.iter().cloned()).collect();
+        let kept = thinned(&long).expect("it is too long");
+        assert_eq!(kept, sample[1..], "one link later is kept");
     }
 
     #[test]

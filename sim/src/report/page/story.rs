@@ -98,7 +98,7 @@ pub fn build(lines: &[Line], outcome: Option<&Outcome>) -> Story {
 }
 
 /// How many records belong to the warm-up: all up to its end, and what was observed then, before anything was asked.
-fn warm_up(lines: &[Line]) -> usize {
+pub(super) fn warm_up(lines: &[Line]) -> usize {
     let is_end = |line: &Line| word(&line.event, "event") == "warmed up";
     let Some(end) = lines.iter().position(is_end) else {
         return 0;

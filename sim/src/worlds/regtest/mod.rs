@@ -72,8 +72,6 @@ use lockstep_host::store::JournalStore;
 use nodes::NodeProcess;
 use operator::OperatorNode;
 use proxy::Links;
-pub use runtime::runtime;
-pub use socket_node::SocketNode;
 use servers::{Executables, Servers};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -81,6 +79,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
+pub use {runtime::runtime, socket_node::SocketNode};
 
 /// The engine is told of every change by the world, so its own look-out only has to be there.
 const CHAIN_INTERVAL: Duration = Duration::from_secs(3_600);

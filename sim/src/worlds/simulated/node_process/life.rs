@@ -336,3 +336,25 @@ impl Life {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_for_one_link_are_joined_up_to_its_end() {
+        let send = |link, bytes: &[u8]| Effect::Send {
+            link: LinkId(link),
+            bytes: bytes.to_vec(),
+        };
+        let close = Effect::CloseLink { link: LinkId(1) };
+        let effects = vec![
+            send(1, b"a"),
+            send(2, b"x"),
+            send(1, b"b"),
+            close.clone(),
+            send(2, b"y"),
+        ];
+        assert_eq!(joined(effects), [send(1, b"ab"), send(2, b"xy"), close]);
+    }
+}
