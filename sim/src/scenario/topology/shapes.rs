@@ -81,7 +81,7 @@ pub(super) fn small_world(prefix: &str, plan: SmallWorldPlan) -> Network {
         .flat_map(|(from, ends)| ends.iter().map(move |to| pair(from, *to)))
         .collect();
     for step in 0..reach {
-        for from in 0..count {
+        for (from, ends) in ends.iter_mut().enumerate() {
             let free: Vec<usize> = (0..count)
                 .filter(|to| *to != from && !joined.contains(&pair(from, *to)))
                 .collect();
@@ -89,9 +89,9 @@ pub(super) fn small_world(prefix: &str, plan: SmallWorldPlan) -> Network {
                 continue;
             }
             let to = free[draws.between(0, free.len() as u64 - 1) as usize];
-            joined.remove(&pair(from, ends[from][step]));
+            joined.remove(&pair(from, ends[step]));
             joined.insert(pair(from, to));
-            ends[from][step] = to;
+            ends[step] = to;
         }
     }
     let rounds = (0..reach).flat_map(|step| (0..count).map(move |from| (from, step)));

@@ -194,10 +194,11 @@ impl SocketNode {
 
     fn take(&mut self, arrived: Option<Arrived>) {
         match arrived {
-            Some((link, Some(bytes))) if self.writers.contains_key(&link) => {
-                if self.node.bytes_in(link, &bytes).is_err() {
-                    self.writers.remove(&link);
-                }
+            Some((link, Some(bytes)))
+                if self.writers.contains_key(&link)
+                    && self.node.bytes_in(link, &bytes).is_err() =>
+            {
+                self.writers.remove(&link);
             }
             Some((link, None)) if self.writers.remove(&link).is_some() => {
                 self.node.link_closed(link);
