@@ -78,6 +78,7 @@ impl SocketNode {
             network: NETWORK,
             tip: (tip.hash, tip.height),
             deferred_stores: false,
+            forwards_to_private: false,
         };
         let node = Node::start(config, Arc::new(MemoryDisk::default()));
         let node = node.map_err(|error| WorldError::harness(format!("start {name}"), error))?;
