@@ -13,7 +13,7 @@ use crate::onchain::feerate::Feerate;
 use crate::onchain::{AnswerWrong, Label};
 use crate::policy::Outcome;
 use crate::rail::{Instruction, LightningFailure, Rail};
-use bitcoin::Txid;
+use bitcoin::{OutPoint, Txid};
 use serde::{Deserialize, Serialize};
 
 /// What came of one input.
@@ -44,6 +44,46 @@ pub enum Event {
     PartyOpened {
         /// Who.
         party: PartyId,
+    },
+    /// Our node was asked for a channel.
+    ChannelOrdered {
+        /// Which order.
+        order: PaymentId,
+    },
+    /// It came to nothing.
+    ChannelRefused {
+        /// Which order.
+        order: PaymentId,
+        /// In the node's words.
+        reason: String,
+    },
+    /// Our node has a channel that it did not have before.
+    ChannelOpened {
+        /// Funding output.
+        funding: OutPoint,
+        /// The order that asked for it.
+        order: Option<PaymentId>,
+        /// Ours in it.
+        ours_msat: u64,
+    },
+    /// A channel is deep enough.
+    ChannelUsable {
+        /// Funding output.
+        funding: OutPoint,
+    },
+    /// A channel is closed; what was ours in it is to come into the node's wallet.
+    ChannelClosed {
+        /// Funding output.
+        funding: OutPoint,
+        /// Ours in it when it was last seen.
+        ours_msat: u64,
+    },
+    /// Nothing more will come of a closed channel.
+    ChannelSwept {
+        /// Funding output.
+        funding: OutPoint,
+        /// What of ours did not come: fees, anchors, dust.
+        costs_msat: u64,
     },
     /// Layer 0 vouches for a party's DID.
     PartyEnrolled {

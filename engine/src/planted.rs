@@ -201,6 +201,10 @@ bugs! {
     /// The fee of a batch is shared in whole satoshi, each share rounded down: the rest is nobody's
     /// (ledger-equals-ground-truth, fees-attributed).
     LoseSharedSatoshi,
+    /// What the opening of a channel cost is not taken from the node's wallet in the books (ledger-equals-ground-truth).
+    ForgetFundingFee,
+    /// What of a closed channel never comes back is not booked: commitment fee, anchors, sweeps (ledger-equals-ground-truth).
+    ForgetClosingFee,
 }
 
 impl Bug {

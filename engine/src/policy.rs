@@ -137,6 +137,9 @@ pub struct Policy {
     pub rate: Rate,
     /// Ascending by amount, the first from zero.
     pub depth_by_value: Vec<DepthStep>,
+    /// Whether the engine keeps the books of its node's channels and of the node's own wallet, and opens and closes channels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub channels: bool,
     /// What is done with money on chain that does not pay its charge; `None`: what a charge gets when it settles is credited,
     /// all else is set apart, and nobody is told.
     pub stray: Option<Stray>,
@@ -309,6 +312,7 @@ impl Policy {
             // About 36 P2WPKH inputs (272 WU each); more than that is left to a consolidation.
             onchain_max_weight_wu: 10_000,
             // Each of its parts is the operator's choice to make.
+            channels: false,
             paying: Paying::plainly(),
             // 5 s doubled six times is 320 s: about 11 minutes in all (seven waits), longer than a gateway's restart.
             retry: Retry {

@@ -2,9 +2,9 @@
 //! out to it (`Instruction`). Does not own what a rail makes of them (`onchain`, `lightning`, `fiat`).
 
 use crate::id::{CosignerId, Did, IdempotencyKey};
-use crate::money::Msat;
+use crate::money::{Msat, Sat};
 use crate::time::Timestamp;
-use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid};
+use bitcoin::{BlockHash, OutPoint, ScriptBuf, Transaction, Txid};
 use serde::{Deserialize, Serialize};
 
 pub use crate::money::Rail;
@@ -143,6 +143,38 @@ pub struct HttpRequest {
     pub body: String,
 }
 
+/// A channel of our Lightning node, as it shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelSeen {
+    /// Funding output.
+    pub funding: OutPoint,
+    /// The node's own id of it.
+    pub id: [u8; 16],
+    /// The other node's public key, in hexadecimal.
+    pub peer: String,
+    /// Whether our node's wallet has paid for it.
+    pub funded_by_us: bool,
+    /// Its size.
+    pub capacity: Sat,
+    /// Ours in it; HTLCs that we have offered included, those offered to us not.
+    pub ours_msat: u64,
+    /// Whether it is deep enough for both ends.
+    pub ready: bool,
+    /// Whether it is being closed by agreement.
+    pub closing: bool,
+}
+
+/// Our Lightning node at a moment at which it has told everything of payments that shows here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Coins of its own wallet, unconfirmed ones included.
+    pub wallet: Sat,
+    /// Channels that are not closed, ascending by funding output.
+    pub channels: Vec<ChannelSeen>,
+    /// Ids (BOLT 2 `channel_id`) of closed channels of which something may still come into its wallet, ascending.
+    pub unswept: Vec<[u8; 32]>,
+}
+
 /// An effect that the host performs, each under its own key. Re-issuing one under the same key is always safe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instruction {
@@ -231,6 +263,24 @@ pub enum Effect {
     FailHeld {
         /// Its hash.
         payment_hash: [u8; 32],
+    },
+    /// Open a channel. Answered by a `Fact::Node` that lists it, or by `Fact::ChannelRefused`.
+    OpenChannel {
+        /// What the node is to call it: the same at every attempt.
+        id: [u8; 16],
+        /// `PUBKEY@HOST:PORT`, or `PUBKEY`.
+        peer: String,
+        /// Its size.
+        capacity: Sat,
+        /// Whether it is gossiped.
+        announced: bool,
+    },
+    /// Close a channel, by agreement or with the node's own commitment transaction. Answered by `Fact::ChannelCloseTaken`.
+    CloseChannel {
+        /// Funding output.
+        funding: OutPoint,
+        /// Without asking the other end.
+        force: bool,
     },
     /// Read the node's channel balances. Answered by `Fact::LightningBalance`.
     ReadLightningBalance,
@@ -343,6 +393,22 @@ pub enum Fact {
         local_msat: Msat,
         /// In our outgoing HTLCs.
         outgoing_htlcs_msat: Msat,
+    },
+    /// A look at our Lightning node (because something changed).
+    Node(NodeView),
+    /// The node will not open a channel, or has given it up unfunded. May be told more than once.
+    ChannelRefused {
+        /// The node's id of it.
+        id: [u8; 16],
+        /// In words.
+        reason: String,
+    },
+    /// The node has taken the order to close a channel, or says why not.
+    ChannelCloseTaken {
+        /// Of the `CloseChannel`.
+        key: IdempotencyKey,
+        /// Taken, or its reason in words.
+        result: Result<(), String>,
     },
     /// What the backend says about fees.
     Fees {

@@ -97,6 +97,12 @@ impl Coverage {
             | Event::ChildBuilt { .. }
             | Event::TransactionBuilt { .. }
             | Event::CosignerAsked { .. }
+            | Event::ChannelOrdered { .. }
+            | Event::ChannelRefused { .. }
+            | Event::ChannelOpened { .. }
+            | Event::ChannelUsable { .. }
+            | Event::ChannelClosed { .. }
+            | Event::ChannelSwept { .. }
             | Event::SweepBuilt { .. }
             | Event::SweepSent { .. }
             | Event::SweepSettled { .. }

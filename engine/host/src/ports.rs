@@ -4,14 +4,14 @@
 //! Futures are `'static`, so that the driver can keep them in flight while it goes on; implementations clone the `Arc`s
 //! that they need. A port must not touch the driver's [`Handle`](crate::Handle).
 
-use bitcoin::{ScriptBuf, Transaction, Txid};
+use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
 use futures_util::future::BoxFuture;
 use lockstep_engine::api::{Engine, Input, Output, Refusal};
 use lockstep_engine::id::{CosignerId, Did, IdempotencyKey};
 use lockstep_engine::money::Msat;
 use lockstep_engine::rail::{
     BlockId, ChainView, Description, Entropy, Fact, FeesSeen, HttpFailure, HttpRequest,
-    LightningFailure,
+    LightningFailure, NodeView,
 };
 use lockstep_engine::time::Timestamp;
 use std::sync::Arc;
@@ -225,6 +225,28 @@ pub struct LightningBalance {
     pub outgoing_htlcs_msat: Msat,
 }
 
+/// A channel to be opened, paid by the node's own wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenChannelOrder {
+    /// What the node is to call it: the same at every attempt.
+    pub id: [u8; 16],
+    /// `PUBKEY@HOST:PORT`, or `PUBKEY` of a node that ours knows how to reach.
+    pub peer: String,
+    /// Its size, in satoshi.
+    pub capacity_sat: u64,
+    /// Whether it is gossiped (BOLT 7).
+    pub announced: bool,
+}
+
+/// A channel to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseChannelOrder {
+    /// Its funding output.
+    pub funding: OutPoint,
+    /// With the node's own commitment transaction (BOLT 5), without asking the other end.
+    pub force: bool,
+}
+
 /// Something that the node tells of its own accord, at least once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LightningEvent {
@@ -259,6 +281,14 @@ pub enum LightningEvent {
         payment_hash: [u8; 32],
         /// Why.
         reason: LightningFailure,
+    },
+    /// A channel that was ordered came to nothing, or has ended. Told of every channel that ends: whoever ordered it knows
+    /// whether it was open.
+    ChannelEnded {
+        /// The node's id of it.
+        id: [u8; 16],
+        /// In the node's words.
+        reason: String,
     },
 }
 
@@ -297,6 +327,7 @@ impl From<LightningEvent> for Fact {
                 payment_hash,
                 reason,
             },
+            LightningEvent::ChannelEnded { id, reason } => Fact::ChannelRefused { id, reason },
         }
     }
 }
@@ -323,6 +354,22 @@ pub trait LightningNode: Send + Sync {
 
     /// Reads the balances of all channels.
     fn balance(&self) -> BoxFuture<'static, Result<LightningBalance, LightningUnavailable>>;
+
+    /// Begins to open a channel. Idempotent by the order's id. Success says that the node has begun; see [`NodeView`] for more.
+    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>>;
+
+    /// Begins to close a channel. Idempotent; success also if it is closed already.
+    fn close_channel(
+        &self,
+        order: CloseChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>>;
+
+    /// The node's wallet and channels at a moment at which every payment that shows in them was told and acknowledged, and none
+    /// is half done; unavailable at any other.
+    fn view(&self) -> BoxFuture<'static, Result<NodeView, LightningUnavailable>>;
+
+    /// Completes when the view may have changed since this was called.
+    fn changed(&self) -> BoxFuture<'static, ()>;
 
     /// The oldest event that was not acknowledged; waits for one. The same event again until `event_handled`.
     fn next_event(&self) -> BoxFuture<'static, LightningEvent>;

@@ -281,6 +281,11 @@ impl Engine {
         &self.reputation
     }
 
+    /// Whether its node's channels and wallet are the engine's business: then it wants to be shown them.
+    pub fn manages_channels(&self) -> bool {
+        self.payments.policy().channels
+    }
+
     /// The breaks of a finished reconciliation.
     pub fn breaks(&self, run: &ReconciliationId) -> Option<&[Break]> {
         self.reconciliation.finished(run)
@@ -348,6 +353,8 @@ impl Engine {
             Command::SweepByRecovery { sweep, wallet } => {
                 self.payments.check_sweep(sweep, wallet)?;
             }
+            Command::OpenChannel(order) => self.payments.check_open_channel(order)?,
+            Command::CloseChannel { funding, .. } => self.payments.check_close_channel(funding)?,
             Command::CreateCharge(order) => self.payments.check_charge(order)?,
             Command::CreatePayout(order) => self.payments.check_payout(now, order)?,
             Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
@@ -395,6 +402,10 @@ impl Engine {
             Command::SweepByRecovery { sweep, wallet } => {
                 let what = (sweep, wallet);
                 self.payments.sweep_by_recovery(now, entropy, what)
+            }
+            Command::OpenChannel(order) => self.payments.open_channel(order),
+            Command::CloseChannel { funding, force } => {
+                self.payments.close_channel(*funding, *force)
             }
             Command::CreateCharge(order) => self.payments.create_charge(now, entropy, order),
             Command::CreatePayout(order) => self.payments.create_payout(now, entropy, order),
@@ -470,6 +481,9 @@ impl Engine {
             | Fact::Cosigned { .. }
             | Fact::Broadcast { .. }
             | Fact::Fees { .. }
+            | Fact::Node(_)
+            | Fact::ChannelRefused { .. }
+            | Fact::ChannelCloseTaken { .. }
             | Fact::InvoiceCreated { .. }
             | Fact::LightningHeld { .. }
             | Fact::LightningReceived { .. }

@@ -5,8 +5,9 @@ use crate::id::{BindingId, CommandId, Did, PartyId, PaymentId, ReconciliationId,
 use crate::identity::{ProveWallet, RegisterWallet, RotateDid};
 use crate::money::Quantity;
 use crate::onchain::{Label, WalletSpec};
-use crate::payments::{Charge, MoveOrder, Payout};
+use crate::payments::{ChannelOrder, Charge, MoveOrder, Payout};
 use crate::rail::{Entropy, Fact, Rail};
+use bitcoin::OutPoint;
 use serde::{Deserialize, Serialize};
 
 /// One input of `Engine::step`.
@@ -82,6 +83,15 @@ pub enum Command {
         sweep: PaymentId,
         /// A wallet of several keys.
         wallet: WalletId,
+    },
+    /// Open a channel of our Lightning node.
+    OpenChannel(ChannelOrder),
+    /// Close a channel of our Lightning node.
+    CloseChannel {
+        /// Its funding output.
+        funding: OutPoint,
+        /// With our own commitment transaction (BOLT 5), without asking the other end.
+        force: bool,
     },
     /// Ask for money to be paid to a party (a charge).
     CreateCharge(Charge),

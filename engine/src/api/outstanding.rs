@@ -64,11 +64,14 @@ pub(super) fn answered_by(fact: &Fact) -> Option<&IdempotencyKey> {
         | Fact::Broadcast { key, .. }
         | Fact::InvoiceCreated { key, .. }
         | Fact::LightningBalance { key, .. }
+        | Fact::ChannelCloseTaken { key, .. }
         | Fact::Fees { key, .. }
         | Fact::HttpResponded { key, .. }
         | Fact::HttpFailed { key, .. }
         | Fact::TimerFired { key } => Some(key),
         Fact::Chain(_)
+        | Fact::Node(_)
+        | Fact::ChannelRefused { .. }
         | Fact::LightningHeld { .. }
         | Fact::LightningReceived { .. }
         | Fact::HeldFailed { .. }
@@ -93,6 +96,9 @@ fn key_of(fact: &Fact) -> Option<&IdempotencyKey> {
         | Fact::LightningSent { .. }
         | Fact::LightningFailed { .. }
         | Fact::LightningBalance { .. }
+        | Fact::Node(_)
+        | Fact::ChannelRefused { .. }
+        | Fact::ChannelCloseTaken { .. }
         | Fact::Fees { .. }
         | Fact::HttpResponded { .. }
         | Fact::HttpFailed { .. }
@@ -109,6 +115,7 @@ fn fits(fact: &Fact, effect: &Effect) -> bool {
         Fact::Broadcast { .. } => matches!(effect, Effect::Broadcast { .. }),
         Fact::InvoiceCreated { .. } => matches!(effect, Effect::CreateInvoice { .. }),
         Fact::LightningBalance { .. } => matches!(effect, Effect::ReadLightningBalance),
+        Fact::ChannelCloseTaken { .. } => matches!(effect, Effect::CloseChannel { .. }),
         Fact::Fees { .. } => matches!(effect, Effect::ReadFees),
         Fact::HttpResponded { .. } | Fact::HttpFailed { .. } => {
             matches!(
@@ -119,6 +126,8 @@ fn fits(fact: &Fact, effect: &Effect) -> bool {
         Fact::TimerFired { .. } => matches!(effect, Effect::WakeAt { .. }),
         Fact::Unavailable { .. }
         | Fact::Chain(_)
+        | Fact::Node(_)
+        | Fact::ChannelRefused { .. }
         | Fact::LightningHeld { .. }
         | Fact::LightningReceived { .. }
         | Fact::HeldFailed { .. }

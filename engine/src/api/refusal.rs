@@ -8,6 +8,7 @@ use crate::identity::{ProveRefused, RegisterRefused, RevokeRefused, RotateRefuse
 use crate::ledger::PartyExists;
 use crate::onchain::{LabelRefused, OpenRefused};
 use crate::payments::{
+    ChannelRefused,
     ChargeRefused, DecisionRefused, FactRefused, MoveRefused, OpeningRefused, PayoutRefused,
     SweepRefused, WalletRefused,
 };
@@ -71,6 +72,13 @@ pub enum Refusal {
         /// Why.
         #[from]
         cause: RevokeRefused,
+    },
+    /// `OpenChannel`, `CloseChannel`.
+    #[error("the order is refused: {cause}")]
+    Channel {
+        /// Why.
+        #[from]
+        cause: ChannelRefused,
     },
     /// `NewAddress`.
     #[error("no address is given out: {cause}")]

@@ -49,6 +49,12 @@ pub enum Account {
     },
     /// Our side of the channels (asset, msat).
     LightningChannels,
+    /// What was ours in channels that are closed and has not come into the node's wallet (asset, msat).
+    LightningClosing,
+    /// What opening, closing and sweeping channels has cost: miners' fees, anchors, dust (expense, msat).
+    ChannelCosts,
+    /// Coins of our Lightning node's own wallet (asset, msat).
+    NodeWallet,
     /// Our account at the gateway (asset, cents).
     Gateway,
     /// The operator's position in bought and sold currency.
@@ -86,7 +92,10 @@ impl Account {
             | Account::Receivable { .. }
             | Account::Frozen { .. }
             | Account::Loss { .. }
-            | Account::LightningChannels => Asset::Btc,
+            | Account::LightningChannels
+            | Account::LightningClosing
+            | Account::ChannelCosts
+            | Account::NodeWallet => Asset::Btc,
             Account::Gateway => Asset::Eur,
             Account::Fees { rail } | Account::Suspense { rail } => rail.asset(),
         }
@@ -105,6 +114,9 @@ impl fmt::Display for Account {
             Account::Frozen { party } => write!(f, "frozen/{party}"),
             Account::Loss { party } => write!(f, "loss/{party}"),
             Account::LightningChannels => f.write_str("lightning-channels"),
+            Account::LightningClosing => f.write_str("lightning-closing"),
+            Account::ChannelCosts => f.write_str("fees/channels"),
+            Account::NodeWallet => f.write_str("node-wallet"),
             Account::Gateway => f.write_str("gateway"),
             Account::Fx { asset } => write!(f, "fx/{asset}"),
             Account::Fees { rail } => write!(f, "fees/{rail}"),

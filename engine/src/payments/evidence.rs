@@ -85,6 +85,9 @@ impl Payments {
                     Err(FactRefused::UnknownHash { payment_hash: text })
                 }
             }
+            Fact::Node(view) => self.check_node(view),
+            Fact::ChannelRefused { .. } if !self.policy.channels => Err(FactRefused::NodeView),
+            Fact::ChannelRefused { .. } | Fact::ChannelCloseTaken { .. } => Ok(()),
             Fact::LightningHeld { .. }
             | Fact::LightningReceived { .. }
             | Fact::Signed { .. }

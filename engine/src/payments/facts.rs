@@ -123,6 +123,10 @@ impl Payments {
             Fact::Unavailable { key, .. } if FeeDesk::owns(key) => self.on_fees(now, entropy, None),
             Fact::Unavailable { key, .. } => self.on_unavailable(now, entropy, &key.0),
             Fact::Fees { seen, .. } => self.on_fees(now, entropy, Some(seen)),
+            Fact::Node(view) => self.on_node(now, view),
+            Fact::ChannelRefused { id, reason } => self.on_channel_refused(*id, reason),
+            // That it is closing shows in the node's next view.
+            Fact::ChannelCloseTaken { .. } => Consequences::default(),
             Fact::LightningBalance { .. } | Fact::StatementSigned { .. } => Consequences::default(),
         }
     }

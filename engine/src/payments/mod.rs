@@ -9,6 +9,7 @@ mod admission;
 mod batch;
 mod bindings;
 mod bumping;
+mod channels;
 mod charge_lightning;
 mod charge_onchain;
 mod consolidation;
@@ -34,6 +35,9 @@ mod till;
 mod wallets;
 
 pub use batch::{Batch, Member, Version};
+pub use channels::{
+    ChannelOrder, ChannelRecord, ChannelRefused, ChannelStage, Channels, OrderState,
+};
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{InvoiceToo, OnchainCharge, OnchainChargeState};
 pub use funds_move::{FundsMove, FundsMoveState, MoveOrder, SentMove};
@@ -86,6 +90,7 @@ pub struct Payments {
     moves: BTreeMap<PaymentId, FundsMove>,
     /// Recoveries; they share their ids with payments.
     sweeps: BTreeMap<PaymentId, Sweep>,
+    channels: Channels,
     /// Payment hash (hexadecimal) of each charge.
     charged_hashes: BTreeMap<String, PaymentId>,
     /// Payment hash (hexadecimal) of each payout.
@@ -127,6 +132,8 @@ pub struct Snapshot<'a> {
     moves: &'a BTreeMap<PaymentId, FundsMove>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sweeps: &'a BTreeMap<PaymentId, Sweep>,
+    #[serde(skip_serializing_if = "Channels::is_empty")]
+    channels: &'a Channels,
     charged_hashes: &'a BTreeMap<String, PaymentId>,
     paid_hashes: &'a BTreeMap<String, PaymentId>,
     own_node: Option<PublicKey>,
@@ -155,6 +162,7 @@ impl Payments {
             records: BTreeMap::new(),
             moves: BTreeMap::new(),
             sweeps: BTreeMap::new(),
+            channels: Channels::default(),
             charged_hashes: BTreeMap::new(),
             paid_hashes: BTreeMap::new(),
             own_node: None,
@@ -235,6 +243,7 @@ impl Payments {
             records: &self.records,
             moves: &self.moves,
             sweeps: &self.sweeps,
+            channels: &self.channels,
             charged_hashes: &self.charged_hashes,
             paid_hashes: &self.paid_hashes,
             own_node: self.own_node,

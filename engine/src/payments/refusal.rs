@@ -394,6 +394,9 @@ pub enum FactRefused {
         /// Which, or with which the sum is too much.
         txid: Txid,
     },
+    /// Nobody asked to be told of the node, or a channel is in it twice or holds more than its size.
+    #[error("the view of the Lightning node is not believed")]
+    NodeView,
     /// No payment of ours has that hash (in that direction).
     #[error("no payment has the payment hash {payment_hash}")]
     UnknownHash {

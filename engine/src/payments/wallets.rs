@@ -265,6 +265,7 @@ impl Payments {
         self.records.contains_key(payment)
             || self.moves.contains_key(payment)
             || self.sweeps.contains_key(payment)
+            || self.channels.order(payment).is_some()
     }
 }
 

@@ -290,6 +290,25 @@ impl Node {
         !left && !unswept
     }
 
+    /// Ids of channels that are not listed any more and of which something is still to be claimed or swept, ascending.
+    pub fn unswept(&self) -> Vec<ChannelId> {
+        let listed: BTreeSet<ChannelId> = self
+            .inner
+            .channels
+            .list_channels()
+            .iter()
+            .map(|channel| channel.channel_id)
+            .collect();
+        let claims = self.claimable_balances();
+        let claims = claims.iter().filter(|balance| balance.kind != BalanceKind::MaybePreimage);
+        let sweeps = self.sweeps();
+        let sweeps = sweeps.iter().filter(|sweep| sweep.confirmed_at.is_none());
+        let ids = claims.map(|balance| balance.channel_id);
+        let ids = ids.chain(sweeps.filter_map(|sweep| sweep.channel_id));
+        let left: BTreeSet<ChannelId> = ids.filter(|id| !listed.contains(id)).collect();
+        left.into_iter().collect()
+    }
+
     /// Whether this node's graph has both directions of a channel, by its place in the chain.
     pub fn knows_channel(&self, short_channel_id: u64) -> bool {
         let graph = self.inner.graph.read_only();

@@ -50,6 +50,13 @@ impl Model {
                     .and(no(quantity.units == 0, Why::Amount))
             }
             Command::SweepByRecovery { sweep, wallet } => self.forbids_sweep(sweep, wallet),
+            Command::OpenChannel(order) => match no(self.is_id_used(&order.order), Why::PaymentIdUsed) {
+                Ok(()) => return Prediction::Either("the model does not know the node's channels"),
+                refused => refused,
+            },
+            Command::CloseChannel { .. } => {
+                return Prediction::Either("the model does not know the node's channels");
+            }
             Command::CreateCharge(order) => self
                 .new_payment(&order.party, &order.payment)
                 .and(orders::charge(order))
@@ -107,7 +114,11 @@ impl Model {
     }
 
     fn is_id_used(&self, id: &PaymentId) -> bool {
-        let swept = |command: &Command| matches!(command, Command::SweepByRecovery { sweep, .. } if sweep == id);
+        let swept = |command: &Command| match command {
+            Command::SweepByRecovery { sweep, .. } => sweep == id,
+            Command::OpenChannel(order) => order.order == *id,
+            _ => false,
+        };
         self.payments.contains_key(id) || self.is_move(id) || self.commands.values().any(swept)
     }
 

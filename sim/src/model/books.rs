@@ -197,6 +197,8 @@ impl Model {
                 Fact::LightningReceived { .. } | Fact::LightningSent { .. } => {
                     rail == Rail::Lightning
                 }
+                // What a peer gives us in a channel that it opens, and what comes to the node's wallet from nowhere.
+                Fact::Node(_) => rail == Rail::Lightning,
                 Fact::Webhook { .. } | Fact::HttpResponded { .. } => rail == Rail::Sepa,
                 _ => false,
             },
@@ -333,6 +335,8 @@ impl Model {
             | Command::RotateDid(_)
             | Command::RevokeWallet { .. }
             | Command::SweepByRecovery { .. }
+            | Command::OpenChannel(_)
+            | Command::CloseChannel { .. }
             | Command::RecordOpening { .. } => {}
         }
         Ok(())

@@ -175,6 +175,12 @@ impl Model {
             | Event::ShortfallCovered { .. }
             | Event::ShortfallReturned { .. }
             | Event::CosignerAsked { .. }
+            | Event::ChannelOrdered { .. }
+            | Event::ChannelRefused { .. }
+            | Event::ChannelOpened { .. }
+            | Event::ChannelUsable { .. }
+            | Event::ChannelClosed { .. }
+            | Event::ChannelSwept { .. }
             | Event::SweepBuilt { .. }
             | Event::SweepSent { .. }
             | Event::SweepSettled { .. }

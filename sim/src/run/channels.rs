@@ -4,11 +4,20 @@
 use super::warm_up::{ANNOUNCE_DEPTH, plan};
 use super::{Runner, Stop};
 use crate::scenario::{Channel, ChannelStage, ChannelStep};
-use crate::worlds::{CloseOrder, World};
+use crate::worlds::{ChannelPlan, CloseOrder, World, WorldError};
+use bitcoin::OutPoint;
+use lockstep_engine::api::{Command, Engine};
+use lockstep_engine::id::PaymentId;
+use lockstep_engine::money::Sat;
+use lockstep_engine::payments::{ChannelOrder, OrderState};
+use lockstep_engine::time::Span;
 use serde_json::json;
 
+/// Longer than two nodes take to agree on a channel.
+const OPEN_LIMIT: Span = Span::secs(60);
+
 impl<W: World> Runner<W> {
-    /// Opens or closes a channel.
+    /// Opens or closes a channel; one of the operator's node by a command to the engine.
     pub(super) async fn channel_step(&mut self, step: &ChannelStep) -> Result<(), Stop> {
         match step {
             ChannelStep::Open { channel } => self.open_channel(channel.as_str()).await,
@@ -19,14 +28,44 @@ impl<W: World> Runner<W> {
                     force: *force,
                     unheard: *force && self.is_lock_step(),
                 };
-                Ok(self.world.close_channel(&order).await?)
+                self.close_channel(&order).await
             }
         }
     }
 
+    fn is_operator(&self, node: &str) -> bool {
+        let operator = self.run.scenario.operator.node.as_ref();
+        operator.is_some_and(|operator| operator.as_str() == node)
+    }
+
+    async fn close_channel(&mut self, order: &CloseOrder) -> Result<(), Stop> {
+        let sight = self.world.channel_sight(&order.channel).await?;
+        let by_engine = self.is_operator(&order.by);
+        let Some(funding) = sight.funding else {
+            let what = format!("close channel {}", order.channel);
+            return Err(WorldError::refused(&order.by, what, "it is not open").into());
+        };
+        let parted = self.world.before_close(order).await?;
+        if by_engine {
+            let force = order.force;
+            self.command(Command::CloseChannel { funding, force }).await?;
+        } else {
+            self.world.close_channel(order).await?;
+        }
+        Ok(self.world.after_close(order, parted).await?)
+    }
+
     async fn open_channel(&mut self, name: &str) -> Result<(), Stop> {
         let plan = plan(self.channel_named(name));
-        let funding = self.world.open_channel(&plan).await?;
+        let funding = if self.is_operator(&plan.from) {
+            match self.order_channel(&plan).await? {
+                Some(funding) => funding,
+                // Refused: that is for the expectations.
+                None => return Ok(()),
+            }
+        } else {
+            self.world.open_channel(&plan).await?
+        };
         let mut trace = self.run.trace.lock();
         let called = format!("funding:{name}");
         trace.names.give(funding.txid.to_string(), called);
@@ -38,6 +77,46 @@ impl<W: World> Runner<W> {
         }
         self.new_channels.insert(name.to_owned());
         Ok(())
+    }
+
+    /// Has the engine open a channel, and waits until it is funded or has come to nothing.
+    async fn order_channel(&mut self, plan: &ChannelPlan) -> Result<Option<OutPoint>, Stop> {
+        let peer = self.world.node_contact(&plan.to, &plan.from).await?;
+        let mut trace = self.run.trace.lock();
+        trace.names.give(peer.clone(), format!("node:{}", plan.to));
+        drop(trace);
+        let names = self.run.scenario.channels.iter();
+        let number = names.take_while(|known| known.name.as_str() != plan.name).count();
+        let order = PaymentId::new(format!("open.{number}")).expect("letters, a dot and digits");
+        self.command(Command::OpenChannel(ChannelOrder {
+            order: order.clone(),
+            peer,
+            capacity: Sat(plan.capacity_sat),
+            announced: plan.announced,
+        }))
+        .await?;
+        let limit = self.world.now().plus(OPEN_LIMIT);
+        loop {
+            if self.is_lock_step() {
+                self.world.settle().await?;
+            }
+            let look = |engine: &Engine| engine.payments().channels().order(&order).cloned();
+            let state = match self.world.service().handle() {
+                Ok(handle) => handle.with_engine(look),
+                Err(_) => None,
+            };
+            match state {
+                Some(OrderState::Opened { funding }) => {
+                    self.world.adopt_channel(plan, funding).await?;
+                    return Ok(Some(funding));
+                }
+                Some(OrderState::Asked(_)) if self.world.now() < limit => {
+                    self.check_recorder()?;
+                    self.pass_a_little(limit).await?;
+                }
+                Some(OrderState::Asked(_) | OrderState::Refused { .. }) | None => return Ok(None),
+            }
+        }
     }
 
     fn channel_named(&self, name: &str) -> &Channel {

@@ -6,10 +6,11 @@ use super::outcome::Phase;
 use super::owners::{NAMELESS, name_of};
 use super::{Runner, Stop};
 use crate::invariants::Settled;
+use crate::scenario::ChannelStage;
 use crate::trace::Subsystem;
 use crate::worlds::chain_book::{ChainBook, ChainChange};
 use crate::worlds::gateway::Gateway;
-use crate::worlds::{ChannelState, Truth, World, WorldError};
+use crate::worlds::{ChannelState, NodeTruth, Truth, World, WorldError};
 use bitcoin::{Transaction, Txid};
 use lockstep_host::Handle;
 use serde_json::{Value, json};
@@ -23,7 +24,10 @@ impl<W: World> Runner<W> {
         self.world.now();
         self.record_chain(&change);
         let channels = self.world.channels().await?;
-        let truth = self.truth(&channels);
+        let mut truth = self.truth(&channels);
+        if self.run.scenario.policy.channels {
+            truth.node = self.node_truth().await?;
+        }
         let mut balances = self.balances(&channels, &truth)?;
         for node in self.run.scenario.nodes.clone() {
             let wallet = match self.world.node_wallet_sat(node.name.as_str()).await {
@@ -43,6 +47,30 @@ impl<W: World> Runner<W> {
             self.run.trace.lock().canonical.settle(heading);
         }
         self.check_at_rest(&channels, truth)
+    }
+
+    /// What the operator's node has beside its open channels; `None` while it is down.
+    async fn node_truth(&mut self) -> Result<Option<NodeTruth>, Stop> {
+        let Some(operator) = self.run.scenario.operator.node.clone() else {
+            return Ok(None);
+        };
+        let wallet_sat = match self.world.node_wallet_sat(operator.as_str()).await {
+            Ok(sat) => sat,
+            Err(WorldError::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut swept = true;
+        for channel in self.run.scenario.channels.clone() {
+            if channel.from == operator || channel.to == operator {
+                let stage = self.channel_stage(channel.name.as_str()).await?;
+                swept &= !matches!(stage, ChannelStage::Closing | ChannelStage::Closed);
+            }
+        }
+        Ok(Some(NodeTruth {
+            wallet_sat,
+            listed: Vec::new(),
+            swept,
+        }))
     }
 
     fn record_chain(&mut self, change: &ChainChange) {
@@ -134,6 +162,7 @@ impl<W: World> Runner<W> {
             gateway_cents,
             came_in_cents,
             untold_cents: gateway.untold_cents(),
+            node: None,
         };
         for channel in channels {
             let Some(end) = channel

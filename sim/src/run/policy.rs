@@ -16,6 +16,7 @@ use lockstep_engine::time::Span;
 pub(super) fn policy(scenario: &Scenario, seed: RootSeed) -> Policy {
     let mut policy = Policy::regtest_default();
     let overrides = &scenario.policy;
+    policy.channels = overrides.channels;
     policy.reputation = overrides.reputation.then(|| ReputationPolicy {
         issuer: keys::operator_did(seed),
         score: ScoreRule::regtest_default(),

@@ -411,6 +411,12 @@ fn learn(state: &mut State, event: &Event) {
         | Event::ChildBuilt { .. }
         | Event::TransferAccepted { .. }
         | Event::CosignerAsked { .. }
+        | Event::ChannelOrdered { .. }
+        | Event::ChannelRefused { .. }
+        | Event::ChannelOpened { .. }
+        | Event::ChannelUsable { .. }
+        | Event::ChannelClosed { .. }
+        | Event::ChannelSwept { .. }
         | Event::SweepBuilt { .. }
         | Event::SweepSent { .. }
         | Event::SweepSettled { .. }

@@ -167,6 +167,8 @@ pub struct PolicyOverrides {
     pub binding: Option<BindingAsked>,
     /// Whether Layer 0 is told how payments end.
     pub reputation: bool,
+    /// Whether the engine manages its node's channels.
+    pub channels: bool,
     /// What is done with money on chain that is not as asked.
     pub stray: Option<Stray>,
     /// A charge on chain that is short by no more than this counts as paid.

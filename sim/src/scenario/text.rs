@@ -167,6 +167,8 @@ table!(
         "binding" binding: Optional<BindingAsked>,
         /// Whether Layer 0 is told how payments of parties with a DID end. Default false.
         "reputation" reputation: Optional<bool>,
+        /// Whether the engine manages its node's channels and keeps their books. Default false.
+        "channels" channels: Optional<bool>,
         /// What is done with money on chain that is not as asked, and that it is told. Default: it is not told.
         "stray" stray: Optional<Stray>,
         /// A charge on chain that is short by no more than this counts as paid. Default none.

@@ -248,6 +248,19 @@ pub struct Truth {
     pub came_in_cents: i64,
     /// What has come back there without a word to us.
     pub untold_cents: i64,
+    /// Our node's own wallet and channels, if the engine keeps their books.
+    pub node: Option<NodeTruth>,
+}
+
+/// What our node really has beside the balances of its open channels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeTruth {
+    /// Coins of its own wallet, unconfirmed ones included.
+    pub wallet_sat: u64,
+    /// Funding outputs of the channels that it lists, ascending.
+    pub listed: Vec<OutPoint>,
+    /// Nothing of a closed channel is left to come.
+    pub swept: bool,
 }
 
 /// What the Lightning nodes know of one payment hash.
@@ -463,8 +476,20 @@ pub trait World {
     /// Opens a channel; its funding transaction is in the mempool afterwards.
     async fn open_channel(&mut self, plan: &ChannelPlan) -> Result<OutPoint, WorldError>;
 
-    /// Begins a channel's end.
+    /// How somebody else's node names this one to connect to it: `PUBKEY@HOST:PORT`.
+    async fn node_contact(&mut self, node: &str, for_whom: &str) -> Result<String, WorldError>;
+
+    /// A channel that the engine has opened is known under its name from now on; both ends ask for what the plan says.
+    async fn adopt_channel(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError>;
+
+    /// What has to happen before a channel's end is begun, by the world or by the engine. Gives whether the two were parted.
+    async fn before_close(&mut self, order: &CloseOrder) -> Result<bool, WorldError>;
+
+    /// Has an outsider begin a channel's end.
     async fn close_channel(&mut self, order: &CloseOrder) -> Result<(), WorldError>;
+
+    /// What has to happen after it was begun.
+    async fn after_close(&mut self, order: &CloseOrder, parted: bool) -> Result<(), WorldError>;
 
     /// How far a channel is at its ends.
     async fn channel_sight(&mut self, channel: &str) -> Result<ChannelSight, WorldError>;

@@ -2,10 +2,12 @@
 //! Does not own any node.
 
 use futures_util::future::BoxFuture;
-use lockstep_engine::money::Msat;
+use lockstep_engine::money::{Msat, Sat};
+use lockstep_engine::rail::NodeView;
 use lockstep_host::ports::{
-    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError,
-    LightningEvent, LightningNode, LightningUnavailable, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, CloseChannelOrder, FailOrder, InvoiceOrder, LightningBalance,
+    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder, PayError,
+    PayOrder, PayTaken,
 };
 
 /// For a scenario without a Lightning node of the operator.
@@ -52,6 +54,30 @@ impl LightningNode for NoNode {
             outgoing_htlcs_msat: Msat(0),
         };
         Box::pin(std::future::ready(Ok(nothing)))
+    }
+
+    fn open_channel(&self, _: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+        Box::pin(std::future::ready(Err(LightningError::Refused {
+            reason: Self::REASON.to_owned(),
+        })))
+    }
+
+    fn close_channel(&self, _: CloseChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+        Box::pin(std::future::ready(Err(LightningError::Refused {
+            reason: Self::REASON.to_owned(),
+        })))
+    }
+
+    fn view(&self) -> BoxFuture<'static, Result<NodeView, LightningUnavailable>> {
+        Box::pin(std::future::ready(Ok(NodeView {
+            wallet: Sat(0),
+            channels: Vec::new(),
+            unswept: Vec::new(),
+        })))
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 
     fn next_event(&self) -> BoxFuture<'static, LightningEvent> {

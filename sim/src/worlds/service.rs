@@ -428,6 +428,7 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
             Command::CreateCharge(charge) => charge.payment == *payment,
             Command::CreatePayout(payout) => payout.payment == *payment,
             Command::MoveFunds(order) => order.payment == *payment,
+            Command::OpenChannel(order) => order.order == *payment,
             Command::ReleaseHeld { payment: held } | Command::RefuseHeld { payment: held } => {
                 held == payment
             }
@@ -442,6 +443,7 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
             | Command::RotateDid(_)
             | Command::RevokeWallet { .. }
             | Command::SweepByRecovery { .. }
+            | Command::CloseChannel { .. }
             | Command::Reconcile { .. } => false,
         },
         Input::Fact { fact, .. } => answered_key(fact)
@@ -453,6 +455,7 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
 fn answered_key(fact: &Fact) -> Option<&lockstep_engine::id::IdempotencyKey> {
     match fact {
         Fact::Signed { key, .. }
+        | Fact::ChannelCloseTaken { key, .. }
         | Fact::StatementSigned { key, .. }
         | Fact::Cosigned { key, .. }
         | Fact::Broadcast { key, .. }
@@ -464,6 +467,8 @@ fn answered_key(fact: &Fact) -> Option<&lockstep_engine::id::IdempotencyKey> {
         | Fact::TimerFired { key }
         | Fact::Unavailable { key, .. } => Some(key),
         Fact::Chain(_)
+        | Fact::Node(_)
+        | Fact::ChannelRefused { .. }
         | Fact::LightningHeld { .. }
         | Fact::LightningReceived { .. }
         | Fact::HeldFailed { .. }

@@ -7,10 +7,13 @@
 //! out). `local_balance` undoes that. Not exact: a side below its reserve (its capacity is cut off at zero) while
 //! HTLCs are pending.
 
+mod channels;
+
 use crate::adapters::blocking::blocking;
 use crate::ports::{
-    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError,
-    LightningEvent, LightningNode, LightningUnavailable, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, CloseChannelOrder, FailOrder, InvoiceOrder, LightningBalance,
+    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder, PayError,
+    PayOrder, PayTaken,
 };
 use bitcoin::hashes::{Hash, sha256};
 use futures_util::FutureExt;
@@ -23,7 +26,7 @@ use ldk_node::lightning_types::payment::{PaymentHash, PaymentPreimage};
 use ldk_node::payment::{PaymentDetails, PaymentDirection, PaymentKind, PaymentStatus};
 use ldk_node::{ChannelDetails, Event, Node, NodeError};
 use lockstep_engine::money::Msat;
-use lockstep_engine::rail::{Description, LightningFailure};
+use lockstep_engine::rail::{Description, LightningFailure, NodeView};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +34,9 @@ use std::time::Duration;
 
 /// Both anchor outputs (BOLT 3: 330 sat each), which the channel's funder pays for out of his balance.
 const ANCHORS_MSAT: u64 = 660_000;
+
+/// How often the node is looked at for what it does not tell.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Pause before an event that the port does not tell is acknowledged again after a failure.
 const ACKNOWLEDGE_AGAIN: Duration = Duration::from_secs(1);
@@ -185,6 +191,30 @@ impl LdkNode {
         )
     }
 
+    /// Exact only while nothing is in flight: ldk-node shows no HTLC to the millisatoshi.
+    fn view_now(&self) -> Result<NodeView, LightningUnavailable> {
+        let busy = |reason: &str| LightningUnavailable {
+            reason: reason.to_owned(),
+        };
+        if self.node.next_event().is_some() {
+            return Err(busy("an event of the node was not taken yet"));
+        }
+        let pending = self.node.list_payments_with_filter(|payment| {
+            payment.direction == PaymentDirection::Outbound
+                && payment.status == PaymentStatus::Pending
+                && matches!(payment.kind, PaymentKind::Bolt11 { .. })
+        });
+        if !pending.is_empty() || !self.held().is_empty() {
+            return Err(busy("a payment is under way"));
+        }
+        let anchors_msat = match self.node.config().anchor_channels_config {
+            Some(_) => ANCHORS_MSAT,
+            None => 0,
+        };
+        let ours = |channel: &ChannelDetails| local_balance(&Capacity::of(channel), anchors_msat).0;
+        Ok(channels::view(&self.node, ours))
+    }
+
     /// The port's word for the node's event, if it has one.
     fn told(&self, event: Event) -> Option<LightningEvent> {
         match event {
@@ -232,7 +262,15 @@ impl LdkNode {
                 payment_hash: payment_hash.0,
                 reason: failure(reason),
             }),
-            // Channels and forwards are the operator's business, not the engine's.
+            Event::ChannelClosed {
+                user_channel_id,
+                reason,
+                ..
+            } => Some(LightningEvent::ChannelEnded {
+                id: user_channel_id.0.to_be_bytes(),
+                reason: reason.map_or_else(String::new, |reason| reason.to_string()),
+            }),
+            // Other news of channels shows in the view; forwards are not the engine's business.
             _ => None,
         }
     }
@@ -422,6 +460,39 @@ impl LightningNode for LdkNode {
         blocking(move || this.balance_now())
             .map(|answer| answer.map_err(|reason| LightningUnavailable { reason }))
             .boxed()
+    }
+
+    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+        let this = self.clone();
+        blocking(move || channels::open(&this.node, &order))
+            .map(|answer| {
+                answer.unwrap_or_else(|reason| Err(LightningError::Unavailable { reason }))
+            })
+            .boxed()
+    }
+
+    fn close_channel(
+        &self,
+        order: CloseChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
+        let this = self.clone();
+        blocking(move || channels::close(&this.node, order))
+            .map(|answer| {
+                answer.unwrap_or_else(|reason| Err(LightningError::Unavailable { reason }))
+            })
+            .boxed()
+    }
+
+    fn view(&self) -> BoxFuture<'static, Result<NodeView, LightningUnavailable>> {
+        let this = self.clone();
+        blocking(move || this.view_now())
+            .map(|answer| answer.unwrap_or_else(|reason| Err(LightningUnavailable { reason })))
+            .boxed()
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        // ldk-node tells nothing of its wallet and of sweeps.
+        tokio::time::sleep(LOOK_AGAIN_AFTER).boxed()
     }
 
     fn next_event(&self) -> BoxFuture<'static, LightningEvent> {

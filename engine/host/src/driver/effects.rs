@@ -6,8 +6,8 @@
 //! journaled, recovery issues it again too: each effect below says why that is safe.
 
 use crate::ports::{
-    BroadcastError, ClaimOrder, ClaimTaken, CosignAnswer, CosignOrder, FailOrder, GatewayCall,
-    HttpTransport, InvoiceOrder, LightningError, PayError, PayOrder, PayTaken, Ports,
+    BroadcastError, ClaimOrder, ClaimTaken, CloseChannelOrder, CosignAnswer, CosignOrder, FailOrder, GatewayCall,
+    HttpTransport, InvoiceOrder, LightningError, OpenChannelOrder, PayError, PayOrder, PayTaken, Ports,
     StatementOrder,
 };
 use futures_util::FutureExt;
@@ -52,6 +52,8 @@ pub(super) fn name(effect: &Effect) -> &'static str {
         Effect::PayInvoice { .. } => "pay invoice",
         Effect::ClaimHeld { .. } => "claim held payment",
         Effect::FailHeld { .. } => "fail held payment",
+        Effect::OpenChannel { .. } => "open channel",
+        Effect::CloseChannel { .. } => "close channel",
         Effect::ReadLightningBalance => "read Lightning balance",
         Effect::ReadChain => "read chain",
         Effect::ReadFees => "read fees",
@@ -75,6 +77,8 @@ pub(super) fn moves_money_unasked(effect: &Effect) -> bool {
         | Effect::PayInvoice { .. }
         | Effect::ClaimHeld { .. }
         | Effect::FailHeld { .. }
+        | Effect::OpenChannel { .. }
+        | Effect::CloseChannel { .. }
         | Effect::ReadLightningBalance
         | Effect::ReadChain
         | Effect::CallLayer0 { .. }
@@ -149,6 +153,23 @@ pub(super) fn perform(ports: &Ports, instruction: &Instruction) -> Performance {
             },
         ),
         Effect::FailHeld { payment_hash } => fail(ports, FailOrder { key, payment_hash }),
+        Effect::OpenChannel {
+            id,
+            peer,
+            capacity,
+            announced,
+        } => {
+            let order = OpenChannelOrder {
+                id,
+                peer,
+                capacity_sat: capacity.0,
+                announced,
+            };
+            open_channel(ports, order)
+        }
+        Effect::CloseChannel { funding, force } => {
+            close_channel(ports, key, CloseChannelOrder { funding, force })
+        }
         Effect::ReadLightningBalance => balance(ports, key),
         Effect::ReadFees => fees(ports, key),
         Effect::CallGateway { request } => call(ports, &ports.http, GatewayCall { key, request }),
@@ -300,6 +321,43 @@ fn fail(ports: &Ports, order: FailOrder) -> BoxFuture<'static, Outcome> {
         .map(move |answer| match answer {
             Ok(()) => Outcome::Answered(Fact::HeldFailed { payment_hash }),
             Err(unavailable) => Outcome::Unavailable(unavailable.reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: there is no channel. Stopped after: the node knows the id and begins no second channel; that it is open
+/// shows in the node's next view, that it came to nothing is told by an event.
+fn open_channel(ports: &Ports, order: OpenChannelOrder) -> BoxFuture<'static, Outcome> {
+    let id = order.id;
+    ports
+        .lightning
+        .open_channel(order)
+        .map(move |answer| match answer {
+            Ok(()) => Outcome::Taken,
+            Err(LightningError::Refused { reason }) => {
+                Outcome::Answered(Fact::ChannelRefused { id, reason })
+            }
+            Err(LightningError::Unavailable { reason }) => Outcome::Unavailable(reason),
+        })
+        .boxed()
+}
+
+/// Stopped before: the channel is open. Stopped after: closing what is closing or closed changes nothing.
+fn close_channel(
+    ports: &Ports,
+    key: IdempotencyKey,
+    order: CloseChannelOrder,
+) -> BoxFuture<'static, Outcome> {
+    ports
+        .lightning
+        .close_channel(order)
+        .map(move |answer| {
+            let result = match answer {
+                Ok(()) => Ok(()),
+                Err(LightningError::Refused { reason }) => Err(reason),
+                Err(LightningError::Unavailable { reason }) => return Outcome::Unavailable(reason),
+            };
+            Outcome::Answered(Fact::ChannelCloseTaken { key, result })
         })
         .boxed()
 }

@@ -43,6 +43,7 @@ pub(super) enum Request {
         reply: Sender<Answer>,
     },
     Look,
+    LookAtNode,
 }
 
 /// What the driver is doing, as of its latest pause.
@@ -149,6 +150,11 @@ impl Handle {
     /// Has the driver look at the chain now; `status` shows the look in flight.
     pub fn read_chain_now(&self) -> Result<(), SubmitError> {
         self.send(Request::Look)
+    }
+
+    /// Has the driver look at the engine's Lightning node soon, if the engine manages its channels.
+    pub fn read_node_now(&self) -> Result<(), SubmitError> {
+        self.send(Request::LookAtNode)
     }
 
     /// Ends the driver after the input that it is handling; what is in flight is left and taken up by recovery.

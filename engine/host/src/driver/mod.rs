@@ -8,6 +8,7 @@
 mod chain;
 mod effects;
 mod handle;
+mod node;
 mod recovery;
 mod timers;
 
@@ -20,12 +21,13 @@ use effects::{Outcome, Performance};
 use futures_util::future::{BoxFuture, Fuse, poll_fn};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, select_biased};
+use node::NodeWatch;
 use handle::{Answer, Inbox, Request, Shared};
 use lockstep_engine::api::{EngineConfig, Input, Output, Refusal};
 use lockstep_engine::id::IdempotencyKey;
 use lockstep_engine::journal::Journal;
 use lockstep_engine::planted::Bug;
-use lockstep_engine::rail::{ChainView, Effect, Fact, Instruction};
+use lockstep_engine::rail::{ChainView, Effect, Fact, Instruction, NodeView};
 use lockstep_engine::rare::{Rare, sometimes};
 use lockstep_engine::time::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
@@ -83,6 +85,7 @@ pub struct Driver {
     failures: BTreeMap<IdempotencyKey, u32>,
     timers: Timers,
     chain: Watch,
+    node: NodeWatch,
     listening: Fuse<BoxFuture<'static, LightningEvent>>,
     acknowledging: bool,
     failed_acknowledgements: u32,
@@ -103,6 +106,8 @@ enum Then {
     Answers(IdempotencyKey),
     /// It is a look at the chain.
     Looked(ChainView),
+    /// It is a look at the Lightning node.
+    SawNode,
     /// It is a Lightning event that the node wants acknowledged.
     Acknowledge,
 }
@@ -111,6 +116,8 @@ enum Then {
 enum Done {
     Effect(Instruction, Outcome),
     Look(Result<ChainView, crate::ports::ChainUnavailable>),
+    /// What was told of payments when the look began, and the look.
+    Node(u64, Result<NodeView, LightningUnavailable>),
     Acknowledged(Result<(), LightningUnavailable>),
 }
 
@@ -121,6 +128,7 @@ enum Woken {
     Due,
     Lightning(LightningEvent),
     ChainChanged,
+    NodeChanged,
     Request(Request),
 }
 
@@ -156,6 +164,7 @@ impl Driver {
             failures: BTreeMap::new(),
             timers: Timers::default(),
             chain: Watch::default(),
+            node: NodeWatch::default(),
             listening: Fuse::terminated(),
             acknowledging: false,
             failed_acknowledgements: 0,
@@ -191,6 +200,7 @@ impl Driver {
             self.perform(instruction);
         }
         self.look();
+        self.look_at_node();
         self.listening = self.ports.lightning.next_event().fuse();
         loop {
             while let Some(done) = self.finished.pop_front() {
@@ -226,6 +236,7 @@ impl Driver {
             timers,
             listening,
             chain,
+            node,
             inbox,
             ports,
             ..
@@ -237,6 +248,7 @@ impl Driver {
             () = due => Woken::Due,
             event = &mut *listening => Woken::Lightning(event),
             () = &mut chain.changed => Woken::ChainChanged,
+            () = &mut node.changed => Woken::NodeChanged,
             request = inbox.0.select_next_some() => Woken::Request(request),
         }
     }
@@ -249,6 +261,7 @@ impl Driver {
             Woken::Due => self.on_due(),
             Woken::Lightning(event) => self.enqueue(event.into(), Then::Acknowledge),
             Woken::ChainChanged => self.look(),
+            Woken::NodeChanged => self.look_at_node(),
             Woken::Request(request) => {
                 let queued = self.on_request(request);
                 if let Some(queued) = queued {
@@ -293,10 +306,15 @@ impl Driver {
                 self.look();
                 None
             }
+            Request::LookAtNode => {
+                self.look_at_node();
+                None
+            }
         }
     }
 
     fn enqueue(&mut self, fact: Fact, then: Then) {
+        self.node.note(&fact);
         let entropy = self.ports.entropy.draw();
         self.queue.push_back(Queued {
             input: Input::Fact { entropy, fact },
@@ -386,6 +404,7 @@ impl Driver {
             Then::Answers(key) => {
                 self.active.remove(&key);
             }
+            Then::SawNode => self.finish_look_at_node(),
             Then::Looked(view) => self.on_looked(view, decision.is_ok()),
             // A refused event is acknowledged too: the node would only tell the same again, for ever.
             Then::Acknowledge => self.acknowledge(),
@@ -433,6 +452,7 @@ impl Driver {
             Done::Effect(instruction, outcome) => self.on_outcome(instruction, outcome),
             Done::Look(Ok(view)) => self.on_view(view),
             Done::Look(Err(unavailable)) => self.on_no_view(&unavailable.reason),
+            Done::Node(told, view) => self.on_node_view(told, view),
             Done::Acknowledged(result) => self.on_acknowledged(result),
         }
     }
@@ -496,6 +516,7 @@ impl Driver {
                     }
                 },
                 Wake::Look => self.look(),
+                Wake::LookAtNode => self.look_at_node(),
                 Wake::Listen => self.listening = self.ports.lightning.next_event().fuse(),
             }
         }
@@ -552,6 +573,11 @@ impl Driver {
             self.chain
                 .is_looking()
                 .then(|| "look at the chain".to_owned()),
+        );
+        in_flight.extend(
+            self.node
+                .is_looking()
+                .then(|| "look at the node".to_owned()),
         );
         in_flight.extend(
             self.acknowledging

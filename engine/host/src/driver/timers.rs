@@ -30,6 +30,8 @@ pub(super) enum Wake {
     Retry(IdempotencyKey),
     /// A look at the chain that failed or was refused.
     Look,
+    /// A look at the Lightning node that failed.
+    LookAtNode,
     /// The acknowledgement of a Lightning event that failed.
     Listen,
 }
@@ -63,7 +65,7 @@ impl Timers {
         for ((at, number), wake) in std::mem::take(&mut self.agenda) {
             let at = match wake {
                 Wake::Timer(_) => at,
-                Wake::Retry(_) | Wake::Look | Wake::Listen => {
+                Wake::Retry(_) | Wake::Look | Wake::LookAtNode | Wake::Listen => {
                     Timestamp(at.0.saturating_sub(back.0))
                 }
             };
@@ -82,6 +84,7 @@ impl Timers {
             Wake::Timer(_) => None,
             Wake::Retry(key) => Some(key.to_string()),
             Wake::Look => Some("look at the chain".to_owned()),
+            Wake::LookAtNode => Some("look at the node".to_owned()),
             Wake::Listen => Some("acknowledge a Lightning event".to_owned()),
         })
     }

@@ -30,6 +30,13 @@ pub(super) fn later(file: &text::Scenario) -> BTreeSet<String> {
         .collect()
 }
 
+/// Whether the policy has the engine manage its node's channels.
+pub(super) fn are_managed(file: &text::Scenario) -> bool {
+    let policy = file.policy.as_ref();
+    let channels = policy.and_then(|policy| policy.value.channels.as_ref());
+    channels.is_some_and(|channels| channels.value)
+}
+
 impl StepChecker<'_> {
     /// A channel of `later` that no earlier step opens.
     pub(super) fn open_channel(&mut self, name: &str, span: &Range<usize>) -> Option<ChannelStep> {
@@ -48,6 +55,7 @@ impl StepChecker<'_> {
                 format!("write `later = true` in `channels.{channel}`, or remove the step"),
             );
         }
+        self.must_be_managed(&channel, span);
         if let Some(before) = self.opened.insert(channel.clone(), span.clone()) {
             self.twice(&channel, "opened", span, before);
         }
@@ -70,6 +78,7 @@ impl StepChecker<'_> {
         };
         let force = typed.force.as_ref().is_some_and(|force| force.value);
         self.must_be_opened(&channel, span);
+        self.must_be_managed(&channel, span);
         let before = self.closed.insert(channel.clone(), (force, span.clone()));
         // What was begun by agreement may be ended by force.
         if let Some((by_force, before)) = before
@@ -94,6 +103,22 @@ impl StepChecker<'_> {
             also: Some((before, "first here".to_owned())),
             help: "remove one of the two steps".to_owned(),
         });
+    }
+
+    /// What happens to the operator's channels is for the engine to know.
+    fn must_be_managed(&mut self, channel: &ChannelName, span: &Range<usize>) {
+        let ends = self.names.ends(channel.as_str());
+        let (Some((from, to)), Some(operator)) = (ends, self.operator) else {
+            return;
+        };
+        if !self.manages_channels && (from == operator || to == operator) {
+            self.problems.at(
+                span,
+                format!("the engine knows nothing of the channels of `{operator}`"),
+                "a channel of the operator's own node",
+                "write `policy.channels = true`",
+            );
+        }
     }
 
     fn must_be_opened(&mut self, channel: &ChannelName, span: &Range<usize>) {

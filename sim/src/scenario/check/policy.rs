@@ -115,6 +115,10 @@ pub(super) fn policy(
         hold_margin: right_or_absent(hold_margin)?,
         poll_interval: right_or_absent(poll)?,
         binding: typed.binding.as_ref().map(|asked| asked.value),
+        channels: typed
+            .channels
+            .as_ref()
+            .is_some_and(|channels| channels.value),
         reputation: typed
             .reputation
             .as_ref()

@@ -32,6 +32,8 @@ pub(super) struct StepChecker<'a> {
     pub(super) bindings: BTreeMap<BindingName, Range<usize>>,
     /// Channels that are not opened before the scenario begins.
     pub(super) later: BTreeSet<String>,
+    /// Whether the engine manages its node's channels.
+    pub(super) manages_channels: bool,
     /// Channels that earlier steps open, and where.
     pub(super) opened: BTreeMap<ChannelName, Range<usize>>,
     /// Channels that earlier steps close, whether by force, and where.
@@ -81,6 +83,7 @@ pub(super) fn steps(
         down,
         bindings: BTreeMap::new(),
         later: super::channels::later(file),
+        manages_channels: super::channels::are_managed(file),
         opened: BTreeMap::new(),
         closed: BTreeMap::new(),
         decided,

@@ -393,6 +393,7 @@ fn policy(policy: &PolicyOverrides) -> Inline {
     table.maybe("hold_margin", policy.hold_margin.map(blocks));
     table.maybe("poll_interval", policy.poll_interval.map(amounts::span));
     table.flag("reputation", policy.reputation);
+    table.flag("channels", policy.channels);
     if let Some(stray) = &policy.stray {
         table.put("stray", self::stray(stray));
     }

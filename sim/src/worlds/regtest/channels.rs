@@ -4,8 +4,8 @@
 use super::RegtestWorld;
 use super::balances::OpenChannel;
 use super::lightning::{GOSSIP_LIMIT, GOSSIP_ROUND, GOSSIP_ROUNDS};
-use super::nodes::{NodeProcess, beside};
-use crate::worlds::{ChannelSight, CloseOrder, WorldError};
+use super::nodes::{NodeProcess, beside, channel_config};
+use crate::worlds::{ChannelPlan, ChannelSight, CloseOrder, WorldError};
 use bitcoin::OutPoint;
 use ldk_node::lightning::ln::types::ChannelId;
 use ldk_node::{ChannelDetails, LightningBalance, Node, PendingSweepBalance};
@@ -29,48 +29,83 @@ impl RegtestWorld {
         channels.find(|known| known.plan.name == channel)
     }
 
+    /// How one node reaches another: through the world's link.
+    pub(super) fn contact(&self, node: &str, for_whom: &str) -> Result<String, WorldError> {
+        let id = self.process(node)?.node()?.node_id();
+        Ok(format!("{id}@{}", self.links.door(for_whom, node)?))
+    }
+
+    /// A channel that was opened by the engine.
+    pub(super) fn adopt(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+        for (name, fees) in [(&plan.from, plan.fees_from), (&plan.to, plan.fees_to)] {
+            let node = self.process(name)?.node()?;
+            if let Some(view) = own_view(&node, funding) {
+                let (id, peer) = (view.user_channel_id, view.counterparty_node_id);
+                let set = node.update_channel_config(&id, peer, channel_config(fees));
+                set.map_err(|error| WorldError::harness("set a channel's fees", error))?;
+            }
+        }
+        self.channels.push(OpenChannel::new(plan.clone(), funding));
+        Ok(())
+    }
+
+    /// Parts the two ends if the order says so and both are up.
+    pub(super) async fn part_for(&mut self, order: &CloseOrder) -> Result<bool, WorldError> {
+        let mut channels = self.channels.iter_mut();
+        let Some(known) = channels.find(|known| known.plan.name == order.channel) else {
+            return Ok(false);
+        };
+        known.asked_to_close = true;
+        let [from, to] = known.ends().map(str::to_owned);
+        let runs = |name: &str| {
+            self.process(name)
+                .is_ok_and(|process| process.running().is_some())
+        };
+        let parted = order.unheard && runs(&from) && runs(&to);
+        if parted {
+            self.part(&from, &to).await?;
+        }
+        Ok(parted)
+    }
+
     /// One end closes the channel; what the other end does then is LDK's.
     pub(super) async fn begin_close(&mut self, order: &CloseOrder) -> Result<(), WorldError> {
         let (channel, by, force) = (order.channel.as_str(), order.by.as_str(), order.force);
         let refused = |reason: &dyn std::fmt::Display| {
             WorldError::refused(by, format!("close channel {channel}"), reason)
         };
-        let opened = self.opened(channel).cloned();
-        let opened = opened.ok_or_else(|| refused(&"it is not open"))?;
-        let funding = opened.funding;
+        let funding = self.opened(channel).map(|known| known.funding);
+        let funding = funding.ok_or_else(|| refused(&"it is not open"))?;
         let node = self.process(by)?.node()?;
         let own = own_view(&node, funding).ok_or_else(|| refused(&"it is closed"))?;
         let (id, peer) = (own.user_channel_id, own.counterparty_node_id);
-        let [from, to] = opened.ends();
-        let runs = |name: &str| {
-            self.process(name)
-                .is_ok_and(|process| process.running().is_some())
-        };
-        let parted = order.unheard && runs(from) && runs(to);
-        if parted {
-            self.part(from, to).await?;
-        }
         let closed = beside(move || match force {
             true => node.force_close_channel(&id, peer, Some("closed by its owner".to_owned())),
             false => node.close_channel(&id, peer),
         });
-        closed.await?.map_err(|error| refused(&error))?;
-        let mut channels = self.channels.iter_mut();
-        if let Some(known) = channels.find(|known| known.plan.name == channel) {
-            known.asked_to_close = true;
-        }
-        if order.unheard {
-            let published = || {
-                Ok(match self.servers.is_spent(&funding)? {
-                    true => Vec::new(),
-                    false => vec![format!("the commitment transaction of {channel}")],
-                })
-            };
-            self.patience("channels to be closed", CLOSE_LIMIT)
-                .wait(published)
-                .await?;
-        }
+        closed.await?.map_err(|error| refused(&error))
+    }
+
+    /// Waits for the commitment transaction, and has those meet again who were parted.
+    pub(super) async fn await_close(
+        &mut self,
+        order: &CloseOrder,
+        parted: bool,
+    ) -> Result<(), WorldError> {
+        let Some(known) = self.opened(&order.channel).filter(|_| order.unheard).cloned() else {
+            return Ok(());
+        };
+        let published = || {
+            Ok(match self.servers.is_spent(&known.funding)? {
+                true => Vec::new(),
+                false => vec![format!("the commitment transaction of {}", order.channel)],
+            })
+        };
+        self.patience("channels to be closed", CLOSE_LIMIT)
+            .wait(published)
+            .await?;
         if parted {
+            let [from, to] = known.ends();
             self.connect(from, to).await?;
         }
         Ok(())
@@ -198,7 +233,8 @@ impl RegtestWorld {
                 let found = node.network_graph().channel(place);
                 found.is_some_and(|found| found.one_to_two.is_some() && found.two_to_one.is_some())
             };
-            if !process.running().is_none_or(knows) {
+            let hears = |node: &Arc<Node>| !node.list_channels().is_empty();
+            if !process.running().filter(hears).is_none_or(knows) {
                 missing.push(format!("node {} to know channel {channel}", process.name));
             }
         }

@@ -201,7 +201,8 @@ impl RegtestWorld {
                 continue;
             };
             let known = known_channels(&node);
-            if known < channels {
+            // Who has no channel (yet) hears nothing.
+            if known < channels && !node.list_channels().is_empty() {
                 missing.push(format!(
                     "node {} to know {channels} channels (it knows {known})",
                     process.name

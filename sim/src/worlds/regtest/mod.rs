@@ -486,6 +486,22 @@ impl World for RegtestWorld {
         self.fund_channel(plan).await
     }
 
+    async fn node_contact(&mut self, node: &str, for_whom: &str) -> Result<String, WorldError> {
+        self.contact(node, for_whom)
+    }
+
+    async fn adopt_channel(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+        self.adopt(plan, funding)
+    }
+
+    async fn before_close(&mut self, order: &CloseOrder) -> Result<bool, WorldError> {
+        self.part_for(order).await
+    }
+
+    async fn after_close(&mut self, order: &CloseOrder, parted: bool) -> Result<(), WorldError> {
+        self.await_close(order, parted).await
+    }
+
     async fn close_channel(&mut self, order: &CloseOrder) -> Result<(), WorldError> {
         self.begin_close(order).await
     }

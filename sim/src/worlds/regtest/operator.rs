@@ -6,10 +6,12 @@ use super::nodes::NodeProcess;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use ldk_node::{Event, Node};
+use lockstep_engine::rail::NodeView;
 use lockstep_host::adapters::ldk_node::LdkNode;
 use lockstep_host::ports::{
-    ClaimOrder, ClaimTaken, FailOrder, InvoiceOrder, LightningBalance, LightningError,
-    LightningEvent, LightningNode, LightningUnavailable, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, CloseChannelOrder, FailOrder, InvoiceOrder, LightningBalance,
+    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder, PayError,
+    PayOrder, PayTaken,
 };
 use std::sync::{Arc, Mutex};
 
@@ -98,6 +100,7 @@ fn is_for_engine(event: &Event) -> bool {
             payment_preimage, ..
         } => payment_preimage.is_some(),
         Event::PaymentFailed { payment_hash, .. } => payment_hash.is_some(),
+        Event::ChannelClosed { .. } => true,
         _ => false,
     }
 }
@@ -174,6 +177,41 @@ impl LightningNode for OperatorNode {
             Some(adapter) => adapter.balance(),
             None => std::future::ready(Err(Self::unavailable())).boxed(),
         }
+    }
+
+    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+        match self.adapter() {
+            Some(adapter) => adapter.open_channel(order),
+            None => std::future::ready(Err(LightningError::Unavailable {
+                reason: DOWN.to_owned(),
+            }))
+            .boxed(),
+        }
+    }
+
+    fn close_channel(
+        &self,
+        order: CloseChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
+        match self.adapter() {
+            Some(adapter) => adapter.close_channel(order),
+            None => std::future::ready(Err(LightningError::Unavailable {
+                reason: DOWN.to_owned(),
+            }))
+            .boxed(),
+        }
+    }
+
+    fn view(&self) -> BoxFuture<'static, Result<NodeView, LightningUnavailable>> {
+        match self.adapter() {
+            Some(adapter) => adapter.view(),
+            None => std::future::ready(Err(Self::unavailable())).boxed(),
+        }
+    }
+
+    /// The world says when: nothing changes but by a step.
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        std::future::pending().boxed()
     }
 
     fn next_event(&self) -> BoxFuture<'static, LightningEvent> {

@@ -2,6 +2,7 @@
 //! (`world`) nor what both ends hold (`mod`).
 
 use super::SimulatedWorld;
+use super::world::policy;
 use crate::worlds::{ChannelPlan, ChannelSight, CloseOrder, WorldError};
 use bitcoin::OutPoint;
 use lockstep_lightning::{ChannelView, channel_id_of};
@@ -12,6 +13,32 @@ impl SimulatedWorld {
         channels.find(|(plan, _)| plan.name == channel)
     }
 
+    /// Parts the two ends if the order says so.
+    pub(super) fn part_for(&self, order: &CloseOrder) -> bool {
+        let opened = self.opened(&order.channel).filter(|_| order.unheard);
+        if let Some((plan, _)) = opened {
+            self.network.disconnect(&plan.from, &plan.to);
+        }
+        opened.is_some()
+    }
+
+    /// A channel that was opened by the engine.
+    pub(super) fn adopt(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+        let ends = [(&plan.from, plan.fees_from), (&plan.to, plan.fees_to)];
+        for (name, fees) in ends {
+            let process = self.process(name)?;
+            let Some(view) = own_view(process.channels(), funding) else {
+                continue;
+            };
+            let set = process.node()?.set_forwarding(view.user_channel_id, policy(fees));
+            set.map_err(|error| WorldError::harness("set a channel's fees", error))?;
+            process.poke();
+        }
+        self.peer_site.learn(&plan.name, funding);
+        self.channels.push((plan.clone(), funding));
+        Ok(())
+    }
+
     /// One end closes the channel; what the other end does then is LDK's.
     pub(super) fn begin_close(&self, order: &CloseOrder) -> Result<(), WorldError> {
         let (channel, by) = (order.channel.as_str(), order.by.as_str());
@@ -19,13 +46,10 @@ impl SimulatedWorld {
             WorldError::refused(by, format!("close channel {channel}"), reason)
         };
         let opened = self.opened(channel);
-        let (plan, funding) = opened.ok_or_else(|| refused(&"it is not open"))?;
+        let (_, funding) = opened.ok_or_else(|| refused(&"it is not open"))?;
         let process = self.process(by)?;
         let node = process.node()?;
         let own = own_view(node.channels(), *funding).ok_or_else(|| refused(&"it is closed"))?;
-        if order.unheard {
-            self.network.disconnect(&plan.from, &plan.to);
-        }
         let closed = match order.force {
             true => node.force_close_channel(own.user_channel_id),
             false => node.close_channel(own.user_channel_id),
@@ -83,9 +107,9 @@ impl SimulatedWorld {
             return missing;
         };
         for process in &self.nodes {
-            let deaf = process
-                .running()
-                .is_some_and(|node| !node.knows_channel(place));
+            let hears = |node: &lockstep_lightning::Node| !node.channels().is_empty();
+            let running = process.running().filter(hears);
+            let deaf = running.is_some_and(|node| !node.knows_channel(place));
             if deaf {
                 missing.push(format!("node {} to know channel {channel}", process.name));
             }

@@ -11,6 +11,7 @@ mod engine_process;
 mod http_process;
 pub mod journal_disk;
 pub mod node_process;
+mod own_channels;
 mod ports;
 mod rest;
 mod routes;
@@ -182,6 +183,7 @@ impl SimulatedWorld {
             directory: Directory::default(),
             next_link: Arc::new(AtomicU64::new(0)),
             watch_htlcs: blueprint.watch_htlcs,
+            watch_own_channels: blueprint.engine.policy.channels,
             disks: blueprint.node_disks.clone(),
             with_private_channels: blueprint.with_private_channels.clone(),
             reaction: node_process::reaction(blueprint.nodes.len()),

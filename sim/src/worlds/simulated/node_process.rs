@@ -27,10 +27,13 @@ use bitcoin::secp256k1::PublicKey;
 use caught::caught;
 use life::Life;
 use lockstep_lightning::{ChannelView, LinkId, MemoryDisk, Node, NodeConfig, NodeEvent, Notice};
+use lockstep_engine::rail::NodeView;
 use madsim::runtime::NodeHandle;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
+use crate::vtime::simulated_instant;
+use madsim::time::Instant;
 use std::time::Duration;
 use trouble::Troubled;
 
@@ -84,6 +87,8 @@ struct State {
     /// As they were when the process was killed: they hold the same money while it is down.
     last_channels: Vec<ChannelView>,
     troubled: Troubled,
+    /// What the engine could last see of it.
+    shown: Option<((NodeView, bool), Instant)>,
 }
 
 /// A Lightning node of the world.
@@ -97,6 +102,8 @@ pub struct NodeProcess {
     disk: Arc<MemoryDisk>,
     state: Arc<Mutex<State>>,
     told: (Sender<()>, Receiver<()>),
+    /// Holds a message when what the engine may see of it has changed.
+    changed: (Sender<()>, Receiver<()>),
     /// Holds a message when a process that stands still may go on.
     resumed: (Sender<()>, Receiver<()>),
 }
@@ -120,6 +127,8 @@ pub struct Surroundings {
     pub next_link: Arc<AtomicU64>,
     /// Whether to write down every HTLC that is offered.
     pub watch_htlcs: bool,
+    /// Whether the engine manages the channels of its node.
+    pub watch_own_channels: bool,
     /// What is special about whose disk.
     pub disks: NodeDisks,
     /// Who has an unannounced channel.
@@ -170,6 +179,7 @@ impl NodeProcess {
             disk: Arc::new(disk),
             state: Arc::new(Mutex::new(State::default())),
             told: async_channel::bounded(1),
+            changed: async_channel::bounded(1),
             resumed: async_channel::bounded(1),
         }
     }
@@ -335,6 +345,16 @@ impl NodeProcess {
         self.poke();
     }
 
+    /// The same, with a node that is known by its key alone; false if nobody has it.
+    pub fn keep_connected_to_node(&self, peer: PublicKey) -> bool {
+        let all = self.world.directory.all();
+        let found = all.iter().find(|other| other.state().id == Some(peer));
+        if let Some(other) = found {
+            self.keep_connected_to(peer, &other.name);
+        }
+        found.is_some()
+    }
+
     /// Events that nobody acknowledged, oldest first.
     pub fn unacknowledged(&self) -> Vec<Notice> {
         self.state().events.clone()
@@ -361,6 +381,32 @@ impl NodeProcess {
     /// Completes when the node has told something since the last time.
     pub fn told(&self) -> Receiver<()> {
         self.told.1.clone()
+    }
+
+    /// Holds a message when the engine's view of the node may have changed.
+    pub fn changes(&self) -> Receiver<()> {
+        self.changed.1.clone()
+    }
+
+    /// Since when the engine would see what it sees now.
+    pub fn unchanged_for(&self) -> Duration {
+        let state = self.state();
+        let since = state.shown.as_ref().map(|(_, since)| *since);
+        since.map_or(Duration::ZERO, |since| simulated_instant() - since)
+    }
+
+    /// Has the engine look at the node if what it may see has changed.
+    fn tell_changes(&self, node: &Node) {
+        if !self.operated || !self.world.watch_own_channels {
+            return;
+        }
+        let shown = super::own_channels::shown(node);
+        let mut state = self.state();
+        if state.shown.as_ref().map(|(last, _)| last) != Some(&shown) {
+            state.shown = Some((shown, simulated_instant()));
+            // A full channel holds the message already.
+            let _ = self.changed.0.try_send(());
+        }
     }
 
     /// Fees earned by forwarding.

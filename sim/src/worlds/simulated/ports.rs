@@ -5,6 +5,7 @@
 //! node is down. The journal's disk keeps what was synced and survives the process.
 
 use super::clocks::Clocks;
+use super::own_channels;
 use super::http_process::HttpProcess;
 use super::node_process::NodeProcess;
 use super::stream::LinkStream;
@@ -15,13 +16,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::select_biased;
 use lockstep_engine::money::Msat;
-use lockstep_engine::rail::{Description, Entropy, HttpFailure, LightningFailure};
+use lockstep_engine::rail::{Description, Entropy, HttpFailure, LightningFailure, NodeView};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::http_client::{self, OutgoingRequest};
 use lockstep_host::ports::{
-    ClaimOrder, ClaimTaken, Clock, EntropySource, FailOrder, GatewayCall, HttpResponse,
+    ClaimOrder, ClaimTaken, Clock, CloseChannelOrder, EntropySource, FailOrder, GatewayCall, HttpResponse,
     HttpTransport, InvoiceOrder, LightningBalance, LightningError, LightningEvent, LightningNode,
-    LightningUnavailable, PayError, PayOrder, PayTaken,
+    LightningUnavailable, OpenChannelOrder, PayError, PayOrder, PayTaken,
 };
 use lockstep_lightning::{
     FailureReason, HtlcDirection, IncomingStatus, InvoiceDescription, InvoiceRequest, Node,
@@ -298,13 +299,20 @@ fn for_engine(event: &NodeEvent) -> Option<LightningEvent> {
             payment_hash: hash.0,
             reason: failure(*reason),
         }),
+        NodeEvent::ChannelClosed {
+            user_channel_id,
+            reason,
+            ..
+        } => Some(LightningEvent::ChannelEnded {
+            id: user_channel_id.to_be_bytes(),
+            reason: reason.clone(),
+        }),
         NodeEvent::PaymentFailed {
             payment_hash: None, ..
         }
         | NodeEvent::HoldReleased { .. }
         | NodeEvent::ChannelPending { .. }
         | NodeEvent::ChannelReady { .. }
-        | NodeEvent::ChannelClosed { .. }
         | NodeEvent::PaymentForwarded { .. } => None,
     }
 }
@@ -339,6 +347,35 @@ impl LightningNode for OperatorNode {
     fn balance(&self) -> BoxFuture<'static, Result<LightningBalance, LightningUnavailable>> {
         let read = self.read_balance();
         Box::pin(std::future::ready(read))
+    }
+
+    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+        let begun = own_channels::open(&self.0, &order);
+        Box::pin(std::future::ready(begun))
+    }
+
+    fn close_channel(
+        &self,
+        order: CloseChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
+        let begun = own_channels::close(&self.0, order);
+        Box::pin(std::future::ready(begun))
+    }
+
+    fn view(&self) -> BoxFuture<'static, Result<NodeView, LightningUnavailable>> {
+        let told = self.0.unacknowledged();
+        let untold = told.iter().any(|notice| for_engine(&notice.event).is_some());
+        let view = own_channels::view(&self.0, untold);
+        Box::pin(std::future::ready(view))
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let changes = self.0.changes();
+        Box::pin(async move {
+            if changes.recv().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 
     fn next_event(&self) -> BoxFuture<'static, LightningEvent> {

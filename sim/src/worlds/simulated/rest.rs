@@ -4,6 +4,7 @@ use super::SimulatedWorld;
 use super::node_process::NodeProcess;
 use crate::vtime::simulated_instant;
 use crate::worlds::WorldError;
+use crate::worlds::service::Service;
 use bitcoin::BlockHash;
 use lockstep_engine::time::Span;
 use madsim::time::sleep;
@@ -78,6 +79,9 @@ impl SimulatedWorld {
                     waiting.push(format!("the engine to restart{why}"));
                 }
             }
+            if self.engine_waits_to_look(service)? {
+                waiting.push("the engine to look at its node".to_owned());
+            }
             if service.is_kept() {
                 waiting.push("the engine to answer again".to_owned());
             }
@@ -89,6 +93,22 @@ impl SimulatedWorld {
             }
         }
         Ok(waiting)
+    }
+
+    /// Whether the engine has yet to see what its node shows, and can.
+    fn engine_waits_to_look(&self, service: &Service) -> Result<bool, WorldError> {
+        let operator = self.blueprint.operator.as_ref();
+        let Some(process) = operator.and_then(|name| self.process(name).ok()) else {
+            return Ok(false);
+        };
+        let node = process.running().filter(|_| !process.is_hindered());
+        let can = node.is_some_and(|node| !process.waits_for_the_lost(&node));
+        let status = service.status()?;
+        let waits = status.is_some_and(|status| {
+            let mut retries = status.waiting_retries.iter();
+            retries.any(|retry| retry == "look at the node")
+        });
+        Ok(can && waits)
     }
 
     /// Waits for a condition; `what` is still missing as long as it gives words.

@@ -4,7 +4,7 @@
 use super::backend::Backend;
 use super::chain::Chain;
 use super::node_process::NodeProcess;
-use crate::worlds::{HashTruth, SharedGateway, Truth, TruthSource};
+use crate::worlds::{HashTruth, NodeTruth, SharedGateway, Truth, TruthSource};
 use bitcoin::{OutPoint, ScriptBuf};
 use lockstep_lightning::{
     DiskError, HtlcDirection, IncomingStatus, NodeEvent, OutgoingStatus, PaymentHash, PaymentId,
@@ -21,6 +21,8 @@ pub(crate) struct SimulatedTruth {
     wallets: BTreeMap<String, Vec<ScriptBuf>>,
     /// The chain's version and each wallet's total at it.
     totals: Mutex<(u64, BTreeMap<String, u64>)>,
+    /// Whether the engine keeps the books of its node's channels.
+    own_channels: bool,
 }
 
 impl SimulatedTruth {
@@ -38,6 +40,15 @@ impl SimulatedTruth {
             gateway,
             wallets,
             totals,
+            own_channels: false,
+        }
+    }
+
+    /// With what the node has beside its open channels.
+    pub(crate) fn with_own_channels(self, own_channels: bool) -> SimulatedTruth {
+        SimulatedTruth {
+            own_channels,
+            ..self
         }
     }
 
@@ -86,6 +97,18 @@ fn unspent_sat(chain: &Chain, scripts: &[ScriptBuf]) -> u64 {
         }
     }
     coins.values().sum()
+}
+
+fn node_truth(operator: &NodeProcess) -> NodeTruth {
+    let views = operator.channels();
+    let mut listed: Vec<OutPoint> = views.iter().filter_map(|view| view.funding).collect();
+    listed.sort();
+    let node = operator.running();
+    NodeTruth {
+        wallet_sat: node.as_ref().map_or(0, |node| node.wallet_balance().total_sat),
+        listed,
+        swept: node.is_none_or(|node| node.unswept().is_empty()),
+    }
 }
 
 /// More than all bitcoin in msat, and far from an overflow.
@@ -138,6 +161,7 @@ impl TruthSource for SimulatedTruth {
             gateway_cents,
             came_in_cents,
             untold_cents: gateway.untold_cents(),
+            node: self.own_channels.then_some(()).and_then(|()| operator.map(node_truth)),
         }
     }
 }

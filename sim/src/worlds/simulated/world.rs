@@ -124,12 +124,9 @@ impl World for SimulatedWorld {
             .map(|(name, public)| (name.clone(), keys::wallet_scripts(public)))
             .collect();
         let gateway = self.gateway_model.clone();
-        Some(Arc::new(SimulatedTruth::new(
-            self.backend.clone(),
-            operator,
-            gateway,
-            wallets,
-        )))
+        let truth = SimulatedTruth::new(self.backend.clone(), operator, gateway, wallets);
+        let own_channels = self.blueprint.engine.policy.channels;
+        Some(Arc::new(truth.with_own_channels(own_channels)))
     }
 
     async fn pass_until(&mut self, at: Timestamp) -> Result<(), WorldError> {
@@ -304,6 +301,24 @@ impl World for SimulatedWorld {
         Ok(funding)
     }
 
+    async fn node_contact(&mut self, node: &str, _: &str) -> Result<String, WorldError> {
+        let id = self.process(node)?.node()?.node_id();
+        Ok(format!("{id}@{node}:9735"))
+    }
+
+    async fn adopt_channel(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+        self.adopt(plan, funding)
+    }
+
+    async fn before_close(&mut self, order: &CloseOrder) -> Result<bool, WorldError> {
+        Ok(self.part_for(order))
+    }
+
+    async fn after_close(&mut self, _: &CloseOrder, _: bool) -> Result<(), WorldError> {
+        // They connect anew by themselves.
+        Ok(())
+    }
+
     async fn close_channel(&mut self, order: &CloseOrder) -> Result<(), WorldError> {
         self.begin_close(order)
     }
@@ -331,7 +346,8 @@ impl World for SimulatedWorld {
                     continue;
                 };
                 let known = node.graph().channels_both_directions;
-                if known < channels {
+                // Who has no channel (yet) hears nothing.
+                if known < channels && !node.channels().is_empty() {
                     missing.push(format!(
                         "node {} to know {channels} channels (it knows {known})",
                         process.name
@@ -515,7 +531,7 @@ impl World for SimulatedWorld {
     }
 }
 
-fn policy(fees: ForwardingFees) -> ForwardingPolicy {
+pub(super) fn policy(fees: ForwardingFees) -> ForwardingPolicy {
     ForwardingPolicy {
         fee_base_msat: fees.base_msat,
         fee_proportional_millionths: fees.proportional_millionths,

@@ -210,6 +210,7 @@ impl Life {
         }
         self.process.watch_htlcs(&self.node);
         self.process.watch_trouble(&self.node);
+        self.process.tell_changes(&self.node);
         Ok(())
     }
 
