@@ -69,6 +69,7 @@ impl<W: World> Runner<W> {
         let mut trace = self.run.trace.lock();
         let called = format!("funding:{name}");
         trace.names.give(funding.txid.to_string(), called);
+        trace.names.give(funding.to_string(), format!("channel:{name}"));
         drop(trace);
         self.book.refresh(&mut self.world).await?;
         if let Some(output) = self.book.output(&funding) {

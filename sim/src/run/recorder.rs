@@ -288,6 +288,13 @@ impl Recorder {
             Event::WalletRegistered {
                 binding, challenge, ..
             } => trace.names.give(challenge, format!("challenge:{binding}")),
+            Event::ChannelOpened { funding, order, .. } => match order {
+                Some(order) => {
+                    let called = format!("channel:{order}");
+                    trace.names.give(funding.to_string(), called);
+                }
+                None => trace.names.give_next(funding.to_string(), "channel:of a peer"),
+            },
             Event::SweepBuilt { sweep, txid, .. } => {
                 trace.names.give(txid.to_string(), format!("tx:{sweep}"))
             }

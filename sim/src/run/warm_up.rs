@@ -114,6 +114,9 @@ impl<W: World> Runner<W> {
                 .lock()
                 .names
                 .give(funding.txid.to_string(), format!("funding:{}", plan.name));
+            let called = format!("channel:{}", plan.name);
+            let mut trace = self.run.trace.lock();
+            trace.names.give(funding.to_string(), called);
         }
         if channels.is_empty() {
             return Ok(());

@@ -5,6 +5,7 @@
 
 mod bindings;
 pub mod cells;
+mod channels;
 mod draws;
 mod faults;
 pub mod kinds;

@@ -37,6 +37,9 @@ pub struct Profile {
     /// So many payouts on chain of a million are of all that the party has.
     #[serde(default)]
     pub all_ppm: u32,
+    /// In so many plans of a million the engine manages its node's channels, and channels open and close.
+    #[serde(default)]
+    pub channels_ppm: u32,
     /// Cells of the coverage matrix that all seeds together must reach, as "rail/state/fault".
     #[serde(default)]
     pub required: Vec<String>,
@@ -141,6 +144,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("reputation", include_str!("profiles/reputation.toml")),
     ("multisig", include_str!("profiles/multisig.toml")),
     ("paying", include_str!("profiles/paying.toml")),
+    ("channels", include_str!("profiles/channels.toml")),
     ("nightly", include_str!("profiles/nightly.toml")),
 ];
 
@@ -219,6 +223,7 @@ impl Profile {
             ("off_ppm", self.off_ppm),
             ("cosigned_ppm", self.cosigned_ppm),
             ("all_ppm", self.all_ppm),
+            ("channels_ppm", self.channels_ppm),
             ("reputation_ppm", self.reputation_ppm),
         ] {
             if ppm > 1_000_000 {

@@ -2,6 +2,7 @@
 //! its own. Does not own what happens (`traffic`).
 
 use super::bindings;
+use super::channels;
 use super::draws::Draws;
 use super::profile::Profile;
 use super::text::{blocks, euro, sat, span};
@@ -73,6 +74,10 @@ pub(super) struct Setup {
     pub(super) deepest: u64,
     /// Whether parties have DIDs and Layer 0 is told how their payments end.
     pub(super) reputation: bool,
+    /// The engine manages its node's channels.
+    pub(super) managed: bool,
+    /// Channels of the set-up and their ends.
+    pub(super) channels: Vec<(String, [&'static str; 2])>,
     /// Charges on chain have refund addresses.
     refunds: bool,
     /// In words, for the title.
@@ -86,6 +91,7 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
     let mut setup = Setup {
         smallest_channel_sat: u64::MAX,
         reputation: Draws::of(seed, "reputation").ppm(profile.reputation_ppm),
+        managed: lightning && channels::are_managed(profile, seed),
         ..Setup::default()
     };
     let mut channels = Vec::new();
@@ -106,7 +112,7 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
         None => own_wallets(&mut setup, seed),
     }
     if lightning {
-        nodes(&mut setup, &channels);
+        nodes(&mut setup, &channels, seed);
     }
     setup
 }
@@ -159,7 +165,10 @@ fn topology(setup: &mut Setup, profile: &Profile, seed: RootSeed) -> Vec<Channel
         } else {
             (*b, *a)
         };
-        channels.push(channel(&mut draws, (names[ends.0], names[ends.1]), leaf));
+        let ends = [names[ends.0], names[ends.1]];
+        let name = format!("{}-{}", ends[0], ends[1]);
+        setup.channels.push((name, ends));
+        channels.push(channel(&mut draws, (ends[0], ends[1]), leaf));
     }
     let sizes = channels.iter().map(|channel| channel.capacity);
     setup.smallest_channel_sat = sizes.min().unwrap_or(u64::MAX);
@@ -205,12 +214,16 @@ fn fees(draws: &mut Draws) -> String {
 /// What a node needs on chain beside what it puts into channels (the format asks for 50,000 sat for each of them).
 const SPARE_SAT: u64 = 500_000;
 
-fn nodes(setup: &mut Setup, channels: &[Channel]) {
+fn nodes(setup: &mut Setup, channels: &[Channel], seed: RootSeed) {
+    let own_sat = channels::needs_sat(setup, seed);
     let all = setup.outsiders.iter().copied().chain([OPERATOR]);
     let lines: Vec<String> = all
         .map(|name| {
             let opened = channels.iter().filter(|channel| channel.from == name);
-            let needed: u64 = opened.map(|channel| channel.capacity + 50_000).sum();
+            let mut needed: u64 = opened.map(|channel| channel.capacity + 50_000).sum();
+            if name == OPERATOR {
+                needed += own_sat;
+            }
             format!(
                 "nodes.{name} = {{ funds = \"{}\" }}",
                 sat(needed + SPARE_SAT)
@@ -221,6 +234,8 @@ fn nodes(setup: &mut Setup, channels: &[Channel]) {
     setup
         .lines
         .extend(channels.iter().map(|channel| channel.line.clone()));
+    let own = channels::line(setup, seed);
+    setup.lines.extend(own);
 }
 
 /// A wallet of several keys: its line among the operator's wallets, and what the policy says of it.
@@ -365,6 +380,9 @@ fn policy(setup: &mut Setup, seed: RootSeed, (binding, vault): (Option<&str>, Op
             draws.between(20_000, 120_000),
             draws.between(0, 99)
         ));
+    }
+    if setup.managed {
+        keys.push("channels = true".to_owned());
     }
     if setup.reputation {
         keys.push("reputation = true".to_owned());

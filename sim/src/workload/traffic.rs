@@ -6,6 +6,7 @@ mod charges;
 mod invoices;
 
 use super::bindings;
+use super::channels;
 use super::draws::Draws;
 use super::profile::{Profile, SHORTEST_DEADLINE_S, Sort};
 use super::setup::{BAD_ACCOUNT, Setup, VAULT};
@@ -85,6 +86,7 @@ pub(super) fn draw(
         seed,
     };
     bindings::steps(traffic.draft, setup, minutes * MINUTE, seed);
+    channels::steps(traffic.draft, setup, minutes * MINUTE, seed);
     if sorts.iter().any(|sort| sort.is_payout()) {
         traffic.opening_funds(Draws::of(seed, "traffic/opening"));
     }

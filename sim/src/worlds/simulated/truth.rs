@@ -141,7 +141,9 @@ impl TruthSource for SimulatedTruth {
     /// flight.
     fn truth(&self) -> Truth {
         let operator = self.operator.as_ref();
-        let views = operator.map(NodeProcess::channels).unwrap_or_default();
+        let mut views = operator.map(NodeProcess::channels).unwrap_or_default();
+        // One that is not funded holds nothing.
+        views.retain(|view| view.funding.is_some());
         let (sent, received) = operator.map(untold).unwrap_or_default();
         let held: u64 = views.iter().map(|view| view.local_balance_msat).sum();
         let in_htlcs = |direction: HtlcDirection| -> u64 {
