@@ -106,6 +106,7 @@ fn profile_of(bug: Bug) -> &'static str {
             | Bug::BumpAboveBudget
             | Bug::KeepRestOfAll
             | Bug::LoseSharedSatoshi => "paying",
+            Bug::ForgetFundingFee | Bug::ForgetClosingFee => "channels",
             _ => "chain",
         },
     }

@@ -14,16 +14,16 @@ use lockstep_engine::journal::Journal;
 use lockstep_engine::money::Msat;
 use lockstep_engine::onchain::Descriptors;
 use lockstep_engine::policy::Policy;
-use lockstep_engine::rail::{
+use lockstep_engine::rail::{NodeView, 
     BlockId, ChainPosition, ChainView, Entropy, FeesSeen, HttpFailure, Method, SeenTransaction,
 };
 use lockstep_engine::time::Timestamp;
 use lockstep_host::Ports;
 use lockstep_host::ports::{
-    BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock, EntropySource,
+    BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock, CloseChannelOrder, EntropySource,
     FailOrder, Flow, GatewayCall, HttpResponse, HttpTransport, Interruption, InvoiceOrder,
     LightningBalance, LightningError, LightningEvent, LightningNode, LightningUnavailable,
-    NoCosigners, Observer, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable,
+    NoCosigners, Observer, OpenChannelOrder, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable,
     StatementOrder, Store, StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -355,6 +355,31 @@ impl LightningNode for World {
             outgoing_htlcs_msat: Msat(0),
         }))
         .boxed()
+    }
+
+    fn open_channel(&self, _: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+        ready(Err(LightningError::Refused {
+            reason: "no channels".to_owned(),
+        }))
+        .boxed()
+    }
+
+    fn close_channel(&self, _: CloseChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+        ready(Err(LightningError::Refused {
+            reason: "no channels".to_owned(),
+        }))
+        .boxed()
+    }
+
+    fn view(&self) -> BoxFuture<'static, Result<NodeView, LightningUnavailable>> {
+        ready(Err(LightningUnavailable {
+            reason: "no channels".to_owned(),
+        }))
+        .boxed()
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        std::future::pending().boxed()
     }
 
     fn next_event(&self) -> BoxFuture<'static, LightningEvent> {

@@ -16,6 +16,7 @@ policy.feerate = "3 sat/vB"
 policy.hold_margin = 0
 policy.poll_interval = "1 min"
 policy.reputation = true
+policy.channels = true
 policy.charges_into = "hot"
 policy.payouts_from = "hot"
 policy.wallet_by_value = [{ from = "0.1 BTC", wallet = "vault" }]
@@ -37,6 +38,7 @@ wallets.bob = {}
 accounts.merchant-bank = { iban = "DE89 3704 0044 0532 0130 00", name = "Merchant GmbH" }
 channels.buyer-B = { from = "buyer", to = "B", capacity = "2_000_000 sat", push = "500_000 sat" }
 channels.B-shop = { from = "B", to = "shop", capacity = "2_000_000 sat", announced = false, fees = { from = { base = "200 msat", ppm = 1_000, cltv = "40 blocks" } } }
+channels.late = { from = "buyer", to = "B", capacity = "1_000_000 sat", later = true }
 steps = [
   { at = "10 s", charge = { id = "c1", party = "merchant", amount = "400_000 sat", over = "lightning", hold = true, expires = "2 h" } },
   { pay = { charge = "c1", from = "buyer", amount = "400_001 msat" } },
@@ -47,6 +49,11 @@ steps = [
   { expect = { payment = "c2", state = "failed", reason = "refused" } },
   { at = "10.2 s", pay = { id = "p1", from = "buyer", to = "merchant", amount = "5_000_000 sat", over = "lightning" } },
   { pay = { id = "p2", from = "alice", to = "merchant", amount = "0.01 BTC", feerate = "2.5 sat/vB" } },
+  { open = "late" },
+  { expect = { channel = "late", state = "open", within = "5 min" } },
+  { expect = { node = "buyer", balance = "1 sat" } },
+  { close = { channel = "late", by = "B" } },
+  { close = { channel = "late", force = true } },
   { fee = "10 sat/vB" },
   { mine = "6 blocks" },
   { expect = { confirmations = { payment = "p2", at_least = 1 } } },
@@ -190,6 +197,11 @@ refuse c2
 expect payment c2 failed because refused
 at 10.2 s: pay p1: buyer -> merchant 5000000 sat over lightning
 pay p2: alice -> merchant 1000000 sat over onchain at 2.5 sat/vB
+open late
+expect channel late open within 300 s
+expect node buyer balance 1 sat
+close late by B
+force-close late by buyer
 fee 10 sat/vB
 mine 6 blocks
 expect confirmations p2 at least 1
