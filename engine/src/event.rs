@@ -1,9 +1,11 @@
 //! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
 //! Does not own when any of it happens.
 
+mod consequences;
+pub use consequences::Consequences;
+
 use crate::id::{
-    BatchId, BindingId, CosignerId, Did, IdempotencyKey, PartyId, PaymentId, ReconciliationId,
-    WalletId,
+    BatchId, BindingId, CosignerId, Did, PartyId, PaymentId, ReconciliationId, WalletId,
 };
 use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
@@ -12,29 +14,9 @@ use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
 use crate::onchain::feerate::Feerate;
 use crate::onchain::{AnswerWrong, Label};
 use crate::policy::Outcome;
-use crate::rail::{Instruction, LightningFailure, Rail};
+use crate::rail::{LightningFailure, Rail};
 use bitcoin::{OutPoint, Txid};
 use serde::{Deserialize, Serialize};
-
-/// What came of one input.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Consequences {
-    /// In causal order.
-    pub events: Vec<Event>,
-    /// To be performed.
-    pub instructions: Vec<Instruction>,
-    /// Keys of instructions that need no answer any more.
-    pub answered: Vec<IdempotencyKey>,
-}
-
-impl Consequences {
-    /// What came of the same input later on.
-    pub fn append(&mut self, later: Consequences) {
-        self.events.extend(later.events);
-        self.instructions.extend(later.instructions);
-        self.answered.extend(later.answered);
-    }
-}
 
 /// Something that has happened. Exhaustive on purpose: a new event must be handled wherever events are read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -135,11 +135,11 @@ fn what_a_peer_gives_us_in_a_channel_and_what_comes_from_nowhere_is_nobodys() {
 fn orders_are_refused_by_name_and_a_refusal_of_the_node_ends_one() {
     let mut o = managing();
     o.tell(view(5_000_000, vec![], vec![]));
-    let refused = |o: &mut Outside, order: ChannelOrder| match o.command(Command::OpenChannel(order))
-    {
-        Err(Refusal::Channel { cause }) => cause,
-        other => panic!("{other:?}"),
-    };
+    let refused =
+        |o: &mut Outside, order: ChannelOrder| match o.command(Command::OpenChannel(order)) {
+            Err(Refusal::Channel { cause }) => cause,
+            other => panic!("{other:?}"),
+        };
     let small = ChannelOrder {
         capacity: Sat(19_999),
         ..order()
@@ -150,7 +150,10 @@ fn orders_are_refused_by_name_and_a_refusal_of_the_node_ends_one() {
         peer: "bob".to_owned(),
         ..order()
     };
-    assert!(matches!(refused(&mut o, nobody), ChannelRefused::Peer { .. }));
+    assert!(matches!(
+        refused(&mut o, nobody),
+        ChannelRefused::Peer { .. }
+    ));
     let close = Command::CloseChannel {
         funding: funding(),
         force: false,
@@ -166,7 +169,10 @@ fn orders_are_refused_by_name_and_a_refusal_of_the_node_ends_one() {
     let lockstep_engine::rail::Effect::OpenChannel { id, .. } = out.instructions[0].effect else {
         panic!("{:?}", out.instructions);
     };
-    assert!(matches!(refused(&mut o, order()), ChannelRefused::IdUsed { .. }));
+    assert!(matches!(
+        refused(&mut o, order()),
+        ChannelRefused::IdUsed { .. }
+    ));
     let reason = "too few funds".to_owned();
     o.tell(Fact::ChannelRefused { id, reason });
     let channels = o.engine.payments().channels();

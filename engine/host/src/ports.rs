@@ -4,7 +4,11 @@
 //! Futures are `'static`, so that the driver can keep them in flight while it goes on; implementations clone the `Arc`s
 //! that they need. A port must not touch the driver's [`Handle`](crate::Handle).
 
-use bitcoin::{OutPoint, ScriptBuf, Transaction, Txid};
+mod channels;
+
+pub use channels::{CloseChannelOrder, OpenChannelOrder};
+
+use bitcoin::{ScriptBuf, Transaction, Txid};
 use futures_util::future::BoxFuture;
 use lockstep_engine::api::{Engine, Input, Output, Refusal};
 use lockstep_engine::id::{CosignerId, Did, IdempotencyKey};
@@ -225,28 +229,6 @@ pub struct LightningBalance {
     pub outgoing_htlcs_msat: Msat,
 }
 
-/// A channel to be opened, paid by the node's own wallet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenChannelOrder {
-    /// What the node is to call it: the same at every attempt.
-    pub id: [u8; 16],
-    /// `PUBKEY@HOST:PORT`, or `PUBKEY` of a node that ours knows how to reach.
-    pub peer: String,
-    /// Its size, in satoshi.
-    pub capacity_sat: u64,
-    /// Whether it is gossiped (BOLT 7).
-    pub announced: bool,
-}
-
-/// A channel to be closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CloseChannelOrder {
-    /// Its funding output.
-    pub funding: OutPoint,
-    /// With the node's own commitment transaction (BOLT 5), without asking the other end.
-    pub force: bool,
-}
-
 /// Something that the node tells of its own accord, at least once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LightningEvent {
@@ -356,7 +338,10 @@ pub trait LightningNode: Send + Sync {
     fn balance(&self) -> BoxFuture<'static, Result<LightningBalance, LightningUnavailable>>;
 
     /// Begins to open a channel. Idempotent by the order's id. Success says that the node has begun; see [`NodeView`] for more.
-    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>>;
+    fn open_channel(
+        &self,
+        order: OpenChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>>;
 
     /// Begins to close a channel. Idempotent; success also if it is closed already.
     fn close_channel(

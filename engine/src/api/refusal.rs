@@ -8,9 +8,8 @@ use crate::identity::{ProveRefused, RegisterRefused, RevokeRefused, RotateRefuse
 use crate::ledger::PartyExists;
 use crate::onchain::{LabelRefused, OpenRefused};
 use crate::payments::{
-    ChannelRefused,
-    ChargeRefused, DecisionRefused, FactRefused, MoveRefused, OpeningRefused, PayoutRefused,
-    SweepRefused, WalletRefused,
+    ChannelRefused, ChargeRefused, DecisionRefused, FactRefused, MoveRefused, OpeningRefused,
+    PayoutRefused, SweepRefused, WalletRefused,
 };
 use crate::reconcile::ReconcileRefused;
 use crate::reputation::EnrolmentRefused;

@@ -5,8 +5,8 @@
 //! lists hold what `LightningChannels` says, but for what opened and what closed since the last view. What closed waits in
 //! `LightningClosing`; what comes back of it is taken from there, and what is left when nothing more can come was the price.
 
-use super::{FactRefused, Payments};
 use super::desk::{in_msat, key, msat};
+use super::{FactRefused, Payments};
 use crate::event::{Consequences, Event};
 use crate::id::PaymentId;
 use crate::ledger::{Account, Posting};
@@ -59,7 +59,9 @@ pub enum ChannelRefused {
         peer: String,
     },
     /// Too small or too large.
-    #[error("a channel of {capacity} sat is not between {LEAST_CAPACITY_SAT} and {MOST_CAPACITY_SAT} sat")]
+    #[error(
+        "a channel of {capacity} sat is not between {LEAST_CAPACITY_SAT} and {MOST_CAPACITY_SAT} sat"
+    )]
     Capacity {
         /// As given.
         capacity: u64,
@@ -393,7 +395,8 @@ impl Payments {
             id_of_order(&asked.order) == seen.id || (seen.funded_by_us && alike)
         };
         let mut orders = self.channels.orders.values_mut();
-        let state = orders.find(|state| matches!(state, OrderState::Asked(order) if asked(order)))?;
+        let state =
+            orders.find(|state| matches!(state, OrderState::Asked(order) if asked(order)))?;
         let OrderState::Asked(Asked { order, .. }) = state else {
             return None;
         };
@@ -413,13 +416,17 @@ impl Payments {
         out: &mut Consequences,
     ) {
         let listed = |funding: &OutPoint| view.channels.iter().any(|seen| seen.funding == *funding);
-        let gone = self.channels.records.iter_mut().filter(|(funding, record)| {
-            !listed(funding)
-                && !matches!(
-                    record.stage,
-                    ChannelStage::Closed { .. } | ChannelStage::Swept
-                )
-        });
+        let gone = self
+            .channels
+            .records
+            .iter_mut()
+            .filter(|(funding, record)| {
+                !listed(funding)
+                    && !matches!(
+                        record.stage,
+                        ChannelStage::Closed { .. } | ChannelStage::Swept
+                    )
+            });
         let mut left = 0_i128;
         for (funding, record) in gone {
             let ours = i128::from(record.ours_msat);
@@ -434,9 +441,10 @@ impl Payments {
             return;
         }
         // Payments that ended in a closed channel moved money between it and the books.
-        let held: u64 = view.channels.iter().fold(0, |sum: u64, seen| {
-            sum.saturating_add(seen.ours_msat)
-        });
+        let held: u64 = view
+            .channels
+            .iter()
+            .fold(0, |sum: u64, seen| sum.saturating_add(seen.ours_msat));
         let booked = self.ledger.balance(&Account::LightningChannels);
         let moved = booked
             .saturating_add(change.channels)

@@ -300,7 +300,9 @@ impl Node {
             .map(|channel| channel.channel_id)
             .collect();
         let claims = self.claimable_balances();
-        let claims = claims.iter().filter(|balance| balance.kind != BalanceKind::MaybePreimage);
+        let claims = claims
+            .iter()
+            .filter(|balance| balance.kind != BalanceKind::MaybePreimage);
         let sweeps = self.sweeps();
         let sweeps = sweeps.iter().filter(|sweep| sweep.confirmed_at.is_none());
         let ids = claims.map(|balance| balance.channel_id);

@@ -115,7 +115,11 @@ fn node_holds_what_is_booked(engine: &Engine, node: &NodeTruth) -> Result<(), St
     if closing < 0 || (node.swept && closing != 0) {
         return Err(format!(
             "{closing} msat are booked of closed channels, which {}",
-            if node.swept { "are swept" } else { "is less than nothing" }
+            if node.swept {
+                "are swept"
+            } else {
+                "is less than nothing"
+            }
         ));
     }
     Ok(())

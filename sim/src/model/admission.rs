@@ -50,10 +50,14 @@ impl Model {
                     .and(no(quantity.units == 0, Why::Amount))
             }
             Command::SweepByRecovery { sweep, wallet } => self.forbids_sweep(sweep, wallet),
-            Command::OpenChannel(order) => match no(self.is_id_used(&order.order), Why::PaymentIdUsed) {
-                Ok(()) => return Prediction::Either("the model does not know the node's channels"),
-                refused => refused,
-            },
+            Command::OpenChannel(order) => {
+                match no(self.is_id_used(&order.order), Why::PaymentIdUsed) {
+                    Ok(()) => {
+                        return Prediction::Either("the model does not know the node's channels");
+                    }
+                    refused => refused,
+                }
+            }
             Command::CloseChannel { .. } => {
                 return Prediction::Either("the model does not know the node's channels");
             }

@@ -48,7 +48,8 @@ impl<W: World> Runner<W> {
         let parted = self.world.before_close(order).await?;
         if by_engine {
             let force = order.force;
-            self.command(Command::CloseChannel { funding, force }).await?;
+            self.command(Command::CloseChannel { funding, force })
+                .await?;
         } else {
             self.world.close_channel(order).await?;
         }
@@ -69,7 +70,9 @@ impl<W: World> Runner<W> {
         let mut trace = self.run.trace.lock();
         let called = format!("funding:{name}");
         trace.names.give(funding.txid.to_string(), called);
-        trace.names.give(funding.to_string(), format!("channel:{name}"));
+        trace
+            .names
+            .give(funding.to_string(), format!("channel:{name}"));
         drop(trace);
         self.book.refresh(&mut self.world).await?;
         if let Some(output) = self.book.output(&funding) {
@@ -87,7 +90,9 @@ impl<W: World> Runner<W> {
         trace.names.give(peer.clone(), format!("node:{}", plan.to));
         drop(trace);
         let names = self.run.scenario.channels.iter();
-        let number = names.take_while(|known| known.name.as_str() != plan.name).count();
+        let number = names
+            .take_while(|known| known.name.as_str() != plan.name)
+            .count();
         let order = PaymentId::new(format!("open.{number}")).expect("letters, a dot and digits");
         self.command(Command::OpenChannel(ChannelOrder {
             order: order.clone(),

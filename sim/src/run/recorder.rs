@@ -293,7 +293,9 @@ impl Recorder {
                     let called = format!("channel:{order}");
                     trace.names.give(funding.to_string(), called);
                 }
-                None => trace.names.give_next(funding.to_string(), "channel:of a peer"),
+                None => trace
+                    .names
+                    .give_next(funding.to_string(), "channel:of a peer"),
             },
             Event::SweepBuilt { sweep, txid, .. } => {
                 trace.names.give(txid.to_string(), format!("tx:{sweep}"))

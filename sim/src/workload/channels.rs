@@ -58,7 +58,11 @@ pub(super) fn steps(draft: &mut Draft, setup: &Setup, lasts: u64, seed: RootSeed
         let index = draws.between(0, closable.len() as u64 - 1) as usize;
         let (name, ends) = closable.remove(index);
         let by = ends[usize::from(draws.percent(50))];
-        let force = if draws.percent(50) { ", force = true" } else { "" };
+        let force = if draws.percent(50) {
+            ", force = true"
+        } else {
+            ""
+        };
         // What the engine opens is there in the second half.
         let at = draws.between(lasts / 2 / SECOND, lasts / SECOND) * SECOND + 91 * SECOND;
         let close = format!("close = {{ channel = \"{name}\", by = \"{by}\"{force} }}");

@@ -480,7 +480,11 @@ pub trait World {
     async fn node_contact(&mut self, node: &str, for_whom: &str) -> Result<String, WorldError>;
 
     /// A channel that the engine has opened is known under its name from now on; both ends ask for what the plan says.
-    async fn adopt_channel(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError>;
+    async fn adopt_channel(
+        &mut self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+    ) -> Result<(), WorldError>;
 
     /// What has to happen before a channel's end is begun, by the world or by the engine. Gives whether the two were parted.
     async fn before_close(&mut self, order: &CloseOrder) -> Result<bool, WorldError>;

@@ -6,8 +6,8 @@ use lockstep_engine::money::{Msat, Sat};
 use lockstep_engine::rail::NodeView;
 use lockstep_host::ports::{
     ClaimOrder, ClaimTaken, CloseChannelOrder, FailOrder, InvoiceOrder, LightningBalance,
-    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder, PayError,
-    PayOrder, PayTaken,
+    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder,
+    PayError, PayOrder, PayTaken,
 };
 
 /// For a scenario without a Lightning node of the operator.
@@ -62,7 +62,10 @@ impl LightningNode for NoNode {
         })))
     }
 
-    fn close_channel(&self, _: CloseChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+    fn close_channel(
+        &self,
+        _: CloseChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
         Box::pin(std::future::ready(Err(LightningError::Refused {
             reason: Self::REASON.to_owned(),
         })))

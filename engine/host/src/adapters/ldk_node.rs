@@ -12,8 +12,8 @@ mod channels;
 use crate::adapters::blocking::blocking;
 use crate::ports::{
     ClaimOrder, ClaimTaken, CloseChannelOrder, FailOrder, InvoiceOrder, LightningBalance,
-    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder, PayError,
-    PayOrder, PayTaken,
+    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder,
+    PayError, PayOrder, PayTaken,
 };
 use bitcoin::hashes::{Hash, sha256};
 use futures_util::FutureExt;
@@ -462,7 +462,10 @@ impl LightningNode for LdkNode {
             .boxed()
     }
 
-    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+    fn open_channel(
+        &self,
+        order: OpenChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
         let this = self.clone();
         blocking(move || channels::open(&this.node, &order))
             .map(|answer| {

@@ -6,9 +6,9 @@
 //! journaled, recovery issues it again too: each effect below says why that is safe.
 
 use crate::ports::{
-    BroadcastError, ClaimOrder, ClaimTaken, CloseChannelOrder, CosignAnswer, CosignOrder, FailOrder, GatewayCall,
-    HttpTransport, InvoiceOrder, LightningError, OpenChannelOrder, PayError, PayOrder, PayTaken, Ports,
-    StatementOrder,
+    BroadcastError, ClaimOrder, ClaimTaken, CloseChannelOrder, CosignAnswer, CosignOrder,
+    FailOrder, GatewayCall, HttpTransport, InvoiceOrder, LightningError, OpenChannelOrder,
+    PayError, PayOrder, PayTaken, Ports, StatementOrder,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;

@@ -7,11 +7,13 @@
 
 mod chain;
 mod effects;
+mod ended;
 mod handle;
 mod node;
 mod recovery;
 mod timers;
 
+pub use ended::{Ended, Failure};
 pub use handle::{Handle, MAX_WAITING_REQUESTS, Status, SubmitError};
 pub use recovery::StartError;
 
@@ -21,7 +23,6 @@ use effects::{Outcome, Performance};
 use futures_util::future::{BoxFuture, Fuse, poll_fn};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, select_biased};
-use node::NodeWatch;
 use handle::{Answer, Inbox, Request, Shared};
 use lockstep_engine::api::{EngineConfig, Input, Output, Refusal};
 use lockstep_engine::id::IdempotencyKey;
@@ -30,40 +31,13 @@ use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::{ChainView, Effect, Fact, Instruction, NodeView};
 use lockstep_engine::rare::{Rare, sometimes};
 use lockstep_engine::time::Timestamp;
+use node::NodeWatch;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use timers::{Timers, Wake, pause_after};
-
-/// How a driver ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// By `Handle::stop`.
-    Stopped,
-    /// Killed here by the interruption port.
-    Interrupted(Point),
-    /// It could not go on.
-    Failed(Failure),
-}
-
-/// Why a driver could not go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// The journal could not be written (a full disk, for instance). The input was not acknowledged.
-    #[error("failed to write the journal: {reason}")]
-    Store {
-        /// In words, with its causes.
-        reason: String,
-    },
-    /// The engine refused an input that it had admitted: a bug in the engine.
-    #[error("the engine refused what it had admitted: {refusal}")]
-    AdmittedThenRefused {
-        /// Its reason.
-        refusal: Refusal,
-    },
-}
 
 /// Runs one engine over one store.
 pub struct Driver {

@@ -80,11 +80,7 @@ impl Driver {
         self.node.changed = self.ports.lightning.changed().fuse();
     }
 
-    pub(super) fn on_node_view(
-        &mut self,
-        told: u64,
-        view: Result<NodeView, LightningUnavailable>,
-    ) {
+    pub(super) fn on_node_view(&mut self, told: u64, view: Result<NodeView, LightningUnavailable>) {
         match view {
             Err(_) => {
                 self.node.failures += 1;

@@ -14,17 +14,18 @@ use lockstep_engine::journal::Journal;
 use lockstep_engine::money::Msat;
 use lockstep_engine::onchain::Descriptors;
 use lockstep_engine::policy::Policy;
-use lockstep_engine::rail::{NodeView, 
-    BlockId, ChainPosition, ChainView, Entropy, FeesSeen, HttpFailure, Method, SeenTransaction,
+use lockstep_engine::rail::{
+    BlockId, ChainPosition, ChainView, Entropy, FeesSeen, HttpFailure, Method, NodeView,
+    SeenTransaction,
 };
 use lockstep_engine::time::Timestamp;
 use lockstep_host::Ports;
 use lockstep_host::ports::{
-    BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock, CloseChannelOrder, EntropySource,
-    FailOrder, Flow, GatewayCall, HttpResponse, HttpTransport, Interruption, InvoiceOrder,
-    LightningBalance, LightningError, LightningEvent, LightningNode, LightningUnavailable,
-    NoCosigners, Observer, OpenChannelOrder, PayError, PayOrder, PayTaken, Point, Signer, SignerUnavailable,
-    StatementOrder, Store, StoreError,
+    BroadcastError, ChainSource, ChainUnavailable, ClaimOrder, ClaimTaken, Clock,
+    CloseChannelOrder, EntropySource, FailOrder, Flow, GatewayCall, HttpResponse, HttpTransport,
+    Interruption, InvoiceOrder, LightningBalance, LightningError, LightningEvent, LightningNode,
+    LightningUnavailable, NoCosigners, Observer, OpenChannelOrder, PayError, PayOrder, PayTaken,
+    Point, Signer, SignerUnavailable, StatementOrder, Store, StoreError,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -364,7 +365,10 @@ impl LightningNode for World {
         .boxed()
     }
 
-    fn close_channel(&self, _: CloseChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+    fn close_channel(
+        &self,
+        _: CloseChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
         ready(Err(LightningError::Refused {
             reason: "no channels".to_owned(),
         }))

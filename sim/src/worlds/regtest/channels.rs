@@ -5,7 +5,7 @@ use super::RegtestWorld;
 use super::balances::OpenChannel;
 use super::lightning::{GOSSIP_LIMIT, GOSSIP_ROUND, GOSSIP_ROUNDS};
 use super::nodes::{NodeProcess, beside, channel_config};
-use crate::worlds::{ChannelPlan, ChannelSight, CloseOrder, WorldError};
+use crate::worlds::{ChannelPlan, ChannelSight, ChannelState, CloseOrder, WorldError};
 use bitcoin::OutPoint;
 use ldk_node::lightning::ln::types::ChannelId;
 use ldk_node::{ChannelDetails, LightningBalance, Node, PendingSweepBalance};
@@ -36,7 +36,11 @@ impl RegtestWorld {
     }
 
     /// A channel that was opened by the engine.
-    pub(super) fn adopt(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+    pub(super) fn adopt(
+        &mut self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+    ) -> Result<(), WorldError> {
         for (name, fees) in [(&plan.from, plan.fees_from), (&plan.to, plan.fees_to)] {
             let node = self.process(name)?.node()?;
             if let Some(view) = own_view(&node, funding) {
@@ -92,7 +96,11 @@ impl RegtestWorld {
         order: &CloseOrder,
         parted: bool,
     ) -> Result<(), WorldError> {
-        let Some(known) = self.opened(&order.channel).filter(|_| order.unheard).cloned() else {
+        let Some(known) = self
+            .opened(&order.channel)
+            .filter(|_| order.unheard)
+            .cloned()
+        else {
             return Ok(());
         };
         let published = || {
@@ -133,6 +141,18 @@ impl RegtestWorld {
             sight.unswept |= has_unswept(&node, known.funding);
         }
         Ok(sight)
+    }
+
+    /// What both ends of each channel hold that has balances.
+    pub(super) fn channel_states(&mut self) -> Result<Vec<ChannelState>, WorldError> {
+        let (views, calm) = (self.end_views(), self.is_calm());
+        let gone = self.channels_gone()?;
+        self.channels
+            .iter_mut()
+            .zip(&views)
+            .filter(|(channel, _)| !gone.contains(&channel.funding))
+            .map(|(channel, views)| channel.state(views, calm))
+            .collect()
     }
 
     /// Channels without balances: spent, or listed by one end alone.

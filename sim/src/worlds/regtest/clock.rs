@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use lockstep_engine::time::Timestamp;
 use lockstep_host::ports::Clock;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// Virtual time; clones show the same time.
@@ -46,6 +47,19 @@ impl Clock for LockStepClock {
         }
         .boxed()
     }
+}
+
+/// Now, in whole seconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "ldk-node lives by the machine's clock, so virtual time begins at it"
+)]
+pub(super) fn machine_time() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    // Whole seconds: block times know no others.
+    Timestamp(since.as_secs() * 1_000)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod door;
 mod electrs_process;
 mod electrs_questions;
 mod engine_process;
+mod entropy;
 mod faults;
 mod fee_market;
 mod http_server;
@@ -50,24 +51,22 @@ use super::{
     SharedGateway, TruthSource, World, WorldError, WorldKind,
 };
 use crate::faults::FaultId;
-use crate::prng::Stream;
 use crate::scenario::Trouble;
 use crate::vtime::{Epoch, Offset};
 use balances::OpenChannel;
 use bitcoin::{Address, Block, OutPoint, ScriptBuf, Transaction, Txid};
-use clock::LockStepClock;
+use clock::{LockStepClock, machine_time};
 use door::WatchedWay;
 use engine_process::EngineProcess;
+use entropy::SeededEntropy;
 use faults::Troubles;
 use fee_market::FeeMarket;
 use http_server::{CurrentService, HttpServer, Outside};
-use lockstep_engine::rail::{BlockId, Entropy};
+use lockstep_engine::rail::BlockId;
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::electrs::ElectrsChain;
 use lockstep_host::adapters::http_client::HttpClient;
-use lockstep_host::ports::{
-    ChainSource, EntropySource, HttpTransport, LightningNode, Ports, Store,
-};
+use lockstep_host::ports::{ChainSource, HttpTransport, LightningNode, Ports, Store};
 use lockstep_host::store::JournalStore;
 use nodes::NodeProcess;
 use operator::OperatorNode;
@@ -75,7 +74,7 @@ use proxy::Links;
 use servers::{Executables, Servers};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
@@ -115,27 +114,6 @@ pub struct RegtestWorld {
     layer0: Option<(HttpServer, SharedLayer0)>,
     servers: Servers,
     dir: TempDir,
-}
-
-/// A stream of the root seed as the engine's entropy.
-struct SeededEntropy(Mutex<Stream>);
-
-impl EntropySource for SeededEntropy {
-    fn draw(&self) -> Entropy {
-        Entropy(self.0.lock().expect("no holder panics").bytes())
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "ldk-node lives by the machine's clock, so virtual time begins at it"
-)]
-fn machine_time() -> Timestamp {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    // Whole seconds: block times know no others.
-    Timestamp(since.as_secs() * 1_000)
 }
 
 impl RegtestWorld {
@@ -490,7 +468,11 @@ impl World for RegtestWorld {
         self.contact(node, for_whom)
     }
 
-    async fn adopt_channel(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+    async fn adopt_channel(
+        &mut self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+    ) -> Result<(), WorldError> {
         self.adopt(plan, funding)
     }
 
@@ -583,14 +565,7 @@ impl World for RegtestWorld {
     }
 
     async fn channels(&mut self) -> Result<Vec<ChannelState>, WorldError> {
-        let (views, calm) = (self.end_views(), self.is_calm());
-        let gone = self.channels_gone()?;
-        self.channels
-            .iter_mut()
-            .zip(&views)
-            .filter(|(channel, _)| !gone.contains(&channel.funding))
-            .map(|(channel, views)| channel.state(views, calm))
-            .collect()
+        self.channel_states()
     }
 
     async fn shut_down(mut self) -> Result<(), WorldError> {

@@ -10,8 +10,8 @@ use lockstep_engine::rail::NodeView;
 use lockstep_host::adapters::ldk_node::LdkNode;
 use lockstep_host::ports::{
     ClaimOrder, ClaimTaken, CloseChannelOrder, FailOrder, InvoiceOrder, LightningBalance,
-    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder, PayError,
-    PayOrder, PayTaken,
+    LightningError, LightningEvent, LightningNode, LightningUnavailable, OpenChannelOrder,
+    PayError, PayOrder, PayTaken,
 };
 use std::sync::{Arc, Mutex};
 
@@ -179,7 +179,10 @@ impl LightningNode for OperatorNode {
         }
     }
 
-    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+    fn open_channel(
+        &self,
+        order: OpenChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
         match self.adapter() {
             Some(adapter) => adapter.open_channel(order),
             None => std::future::ready(Err(LightningError::Unavailable {

@@ -135,7 +135,10 @@ impl RegtestWorld {
         if !self.blueprint.engine.policy.channels || self.seen.looked_at.as_ref() == Some(motion) {
             return false;
         }
-        let asked = self.running.as_ref().and_then(|service| service.handle().ok());
+        let asked = self
+            .running
+            .as_ref()
+            .and_then(|service| service.handle().ok());
         let asked = asked.is_some_and(|handle| handle.read_node_now().is_ok());
         self.seen.looked_at = Some(motion.clone());
         asked

@@ -23,14 +23,20 @@ impl SimulatedWorld {
     }
 
     /// A channel that was opened by the engine.
-    pub(super) fn adopt(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+    pub(super) fn adopt(
+        &mut self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+    ) -> Result<(), WorldError> {
         let ends = [(&plan.from, plan.fees_from), (&plan.to, plan.fees_to)];
         for (name, fees) in ends {
             let process = self.process(name)?;
             let Some(view) = own_view(process.channels(), funding) else {
                 continue;
             };
-            let set = process.node()?.set_forwarding(view.user_channel_id, policy(fees));
+            let set = process
+                .node()?
+                .set_forwarding(view.user_channel_id, policy(fees));
             set.map_err(|error| WorldError::harness("set a channel's fees", error))?;
             process.poke();
         }

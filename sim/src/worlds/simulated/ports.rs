@@ -5,9 +5,9 @@
 //! node is down. The journal's disk keeps what was synced and survives the process.
 
 use super::clocks::Clocks;
-use super::own_channels;
 use super::http_process::HttpProcess;
 use super::node_process::NodeProcess;
+use super::own_channels;
 use super::stream::LinkStream;
 use crate::links::Network;
 use crate::prng::Stream;
@@ -20,9 +20,9 @@ use lockstep_engine::rail::{Description, Entropy, HttpFailure, LightningFailure,
 use lockstep_engine::time::Timestamp;
 use lockstep_host::adapters::http_client::{self, OutgoingRequest};
 use lockstep_host::ports::{
-    ClaimOrder, ClaimTaken, Clock, CloseChannelOrder, EntropySource, FailOrder, GatewayCall, HttpResponse,
-    HttpTransport, InvoiceOrder, LightningBalance, LightningError, LightningEvent, LightningNode,
-    LightningUnavailable, OpenChannelOrder, PayError, PayOrder, PayTaken,
+    ClaimOrder, ClaimTaken, Clock, CloseChannelOrder, EntropySource, FailOrder, GatewayCall,
+    HttpResponse, HttpTransport, InvoiceOrder, LightningBalance, LightningError, LightningEvent,
+    LightningNode, LightningUnavailable, OpenChannelOrder, PayError, PayOrder, PayTaken,
 };
 use lockstep_lightning::{
     FailureReason, HtlcDirection, IncomingStatus, InvoiceDescription, InvoiceRequest, Node,
@@ -349,7 +349,10 @@ impl LightningNode for OperatorNode {
         Box::pin(std::future::ready(read))
     }
 
-    fn open_channel(&self, order: OpenChannelOrder) -> BoxFuture<'static, Result<(), LightningError>> {
+    fn open_channel(
+        &self,
+        order: OpenChannelOrder,
+    ) -> BoxFuture<'static, Result<(), LightningError>> {
         let begun = own_channels::open(&self.0, &order);
         Box::pin(std::future::ready(begun))
     }
@@ -364,7 +367,9 @@ impl LightningNode for OperatorNode {
 
     fn view(&self) -> BoxFuture<'static, Result<NodeView, LightningUnavailable>> {
         let told = self.0.unacknowledged();
-        let untold = told.iter().any(|notice| for_engine(&notice.event).is_some());
+        let untold = told
+            .iter()
+            .any(|notice| for_engine(&notice.event).is_some());
         let view = own_channels::view(&self.0, untold);
         Box::pin(std::future::ready(view))
     }

@@ -105,7 +105,9 @@ fn node_truth(operator: &NodeProcess) -> NodeTruth {
     listed.sort();
     let node = operator.running();
     NodeTruth {
-        wallet_sat: node.as_ref().map_or(0, |node| node.wallet_balance().total_sat),
+        wallet_sat: node
+            .as_ref()
+            .map_or(0, |node| node.wallet_balance().total_sat),
         listed,
         swept: node.is_none_or(|node| node.unswept().is_empty()),
     }
@@ -163,7 +165,10 @@ impl TruthSource for SimulatedTruth {
             gateway_cents,
             came_in_cents,
             untold_cents: gateway.untold_cents(),
-            node: self.own_channels.then_some(()).and_then(|()| operator.map(node_truth)),
+            node: self
+                .own_channels
+                .then_some(())
+                .and_then(|()| operator.map(node_truth)),
         }
     }
 }

@@ -306,7 +306,11 @@ impl World for SimulatedWorld {
         Ok(format!("{id}@{node}:9735"))
     }
 
-    async fn adopt_channel(&mut self, plan: &ChannelPlan, funding: OutPoint) -> Result<(), WorldError> {
+    async fn adopt_channel(
+        &mut self,
+        plan: &ChannelPlan,
+        funding: OutPoint,
+    ) -> Result<(), WorldError> {
         self.adopt(plan, funding)
     }
 

@@ -14,9 +14,10 @@ use std::str::FromStr;
 /// a channel that waits; one that was opened and became ready while nobody looked would be opened twice.
 pub(super) fn open(node: &Node, order: &OpenChannelOrder) -> Result<(), LightningError> {
     let refused = |reason: String| LightningError::Refused { reason };
-    let (key, address) = order.peer.split_once('@').ok_or_else(|| {
-        refused("the order names no address of the peer".to_owned())
-    })?;
+    let (key, address) = order
+        .peer
+        .split_once('@')
+        .ok_or_else(|| refused("the order names no address of the peer".to_owned()))?;
     let peer = PublicKey::from_str(key).map_err(|error| refused(error.to_string()))?;
     let address =
         SocketAddress::from_str(address).map_err(|error| refused(format!("{error:?}")))?;
