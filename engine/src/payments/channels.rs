@@ -300,7 +300,21 @@ impl Payments {
         if !self.policy.channels || !ascending || view.channels.iter().any(too_much) {
             return Err(FactRefused::NodeView);
         }
+        if self.channels.view.is_some() && !self.is_any_closed() && self.is_unpaid(view) {
+            return Err(FactRefused::NodeView);
+        }
         Ok(())
+    }
+
+    /// Whether a channel that our wallet pays for is listed and the wallet does not know it yet, as it may be for a moment.
+    fn is_unpaid(&self, view: &NodeView) -> bool {
+        let known = &self.channels.records;
+        let fresh = view.channels.iter();
+        let fresh = fresh.filter(|seen| seen.funded_by_us && !known.contains_key(&seen.funding));
+        let capacities = fresh.map(|seen| msat(in_msat(seen.capacity)));
+        let needed = capacities.fold(0_i128, i128::saturating_add);
+        let booked = self.ledger.balance(&Account::NodeWallet);
+        needed > 0 && booked.saturating_sub(msat(in_msat(view.wallet))) < needed
     }
 
     /// The node has been looked at.
