@@ -263,6 +263,11 @@ impl Run {
                 let status = [200, 422, 500, 200][usize::from(h.how - 2)];
                 Fact::HttpResponded { key, status, body }
             }
+            // Nothing here has channels of its own.
+            Effect::OpenChannel { .. } | Effect::CloseChannel { .. } => Fact::Unavailable {
+                key,
+                reason: "down".to_owned(),
+            },
             // Nothing here has a wallet of several keys.
             Effect::Cosign { .. } => Fact::Cosigned {
                 key,

@@ -234,8 +234,10 @@ impl Honest {
                 seen: FeesSeen::default(),
             },
             Effect::WakeAt { .. } => Fact::TimerFired { key },
-            // Nobody has a DID here.
-            Effect::CallLayer0 { .. } => return None,
+            // Nobody has a DID here, and the node no channels that the engine opens.
+            Effect::CallLayer0 { .. }
+            | Effect::OpenChannel { .. }
+            | Effect::CloseChannel { .. } => return None,
             _ if how == 0 => Fact::Unavailable {
                 key,
                 reason: "busy".to_owned(),
