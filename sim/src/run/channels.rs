@@ -67,13 +67,8 @@ impl<W: World> Runner<W> {
         } else {
             self.world.open_channel(&plan).await?
         };
-        let mut trace = self.run.trace.lock();
-        let called = format!("funding:{name}");
-        trace.names.give(funding.txid.to_string(), called);
-        trace
-            .names
-            .give(funding.to_string(), format!("channel:{name}"));
-        drop(trace);
+        self.call(funding.txid.to_string(), format!("funding:{name}"));
+        self.call(funding.to_string(), format!("channel:{name}"));
         self.book.refresh(&mut self.world).await?;
         if let Some(output) = self.book.output(&funding) {
             let owner = format!("channel:{name}");
@@ -83,12 +78,15 @@ impl<W: World> Runner<W> {
         Ok(())
     }
 
+    /// What the canonical trace calls it.
+    fn call(&self, what: String, name: String) {
+        self.run.trace.lock().names.give(what, name);
+    }
+
     /// Has the engine open a channel, and waits until it is funded or has come to nothing.
     async fn order_channel(&mut self, plan: &ChannelPlan) -> Result<Option<OutPoint>, Stop> {
         let peer = self.world.node_contact(&plan.to, &plan.from).await?;
-        let mut trace = self.run.trace.lock();
-        trace.names.give(peer.clone(), format!("node:{}", plan.to));
-        drop(trace);
+        self.call(peer.clone(), format!("node:{}", plan.to));
         let names = self.run.scenario.channels.iter();
         let number = names
             .take_while(|known| known.name.as_str() != plan.name)

@@ -10,7 +10,8 @@ use lockstep::scenario::Scenario;
 use lockstep::worlds::regtest::{Cancel, RegtestWorld, SocketNode, runtime};
 use lockstep::worlds::{World, WorldError};
 use lockstep_lightning::{
-    ForwardingPolicy, InvoiceRequest, NodeEvent, OpenChannel, PayInvoice, PaymentId,
+    ForwardingPolicy, InvoiceDescription, InvoiceRequest, NodeEvent, OpenChannel, PayInvoice,
+    PaymentId,
 };
 use std::process::Command;
 use std::time::Duration;
@@ -169,9 +170,10 @@ fn assert_balances(ours: &SocketNode, paid_msat: u64) {
 }
 
 async fn pay(world: &mut RegtestWorld, ours: &mut SocketNode) -> Result<(), WorldError> {
-    let invoice = world.node_invoice("theirs", WE_PAY_MSAT).await?;
+    let invoice = world.node_invoice("theirs", Some(WE_PAY_MSAT)).await?;
     let pay = PayInvoice {
         invoice: &invoice,
+        amount_msat: None,
         payment_id: PaymentId([1; 32]),
         max_total_fee_msat: None,
         retry_timeout_secs: 10,
@@ -198,13 +200,13 @@ async fn pay(world: &mut RegtestWorld, ours: &mut SocketNode) -> Result<(), Worl
 async fn be_paid(world: &mut RegtestWorld, ours: &mut SocketNode) -> Result<(), WorldError> {
     let request = InvoiceRequest {
         amount_msat: Some(THEY_PAY_MSAT),
-        description: "from an ldk-node".to_owned(),
+        description: InvoiceDescription::Text("from an ldk-node".to_owned()),
         expiry_secs: 3_600,
         min_final_cltv: None,
     };
     let invoice = ours.node().create_invoice(request);
     let invoice = invoice.map_err(|error| WorldError::harness("make an invoice", error))?;
-    world.node_pays("theirs", &invoice).await?;
+    world.node_pays("theirs", &invoice, None).await?;
     ours.until(LIMIT, "the payment", |ours| {
         has_told(ours, |event| {
             matches!(event, NodeEvent::PaymentReceived { amount_msat, .. } if *amount_msat == THEY_PAY_MSAT)
