@@ -145,6 +145,7 @@ fn settled_charge(number: u32) -> [Input; 3] {
         wallet: None,
         refund_to: None,
         terms: Default::default(),
+        escrow: None,
     };
     let hash = sha256::Hash::hash(name.as_bytes());
     let fact = |fact| Input::Fact {

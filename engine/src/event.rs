@@ -4,8 +4,10 @@
 mod consequences;
 pub use consequences::Consequences;
 
+use crate::escrow::Verdict;
 use crate::id::{
-    BatchId, BindingId, CosignerId, Did, PartyId, PaymentId, ReconciliationId, WalletId,
+    BatchId, BindingId, CosignerId, Did, EscrowId, IdempotencyKey, PartyId, PaymentId,
+    ReconciliationId, WalletId,
 };
 use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
@@ -211,7 +213,23 @@ pub enum Event {
         /// How much.
         amount_msat: Msat,
     },
-    /// A held Lightning payment waits for a decision.
+    /// The agent of an escrow has decided about its money.
+    EscrowDecided {
+        /// About which.
+        escrow: EscrowId,
+        /// What.
+        verdict: Verdict,
+    },
+    /// The payer's part of a split charge is paid back.
+    RestOrdered {
+        /// Of which charge.
+        payment: PaymentId,
+        /// The payout that does it.
+        rest: PaymentId,
+        /// How much.
+        amount_msat: Msat,
+    },
+    /// Money of a charge waits for a decision.
     PaymentHeld {
         /// Which.
         payment: PaymentId,

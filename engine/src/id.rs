@@ -112,6 +112,10 @@ impl WalletId {
     }
 }
 identifier!(
+    /// Money that waits for an agent's decision: one or more charges.
+    EscrowId
+);
+identifier!(
     /// A party's own wallet, bound (or to be bound) to its DID; given by the caller and unique for ever.
     BindingId
 );

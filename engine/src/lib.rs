@@ -5,6 +5,7 @@
 //! enforces it).
 
 pub mod api;
+pub mod escrow;
 pub mod event;
 pub mod fiat;
 pub mod fx;

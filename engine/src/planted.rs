@@ -183,6 +183,15 @@ bugs! {
     /// A payout that has not left goes on when the binding of its destination ends (no-unbound-payment).
     PayAfterRevocation,
 
+    // Escrow.
+
+    /// Anybody's decision about an escrow counts (model-agrees: the decision should be refused).
+    AcceptAnySigner,
+    /// An escrow is released although its agent has refused it (model-agrees: the payment's state).
+    ReleaseRefused,
+    /// Money on chain that waits in escrow is credited, so that its payee can spend it (model-agrees: the party's balance).
+    SpendHeldEscrow,
+
     // Paying on chain.
 
     /// Coins that a payment of ours is about to spend are spent for the next one, too (the payment's outcome: the network

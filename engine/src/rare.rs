@@ -89,6 +89,13 @@ branches! {
     /// Money for a charge came from a wallet that is not bound: it was not credited.
     PayerNotBound,
 
+    /// The agent of an escrow told something of it.
+    DecisionTold,
+    /// A decision about an escrow was told again.
+    DecisionRepeated,
+    /// The invoice of a payer's part was paid by another payout before.
+    RestPaidByAnother,
+
     // Looks at the chain.
 
     /// A look at the chain was older than what is known: it was refused.

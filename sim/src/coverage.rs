@@ -68,6 +68,8 @@ impl Coverage {
             Event::PaymentFailed { payment, .. } => self.end(payment.as_str(), "failed"),
             Event::ChargeFound { finding, .. } => self.mark_rare(found(*finding)),
             Event::RefundOrdered { .. } => self.mark_rare("refund-ordered"),
+            Event::EscrowDecided { .. } => self.mark_rare("escrow-decided"),
+            Event::RestOrdered { .. } => self.mark_rare("escrow-rest-ordered"),
             Event::ShortfallCovered { .. } => self.mark_rare("shortfall-covered"),
             Event::ShortfallReturned { .. } => self.mark_rare("shortfall-returned"),
             Event::WebhookIgnored { .. } => self.mark_rare("webhook-ignored"),

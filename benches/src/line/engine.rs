@@ -94,6 +94,7 @@ impl Books {
                 wallet: None,
                 refund_to: None,
                 terms: Default::default(),
+                escrow: None,
             };
             self.command(line, Command::CreateCharge(charge)).await;
             names.push(name);

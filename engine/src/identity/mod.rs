@@ -9,6 +9,7 @@ mod binding;
 mod book;
 mod challenge;
 mod did;
+mod jws;
 mod news;
 mod proof;
 mod wallet;
@@ -20,6 +21,7 @@ pub use book::{
 };
 pub use challenge::{Challenge, rotation_text};
 pub use did::{DidKey, KeyRefused, SignatureRefused, own_key};
+pub use jws::{JwsRefused, MAX_JWS_CHARS, jws_compact, jws_input, jws_payload, open_jws};
 pub use news::DidNews;
 pub use proof::{MAX_PROOF_CHARS, ProofRefused, verify_proof};
 pub use wallet::{DESCRIPTOR_SCRIPTS, OwnWallet, Purpose, WalletRefused};

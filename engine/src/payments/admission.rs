@@ -77,6 +77,7 @@ impl Payments {
             return Err(ChargeRefused::ExpiryOutOfRange { expires_in, most });
         }
         self.check_refund_to(order)?;
+        self.check_escrow(order)?;
         self.room()
             .map_err(|open| ChargeRefused::TooManyOpen { open })
     }
@@ -303,6 +304,12 @@ impl Payments {
 
     /// Whether a decision about a held payment would be accepted.
     pub fn check_decision(&self, payment: &PaymentId) -> Result<(), DecisionRefused> {
+        if let Some(escrow) = self.escrow_of(payment) {
+            return Err(DecisionRefused::InEscrow {
+                payment: payment.clone(),
+                escrow: escrow.clone(),
+            });
+        }
         match self.records.get(payment) {
             None => Err(DecisionRefused::UnknownPayment {
                 payment: payment.clone(),

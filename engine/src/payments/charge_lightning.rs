@@ -4,7 +4,10 @@
 //! If the process stops before an instruction leaves, it is issued again under its key; if after, the node answers the
 //! same again. Both are safe: the node makes one invoice per key, and claims and fails an HTLC set once.
 
+mod escrow;
+
 use super::desk::{Desk, msat, party_btc};
+use super::escrow::Rest;
 use super::order::Charge;
 use super::record::Status;
 use crate::event::{Event, FailureReason};
@@ -40,6 +43,8 @@ pub struct LightningCharge {
     pub payment_hash: Option<[u8; 32]>,
     /// How often money was sent back.
     sent_back: u32,
+    /// What goes back of it when it was claimed.
+    rest: Option<Rest>,
     /// Received but not creditable (too late or too little), in suspense.
     pub in_suspense: Option<Msat>,
     /// Where it stands.
@@ -91,7 +96,7 @@ use LightningChargeState as State;
 impl LightningCharge {
     pub(super) fn create(desk: &mut Desk<'_>, order: &Charge) -> LightningCharge {
         let preimage = order
-            .hold
+            .is_held()
             .then(|| lightning::preimage(&desk.entropy, &order.payment));
         let payment_hash = preimage.as_ref().map(lightning::payment_hash);
         let any_amount = order.terms.any_amount;
@@ -126,6 +131,7 @@ impl LightningCharge {
             preimage,
             payment_hash,
             sent_back: 0,
+            rest: None,
             in_suspense: None,
             state: State::Requested,
         }
@@ -276,6 +282,7 @@ impl LightningCharge {
                 if self.preimage.is_none() || !desk.has_bug(Bug::CreditAtHeld) {
                     self.credit(desk, amount);
                 }
+                let amount = Msat(amount.0.saturating_sub(self.rest_of(amount).0));
                 self.state = State::Settled { amount };
                 let quantity = Quantity::btc(amount);
                 desk.emit(Event::PaymentSettled {
@@ -335,10 +342,15 @@ impl LightningCharge {
     }
 
     fn credit(&self, desk: &mut Desk<'_>, amount: Msat) {
-        let lines = vec![
+        let rest = self.rest_of(amount);
+        let own = Msat(amount.0.saturating_sub(rest.0));
+        let mut lines = vec![
             (Account::LightningChannels, msat(amount)),
-            (party_btc(&self.party), msat(amount).saturating_neg()),
+            (party_btc(&self.party), msat(own).saturating_neg()),
         ];
+        if rest > Msat(0) {
+            lines.push((desk.payers(), msat(rest).saturating_neg()));
+        }
         desk.post(&self.id, "charge received", lines);
     }
 

@@ -126,6 +126,15 @@ impl Desk<'_> {
         }
     }
 
+    /// What is owed to those whose money goes back; their accounts are opened with the first of it.
+    pub(super) fn payers(&mut self) -> Account {
+        let payers = super::refunds::payers();
+        if !self.ledger.has_party(&payers) {
+            self.ledger.open_party(&payers).expect("it is not open");
+        }
+        party_btc(&payers)
+    }
+
     pub(super) fn void_hold(&mut self, payment: &PaymentId) {
         let event = self
             .ledger

@@ -11,6 +11,7 @@ use super::record::{Payment, Status};
 use super::till::Till;
 use super::wallets::first_look;
 use super::{Payments, hex};
+use crate::escrow;
 use crate::event::{Consequences, Event};
 use crate::id::PaymentId;
 use crate::identity::DidNews;
@@ -28,6 +29,7 @@ impl Payments {
     pub fn on_fact(&mut self, now: Timestamp, entropy: Entropy, fact: &Fact) -> Consequences {
         let mut out = self.route(now, entropy, fact);
         for more in [
+            self.carry_out_decisions(now, entropy),
             self.make_refunds(now, entropy),
             self.bear_lost_refunds(now),
             self.cover_shortfalls(now),
@@ -427,6 +429,9 @@ impl Payments {
                 ..Consequences::default()
             }
         };
+        if escrow::claims(body) {
+            return self.on_decision(now, body);
+        }
         if let Some(news) = DidNews::read(body) {
             let out = self.on_did_news(now, entropy, &news);
             return out.unwrap_or_else(|| ignored("about no binding of ours"));

@@ -16,6 +16,7 @@ mod consolidation;
 mod cosigning;
 mod desk;
 mod dissolving;
+mod escrow;
 mod evidence;
 mod facts;
 mod fee_desk;
@@ -40,6 +41,7 @@ pub use channels::{
 };
 pub use charge_lightning::{LightningCharge, LightningChargeState};
 pub use charge_onchain::{InvoiceToo, OnchainCharge, OnchainChargeState};
+pub use escrow::{Decided, Escrow, EscrowRefused};
 pub use funds_move::{FundsMove, FundsMoveState, MoveOrder, SentMove};
 pub use order::{Charge, ChargeTerms, Destination, Payout, PayoutTerms};
 pub use payout_lightning::{LightningPayout, LightningPayoutState};
@@ -52,7 +54,7 @@ pub use refusal::{
 pub use wallets::{MoveRefused, WalletRefused};
 
 use crate::event::{Consequences, Event, FailureReason};
-use crate::id::{IdempotencyKey, PartyId, PaymentId, WalletId};
+use crate::id::{EscrowId, IdempotencyKey, PartyId, PaymentId, WalletId};
 use crate::identity::Bindings;
 use crate::ledger::{Account, Ledger, PartyExists, Posting};
 use crate::money::{Quantity, Rail};
@@ -101,6 +103,7 @@ pub struct Payments {
     stray_receipts: BTreeSet<String>,
     /// Held payments that no charge asked for, sent back.
     stray_holds: BTreeSet<String>,
+    escrows: BTreeMap<EscrowId, Escrow>,
     planted: Option<Bug>,
 }
 
@@ -139,6 +142,8 @@ pub struct Snapshot<'a> {
     own_node: Option<PublicKey>,
     stray_receipts: &'a BTreeSet<String>,
     stray_holds: &'a BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    escrows: &'a BTreeMap<EscrowId, Escrow>,
 }
 
 /// A payment hash as it is used in keys and messages.
@@ -168,6 +173,7 @@ impl Payments {
             own_node: None,
             stray_receipts: BTreeSet::new(),
             stray_holds: BTreeSet::new(),
+            escrows: BTreeMap::new(),
             planted: None,
         })
     }
@@ -249,6 +255,7 @@ impl Payments {
             own_node: self.own_node,
             stray_receipts: &self.stray_receipts,
             stray_holds: &self.stray_holds,
+            escrows: &self.escrows,
         }
     }
 
@@ -338,6 +345,7 @@ impl Payments {
                 .insert(hex(&hash), order.payment.clone());
         }
         self.records.insert(order.payment.clone(), payment);
+        self.enter_escrow(order);
         out
     }
 

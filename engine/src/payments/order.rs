@@ -1,6 +1,7 @@
 //! Owns the two orders that make a payment: a charge and a payout, as a caller gives them.
 //! Does not own whether they are accepted (`charge`, `payout`).
 
+use crate::escrow::EscrowTerms;
 use crate::id::{PartyId, PaymentId, WalletId};
 use crate::money::{Asset, Msat, Quantity};
 use crate::rail::{Description, Rail};
@@ -31,6 +32,16 @@ pub struct Charge {
     /// What else it asks.
     #[serde(default, skip_serializing_if = "ChargeTerms::is_usual")]
     pub terms: ChargeTerms,
+    /// Its money waits for an agent's decision; over Lightning that makes it a hold invoice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escrow: Option<EscrowTerms>,
+}
+
+impl Charge {
+    /// Whether its money waits for a decision when it is there.
+    pub(super) fn is_held(&self) -> bool {
+        self.hold || self.escrow.is_some()
+    }
 }
 
 /// What a charge asks beside money, party and time. By default nothing.

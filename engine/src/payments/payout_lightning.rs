@@ -103,6 +103,29 @@ impl LightningPayout {
         invoice: &CheckedInvoice,
     ) -> LightningPayout {
         let hold = hold(desk.policy, order);
+        let borne = max_fee(desk.policy, order);
+        LightningPayout::dispatch(desk, order, (text, invoice), (hold, borne))
+    }
+
+    /// As `create`, but the operator bears the routing fee.
+    pub(super) fn create_free(
+        desk: &mut Desk<'_>,
+        order: &Payout,
+        text: &str,
+        invoice: &CheckedInvoice,
+    ) -> LightningPayout {
+        let mut hold = hold(desk.policy, order);
+        hold.hold.units = order.quantity.units;
+        LightningPayout::dispatch(desk, order, (text, invoice), (hold, Msat(0)))
+    }
+
+    /// `borne`: the most that the party bears of the routing fee.
+    fn dispatch(
+        desk: &mut Desk<'_>,
+        order: &Payout,
+        (text, invoice): (&str, &CheckedInvoice),
+        (hold, borne): (HoldOrder, Msat),
+    ) -> LightningPayout {
         let reserved = Quantity {
             asset: Asset::Btc,
             units: hold.hold.units,
@@ -138,7 +161,7 @@ impl LightningPayout {
             invoice: text.to_owned(),
             payment_hash: invoice.payment_hash,
             amount,
-            max_fee,
+            max_fee: borne,
             due_at,
             overdue: false,
             sent_after_failure: false,

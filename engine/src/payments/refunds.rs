@@ -69,6 +69,9 @@ impl Payments {
     }
 
     pub(super) fn refunds_are_made(&self) -> bool {
+        if !self.escrows.is_empty() {
+            return true;
+        }
         let Some(stray) = self.policy.stray else {
             return false;
         };
@@ -173,7 +176,7 @@ impl Payments {
 
     /// `<charge>.refund-<number>`, or a name made of the charge's hash if that is too long; the next number if a caller
     /// has used the name.
-    fn free_id(&self, charge: &PaymentId, number: u32) -> PaymentId {
+    pub(super) fn free_id(&self, charge: &PaymentId, number: u32) -> PaymentId {
         let mut number = number;
         loop {
             let long = format!("{charge}.refund-{number}");

@@ -2,10 +2,11 @@
 //! one that is looked for first is given, always the same for the same input; that is mostly, but not everywhere (views,
 //! webhooks), the order of the enum.
 
+use super::escrow::EscrowRefused;
 use super::wallets::WalletRefused;
 use crate::fiat::{IbanRefused, NameRefused, WebhookRefused};
 use crate::fx::ConvertError;
-use crate::id::{PartyId, PaymentId, WalletId};
+use crate::id::{Did, EscrowId, PartyId, PaymentId, WalletId};
 use crate::ledger::HoldRefused;
 use crate::lightning::{InvoiceRefused, MAX_DESCRIPTION_BYTES};
 use crate::money::{Asset, Msat, Quantity, Rail, Sat};
@@ -107,6 +108,35 @@ pub enum ChargeRefused {
     /// The refund address is one of our own wallet.
     #[error("the refund address is one of our own")]
     RefundToOurselves,
+    /// Whoever decides about an escrow must be checkable by anybody, for good.
+    #[error(
+        "`{agent}` is no did:key of an Ed25519 or secp256k1 key, so nobody could check what it decides"
+    )]
+    AgentWithoutKey {
+        /// Named.
+        agent: Did,
+    },
+    /// What is decided about must be named, and come one way.
+    #[error("a charge in escrow names its amount and has one way to be paid")]
+    EscrowNotOffered,
+    /// On chain what is refused goes back by a transaction.
+    #[error("a charge on chain that is in escrow needs a refund address")]
+    EscrowWithoutRefund,
+    /// Where every payout needs a bound wallet, nothing could be sent back.
+    #[error("a charge on chain cannot be in escrow where payouts need a bound wallet")]
+    EscrowNeedsBinding,
+    /// All charges of an escrow have one agent and one payee.
+    #[error("escrow `{escrow}` has another agent or another party")]
+    EscrowDiffers {
+        /// Which.
+        escrow: EscrowId,
+    },
+    /// Nothing more can come into it.
+    #[error("escrow `{escrow}` is decided")]
+    EscrowDecided {
+        /// Which.
+        escrow: EscrowId,
+    },
     /// Too many payments are not final.
     #[error("{open} payments are open, no more are taken")]
     TooManyOpen {
@@ -353,6 +383,14 @@ pub enum DecisionRefused {
         /// Which.
         payment: PaymentId,
     },
+    /// Its escrow's agent decides, nobody else.
+    #[error("payment `{payment}` is in escrow `{escrow}`: its agent decides")]
+    InEscrow {
+        /// Which.
+        payment: PaymentId,
+        /// In which.
+        escrow: EscrowId,
+    },
     /// Nothing of it waits for a decision (not yet, or not any more).
     #[error("payment `{payment}` is not held")]
     NotHeld {
@@ -408,6 +446,13 @@ pub enum FactRefused {
     WrongProof {
         /// Hexadecimal.
         payment_hash: String,
+    },
+    /// The decision about an escrow does not count.
+    #[error("the escrow's decision does not count: {cause}")]
+    Escrow {
+        /// Why.
+        #[from]
+        cause: EscrowRefused,
     },
     /// The webhook is not believed.
     #[error("the webhook is not believed: {cause}")]

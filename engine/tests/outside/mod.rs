@@ -107,6 +107,7 @@ pub fn charge(name: &str, rail: Rail, msat: u64) -> Charge {
         wallet: None,
         refund_to: None,
         terms: Default::default(),
+        escrow: None,
     }
 }
 

@@ -7,6 +7,7 @@ use bitcoin::hashes::{Hash as _, sha256};
 use bitcoin::hex::{DisplayHex as _, FromHex as _};
 use lightning_invoice::Bolt11Invoice;
 use lockstep_engine::api::{Command, Destination, Event, Input};
+use lockstep_engine::escrow::Verdict;
 use lockstep_engine::id::PaymentId;
 use lockstep_engine::payments::{LightningPayoutState, Payment};
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use std::collections::BTreeMap;
 pub(super) struct ProofOfPayment {
     /// The payment hash of each payout over Lightning.
     ordered: BTreeMap<PaymentId, sha256::Hash>,
+    /// The payment hash of each invoice by which a split charge's payer is paid back.
+    decided: BTreeMap<PaymentId, sha256::Hash>,
     /// What was told to prove it.
     proven: BTreeMap<PaymentId, [u8; 32]>,
 }
@@ -58,6 +61,17 @@ impl Invariant for ProofOfPayment {
         }
         for event in &stepped.output.events {
             match event {
+                Event::EscrowDecided {
+                    verdict: Verdict::Split(shares),
+                    ..
+                } => self.decided.extend(shares.iter().filter_map(|share| {
+                    let invoice = share.pay_to.as_ref()?.parse::<Bolt11Invoice>().ok()?;
+                    Some((share.charge.clone(), *invoice.payment_hash()))
+                })),
+                Event::RestOrdered { payment, rest, .. } => {
+                    let hash = self.decided.get(payment).copied();
+                    self.ordered.extend(hash.map(|hash| (rest.clone(), hash)));
+                }
                 Event::PaymentProven {
                     payment,
                     payment_hash,

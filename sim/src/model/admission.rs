@@ -64,6 +64,7 @@ impl Model {
             Command::CreateCharge(order) => self
                 .new_payment(&order.party, &order.payment)
                 .and(orders::charge(order))
+                .and(self.forbids_escrow(order))
                 .and(self.charge_wallet(order)),
             Command::CreatePayout(order) => return self.predict_payout(now, order),
             // Told above.
@@ -75,6 +76,7 @@ impl Model {
             Command::ReleaseHeld { payment } | Command::RefuseHeld { payment } => {
                 match self.state(payment) {
                     None => Err(Why::PaymentUnknown),
+                    Some(_) if self.is_in_escrow(payment) => Err(Why::Escrow),
                     Some(state) => no(state != State::Held, Why::NotHeld),
                 }
             }
@@ -214,7 +216,7 @@ impl Model {
     }
 
     /// In time, over the amount or any, for a payee outside who does not want too long, and for the first time.
-    fn may_pay(&self, invoice: &Invoice, now: Timestamp, msat: u64) -> bool {
+    pub(super) fn may_pay(&self, invoice: &Invoice, now: Timestamp, msat: u64) -> bool {
         let charged = (Kind::LightningCharge, invoice.hash);
         invoice.msat.is_none_or(|asked| asked == msat)
             && now < invoice.expires

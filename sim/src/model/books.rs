@@ -5,6 +5,7 @@
 use super::bindings::BindingBook;
 use super::coins::Coins;
 use super::cosigners::Questions;
+use super::escrow::Escrows;
 use super::layer0::Layer0;
 use super::orders::{self, Prediction, Read};
 use super::states::{Kind, State, may_follow};
@@ -73,6 +74,10 @@ pub(super) struct Tracked {
     pub(super) refund_of: Option<PaymentId>,
     /// What it spends is gone.
     pub(super) moot: bool,
+    /// The escrow that a charge is in.
+    pub(super) escrow: Option<String>,
+    /// The payer's part of a split is on its way back.
+    pub(super) rest_ordered: bool,
 }
 
 /// What must be true of the engine.
@@ -111,6 +116,7 @@ pub struct Model {
     pub(super) questions: Questions,
     /// The backend was asked for feerates and has not answered.
     pub(super) fees_asked: bool,
+    pub(super) escrows: Escrows,
 }
 
 pub(super) type Checked = Result<(), String>;
@@ -143,6 +149,7 @@ impl Model {
             moot: Vec::new(),
             questions: Questions::default(),
             fees_asked: false,
+            escrows: Escrows::new(),
         }
     }
 
@@ -208,7 +215,7 @@ impl Model {
     /// Takes a refused command in: it must not have been one that must be accepted.
     pub fn on_refused(&self, now: Timestamp, input: &Input) -> Checked {
         let Input::Command { id, command, .. } = input else {
-            return Ok(());
+            return self.decision_is_rightly_refused(input);
         };
         match self.predict(now, id, command) {
             Prediction::Accepted => Err(format!(
@@ -241,6 +248,7 @@ impl Model {
             self.note_deadline(now, command);
         }
         self.bindings.on_accepted(now, input, &output.events)?;
+        self.take_decision(input)?;
         let before = self.before(input);
         for event in &output.events {
             self.on_event(event, input)?;
@@ -250,6 +258,7 @@ impl Model {
         self.on_cosigners(input, output)?;
         self.on_coins(output)?;
         for instruction in &output.instructions {
+            self.on_claim(instruction)?;
             self.on_instruction(instruction);
         }
         match input {
@@ -263,6 +272,7 @@ impl Model {
             }
             Input::Command { .. } => return Ok(()),
         }
+        self.decisions_are_carried_out()?;
         self.refunds_are_right()?;
         self.bear();
         Ok(())
@@ -285,7 +295,8 @@ impl Model {
         let changed = std::mem::take(&mut self.changed);
         let charges = changed.iter().filter(|id| {
             let charge = &self.payments[*id];
-            (charge.kind, charge.state) == (Kind::OnchainCharge, State::Failed)
+            let decided = charge.escrow.is_some() && charge.state == State::Settled;
+            charge.kind == Kind::OnchainCharge && (charge.state == State::Failed || decided)
         });
         let charges: Vec<PaymentId> = charges.cloned().collect();
         self.changed = changed;
@@ -311,6 +322,7 @@ impl Model {
                     .serving_wallet(&order.party, &order.wallet, purpose)
                     .ok();
                 self.insert(&order.payment, charge);
+                self.enter_escrow(order);
                 let created = Event::ChargeCreated {
                     payment: order.payment.clone(),
                     party: order.party.clone(),
@@ -405,7 +417,8 @@ impl Model {
     pub(super) fn go(&mut self, id: &PaymentId, to: State) -> Checked {
         let payment = self.payment(id)?;
         let (kind, from) = (payment.kind, payment.state);
-        let again = (from, to) != (State::Failed, State::Settled) || payment.was_settled;
+        let again = !matches!((from, to), (State::Failed, State::Settled | State::Held))
+            || payment.was_settled;
         if !may_follow(kind, from, to) || !again {
             return Err(format!(
                 "payment {id} ({kind:?}) went from {from:?} to {to:?}"
@@ -460,6 +473,7 @@ fn tracked_charge(terms: &Terms, order: &Charge) -> Tracked {
     let mut charge = tracked(kind, State::Created, &order.party, amount);
     charge.any = order.terms.any_amount;
     // Nothing leaves for a wallet that nobody has bound, where that is asked.
+    charge.escrow = order.escrow.as_ref().map(|terms| terms.id.to_string());
     charge.money.can_go_back = order.refund_to.is_some() && !terms.asks_bound_payouts();
     charge
 }
@@ -489,6 +503,8 @@ pub(super) fn tracked(kind: Kind, state: State, party: &PartyId, amount: u64) ->
         suspended: false,
         refund_of: None,
         moot: false,
+        escrow: None,
+        rest_ordered: false,
     }
 }
 

@@ -111,7 +111,15 @@ impl Model {
         let gone = charge.money.look_at(outputs);
         let charge = &self.payments[id];
         let there = |depth| charge.money.at_depth(depth) * 1_000;
-        let refunded = charge.money.refunded * 1_000;
+        // What the agent of an escrow has sent back was part of what paid it.
+        let refunded = (charge.money.refunded * 1_000).saturating_sub(self.goes_back(id));
+        let escrow = charge.escrow.is_some();
+        let paid = if escrow {
+            charge.money.whole
+        } else {
+            charge.money.paid
+        };
+        let refused = charge.money.refused;
         let depth = self.terms.depth(charge.amount / 1_000);
         let deep = there(depth).saturating_sub(refunded);
         let enough = self.terms.enough(charge.amount);
@@ -120,8 +128,9 @@ impl Model {
             Some(_) => deep.min(charge.amount),
         };
         let right = match charge.state {
-            State::Settled if fresh => charge.money.paid == credited,
-            State::Settled => there(1) >= charge.money.paid,
+            State::Settled | State::Held if fresh => paid == credited,
+            State::Settled | State::Held => there(1) >= paid,
+            State::Failed if refused => true,
             State::Seen => there(0) > 0 && (deep < enough || self.tip_is_stale),
             State::Failed => deep < enough || !charge.was_settled || self.tip_is_stale,
             _ => there(0) == 0,

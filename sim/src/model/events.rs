@@ -7,6 +7,7 @@ use super::states::{Kind, State};
 use super::strays::PAYERS;
 use lockstep_engine::api::{Event, FailureReason, Input};
 use lockstep_engine::id::PaymentId;
+use lockstep_engine::money::Rail;
 use lockstep_engine::rail::Fact;
 
 impl Model {
@@ -19,7 +20,16 @@ impl Model {
             Event::InvoiceAdded { payment, request } => self.on_invoice_added(payment, request),
             Event::PaymentSeen { payment, .. } => self.go(payment, State::Seen),
             Event::PaymentVanished { payment } => self.go(payment, State::Issued),
-            Event::PaymentHeld { payment, .. } => self.go(payment, State::Held),
+            Event::PaymentHeld {
+                payment,
+                amount_msat,
+            } => self.on_held(payment, amount_msat.0),
+            Event::RestOrdered { .. } => self.on_rest(event),
+            Event::PayoutReserved { payment, rail, .. }
+                if *rail == Rail::Lightning && self.payments.contains_key(payment) =>
+            {
+                Ok(())
+            }
             Event::PayoutDispatched { payment } => {
                 if self.payment(payment)?.state == State::Failed {
                     self.is_back(payment)?;
@@ -91,11 +101,16 @@ impl Model {
             Event::PaymentFailed { payment, reason } => {
                 let failing = self.payment(payment)?;
                 let was = failing.state;
-                let by_tip = failing.kind == Kind::OnchainCharge;
+                let refused = *reason == FailureReason::Refused;
+                let by_tip = failing.kind == Kind::OnchainCharge && !refused;
                 unless(!by_tip || !self.tip_is_stale, || {
                     format!("{payment} failed by a stale tip")
                 })?;
                 let back = was != State::Settled || matches!(reason, FailureReason::Returned(_));
+                self.payment(payment)?.money.refused = refused;
+                if refused {
+                    self.is_refused_rightly(payment)?;
+                }
                 self.go(payment, State::Failed)?;
                 self.book(payment, 0)?;
                 if *reason == FailureReason::CoinsLost {
@@ -191,6 +206,7 @@ impl Model {
             | Event::TransferAccepted { .. }
             | Event::Posted(_)
             | Event::Hold(_)
+            | Event::EscrowDecided { .. }
             | Event::WebhookIgnored { .. }
             | Event::PaymentProven { .. }
             | Event::OutcomeUnknown { .. }
@@ -252,6 +268,11 @@ impl Model {
     /// A settled payment has moved what the fact says that settled it.
     fn on_settled(&mut self, id: &PaymentId, units: u64, fee: u64, input: &Input) -> Checked {
         let payment = self.payment(id)?.clone();
+        let rest = self.goes_back(id);
+        if payment.kind == Kind::OnchainCharge && payment.escrow.is_some() {
+            self.settles_by_decision(id, units)?;
+            return self.book(id, units);
+        }
         let Input::Fact { fact, .. } = input else {
             return Err(format!("a command settled payment {id}"));
         };
@@ -265,7 +286,7 @@ impl Model {
                     amount_msat,
                 },
             ) => (
-                is_its(payment_hash) && amount_msat.0 == units && units >= asked,
+                is_its(payment_hash) && amount_msat.0 == units + rest && amount_msat.0 >= asked,
                 units,
             ),
             (

@@ -12,6 +12,7 @@ mod books;
 mod chain;
 mod coins;
 mod cosigners;
+mod escrow;
 mod events;
 mod layer0;
 mod lightning;

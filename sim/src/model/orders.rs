@@ -79,6 +79,8 @@ pub enum Why {
     Unbound,
     /// The party is enrolled, or Layer 0 is being asked about it.
     Enrolled,
+    /// The charge does not fit its escrow, or the agent of its escrow decides.
+    Escrow,
     /// The party owes what was taken back after it was spent.
     Frozen,
 }

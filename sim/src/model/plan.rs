@@ -71,6 +71,8 @@ struct Move<'a> {
     paid: bool,
     /// Certainly waiting for a decision.
     held: bool,
+    /// Its agent decides, and may give the payee nothing of it.
+    escrow: bool,
 }
 
 struct Plan<'a> {
@@ -144,6 +146,7 @@ impl<'a> Plan<'a> {
             | Action::CrashNode { .. }
             | Action::RestartNode { .. }
             | Action::CrashEngine { .. }
+            | Action::Decide(_)
             | Action::Gateway(_)
             | Action::Layer0(_)
             | Action::Fee { .. }
@@ -239,6 +242,7 @@ impl<'a> Plan<'a> {
             wallet: None,
             refund_to: None,
             terms: charge_terms(&charge.request),
+            escrow: None,
         };
         if let Err(why) = orders::charge(&order) {
             return Prediction::Refused(why);
@@ -258,6 +262,7 @@ impl<'a> Plan<'a> {
             coming: 0,
             paid: false,
             held: false,
+            escrow: charge.escrow.is_some(),
         };
         self.moves.insert(&charge.id, made);
         if self.may_get_lost(&charge.id) {
@@ -387,6 +392,9 @@ impl<'a> Plan<'a> {
         let Some(charge) = self.moves.get_mut(charge) else {
             return Prediction::Refused(Why::PaymentUnknown);
         };
+        if charge.escrow {
+            return Prediction::Refused(Why::Escrow);
+        }
         let held = std::mem::take(&mut charge.held) && self.chain_is_steady;
         match (charge.paid, held) {
             (false, _) => Prediction::Refused(Why::NotHeld),
@@ -408,6 +416,7 @@ impl<'a> Plan<'a> {
             return;
         };
         match (state, payment.is_charge) {
+            (PaymentState::Settled, true) if payment.escrow => {}
             (PaymentState::Settled, true) => {
                 let short = self
                     .scenario

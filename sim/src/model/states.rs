@@ -68,9 +68,10 @@ const CHANGES: [(Kind, Changes); 5] = [
     (Kind::OnchainCharge, &[
         (Created,    &[Issued]),
         (Issued,     &[Seen, Settled, Failed]),         // settled at once by its invoice only, see `lightning`
-        (Seen,       &[Seen, Issued, Settled, Failed]),
+        (Seen,       &[Seen, Issued, Held, Settled, Failed]),
+        (Held,       &[Seen, Settled, Failed]),         // in escrow
         (Settled,    &[Seen]),                          // undone by a reorganisation
-        (Failed,     &[Settled]),                       // only if it was settled before, see `books`
+        (Failed,     &[Settled, Held]),                       // only if it was settled before, see `books`
     ]),
     (Kind::LightningPayout, &[
         (Reserved,   &[Dispatched]),

@@ -35,6 +35,10 @@ pub(super) struct Money {
     payers: BTreeSet<OutPoint>,
     /// What it settled with, in msat.
     pub(super) paid: u64,
+    /// In escrow: what waited, in msat, of which `paid` is the payee's.
+    pub(super) whole: u64,
+    /// The agent of its escrow has sent it back.
+    pub(super) refused: bool,
     /// What must have been refunded, in satoshi.
     pub(super) refunded: u64,
     /// Less of it is with the payers now.
@@ -94,7 +98,7 @@ impl Money {
         if state == State::Settled && all_deep {
             strays.insert(
                 Finding::Over,
-                (from_payers).saturating_sub(self.paid / 1_000),
+                (from_payers).saturating_sub(self.paid.max(self.whole) / 1_000),
             );
         }
         strays
@@ -164,6 +168,7 @@ impl Model {
     /// Works out where the money on the charge's address belongs, and what the party is credited with.
     pub(super) fn dispose(&mut self, id: &PaymentId) -> Checked {
         let (stray, terms) = (self.terms.stray, self.terms.clone());
+        let payers = self.goes_back(id) / 1_000;
         let charge = self.payment(id)?;
         let (state, money) = (charge.state, &mut charge.money);
         match state {
@@ -179,9 +184,11 @@ impl Model {
             Some(_) => depth.max(terms.depth(money.at_depth(0))),
         };
         let strays = money.strays(state, stray_depth);
+        let refused = money.refused;
         let (mut credited, mut apart, mut back) = (0, 0, 0);
         for (finding, sat) in &strays {
             match disposal(stray, *finding, money.can_go_back) {
+                _ if refused => back += sat,
                 Disposal::Suspense => apart += sat,
                 Disposal::Credit => credited += sat,
                 Disposal::Refund => back += sat,
@@ -189,6 +196,7 @@ impl Model {
         }
         if state == State::Settled {
             credited += money.paid / 1_000;
+            back += payers;
         }
         let waits = money.at_depth(0).saturating_sub(credited + apart + back);
         // What was given to refunds is not there any more for anything else.
@@ -201,6 +209,7 @@ impl Model {
         credited -= kept.saturating_sub(of_others).min(credited);
         money.refundable = back;
         money.most = money.most.max(credited * 1_000);
+        let strays = if refused { BTreeMap::new() } else { strays };
         self.findings_are_told(id, strays, depth)?;
         let by_invoice = self.payment(id)?.by_invoice.unwrap_or(0);
         self.book(id, credited * 1_000 + by_invoice)

@@ -6,6 +6,7 @@ mod bindings;
 mod bindings_told;
 mod channels;
 mod ending;
+mod escrow;
 mod expectations;
 mod fates;
 mod invoices;

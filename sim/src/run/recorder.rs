@@ -12,8 +12,9 @@ use crate::trace::{SharedTrace, Subsystem};
 use crate::vtime::Epoch;
 use crate::worlds::TruthSource;
 use lockstep_engine::api::{Command, Engine, Event, Input, Output, Refusal};
+use lockstep_engine::escrow;
 use lockstep_engine::id::CommandId;
-use lockstep_engine::rail::HttpFailure;
+use lockstep_engine::rail::{Fact, HttpFailure};
 use lockstep_engine::time::Timestamp;
 use lockstep_host::ports::{GatewayCall, HttpResponse, Observer};
 use serde_json::{Value, json};
@@ -308,7 +309,7 @@ impl Recorder {
 
 /// Whom an event is about: the first of these fields that it has.
 fn subject(event: &Value) -> String {
-    ["payment", "sweep", "binding", "party", "run"]
+    ["payment", "sweep", "binding", "escrow", "party", "run"]
         .iter()
         .find_map(|field| event.get(field)?.as_str())
         .unwrap_or("engine")
@@ -436,6 +437,8 @@ fn learn(state: &mut State, event: &Event) {
         | Event::Converted { .. }
         | Event::Posted(_)
         | Event::Hold(_)
+        | Event::EscrowDecided { .. }
+        | Event::RestOrdered { .. }
         | Event::WebhookIgnored { .. }
         | Event::PaymentProven { .. }
         | Event::BreakFound { .. } => {}
@@ -522,6 +525,13 @@ impl Observer for Recorder {
             Input::Command { id, .. } => {
                 trace.record_canonical(Subsystem::Engine, "command", event);
                 state.refused.insert(id.to_string(), refusal.to_string());
+            }
+            // Why a decision does not count is what both worlds must agree on.
+            Input::Fact {
+                fact: Fact::Webhook { body, .. },
+                ..
+            } if escrow::claims(body) => {
+                trace.record_canonical(Subsystem::Engine, "escrow", event);
             }
             Input::Fact { .. } => trace.record(Subsystem::Engine, "engine", event),
         }

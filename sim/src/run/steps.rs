@@ -112,6 +112,7 @@ impl<W: World> Runner<W> {
                 })
                 .await
             }
+            Action::Decide(decision) => self.decide(decision).await,
             Action::Mine { blocks } => Ok(self
                 .world
                 .mine(blocks.get() as u32, self.miner.script())
@@ -211,6 +212,7 @@ impl<W: World> Runner<W> {
         let party = party(charge.party.as_str());
         let refund_to = charge.refund_to.as_ref();
         let refund_to = refund_to.map(|wallet| self.purses[wallet.as_str()].address().to_string());
+        let escrow = self.terms_of(charge);
         self.command(Command::CreateCharge(api::Charge {
             payment: id,
             party,
@@ -221,6 +223,7 @@ impl<W: World> Runner<W> {
             wallet,
             refund_to,
             terms: charge_terms(&charge.request),
+            escrow,
         }))
         .await
     }

@@ -38,6 +38,7 @@ impl Display for Action {
             Self::Sweep { wallet } => write!(f, "sweep {wallet}"),
             Self::Release { charge } => write!(f, "release {charge}"),
             Self::Refuse { charge } => write!(f, "refuse {charge}"),
+            Self::Decide(decision) => write!(f, "{decision}"),
             Self::Mine { blocks } => write!(f, "mine {blocks}"),
             Self::Reorg(reorg) => write!(f, "reorg {reorg}"),
             Self::CrashNode { node, down_for } => {
@@ -64,7 +65,8 @@ impl Display for Charge {
             "{}: {} {} expires {}",
             self.id, self.party, self.request, self.expires
         )?;
-        optional(f, "refund to", &self.refund_to)
+        optional(f, "refund to", &self.refund_to)?;
+        optional(f, "in escrow", &self.escrow)
     }
 }
 

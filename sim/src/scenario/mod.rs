@@ -24,6 +24,7 @@ mod channels;
 mod check;
 mod choice;
 mod display;
+mod escrow;
 mod expectation;
 mod invoicing;
 mod model;
@@ -46,6 +47,9 @@ mod tests;
 
 pub use bindings::{BindingAsked, BindingName, BindingPurpose, BindingState, BindingStep};
 pub use channels::{ChannelStage, ChannelStep};
+pub use escrow::{
+    EscrowDecision, EscrowName, EscrowOfCharge, EscrowShare, EscrowVerdict, VerdictWord,
+};
 pub use invoicing::{InvoiceKind, PaidInvoice, Routing, Saying};
 pub use model::*;
 pub use own_wallets::{

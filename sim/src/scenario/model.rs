@@ -7,6 +7,7 @@ pub use super::choice::{
     Asset, Bumping, CrashPoint, DidMethod, DidState, Disposal, EnrolmentState, FailureReason,
     Outcome, Pace, PaymentState, Rail, RejectCode, World,
 };
+use super::escrow::{EscrowDecision, EscrowOfCharge};
 pub use super::expectation::Expectation;
 use super::invoicing::{PaidInvoice, Routing, Saying};
 pub use super::outside::{Account, Channel, Forwarding, Node, Wallet};
@@ -265,6 +266,8 @@ pub enum Action {
         /// Made with `hold` by an earlier step, not decided yet.
         charge: PaymentName,
     },
+    /// The agent of an escrow decides, and it is told.
+    Decide(EscrowDecision),
     /// Blocks are mined, with all that the mempool has and the fee market lets in.
     Mine {
         /// At least 1.
@@ -329,6 +332,8 @@ pub struct Charge {
     pub expires: Millis,
     /// Where money goes back to that does not pay it; on chain only.
     pub refund_to: Option<WalletName>,
+    /// Whose decision its money waits for.
+    pub escrow: Option<EscrowOfCharge>,
 }
 
 /// What a charge asks for; amounts above zero.
@@ -515,6 +520,7 @@ impl Action {
             | Self::Sweep { .. }
             | Self::Release { .. }
             | Self::Refuse { .. }
+            | Self::Decide(_)
             | Self::Mine { .. } => None,
             Self::Gateway(fault) if fault.kind.takes_time() => Some(World::Simulated),
             Self::Reorg(_)

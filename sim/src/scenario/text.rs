@@ -8,6 +8,7 @@ use super::choice::{
     DiskFault, Disposal, GatewayFaultKind, Layer0Fault, LinkFault, Pace, PeerFault, ProcessFault,
     Rail, RejectCode, World,
 };
+use super::escrow::InEscrow;
 use super::invoicing::InvoiceKind;
 pub(super) use super::own_wallets::OwnWallet;
 use super::own_wallets::WalletPurpose;
@@ -329,6 +330,8 @@ table!(
         "wallet" wallet: Optional<String>,
         /// On chain only: the wallet to which money goes back that does not pay the charge.
         "refund_to" refund_to: Optional<String>,
+        /// Its money waits for an agent's decision; on chain it needs `refund_to`.
+        "escrow" escrow: Optional<InEscrow>,
     }
 );
 table!(

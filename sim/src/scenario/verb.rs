@@ -4,6 +4,7 @@
 use super::bindings::{ExpectBinding, Prove, Register, Rotate};
 use super::channels::{CloseChannel, ExpectNode};
 use super::choice::World;
+use super::escrow::Decide;
 use super::own_wallets::{LabelCharge, MoveFunds, Restored};
 use super::problem::{Problems, listed, nearest};
 use super::read::{At, Field, Node, Optional, Read, Table};
@@ -92,6 +93,8 @@ verbs!(
     "open" Open(String),
     /// A channel is closed.
     "close" Close(CloseChannel),
+    /// The agent of an escrow decides.
+    "decide" Decide(Decide),
     /// Blocks are mined.
     "mine" Mine(BlockCount),
     /// The last blocks are replaced by others.

@@ -2,7 +2,7 @@
 //! an account or a channel. Does not own the set-up (`setup`).
 
 use super::Edit;
-use crate::scenario::{About, ChannelStep, OwnStep};
+use crate::scenario::{About, ChannelStep, EscrowDecision, EscrowVerdict, OwnStep};
 use crate::scenario::{
     Action, BindingStep, ChainFaultKind, Charge, Endpoint, Expectation, Pay, Payee, Payer,
     PeerFaultKind, Scenario, Step, Trouble,
@@ -169,6 +169,7 @@ pub(super) fn names(step: &Step) -> Named<'_> {
         Action::Release { charge } | Action::Refuse { charge } => {
             named.payment = Some(charge.as_str());
         }
+        Action::Decide(decision) => name_decision(decision, &mut named),
         Action::CrashNode { node, .. } | Action::RestartNode { node } => {
             named.outside.push(node.as_str());
         }
@@ -209,6 +210,16 @@ fn name_charge<'a>(charge: &'a Charge, named: &mut Named<'a>) {
     named
         .outside
         .extend(refund_to.map(|wallet| wallet.as_str()));
+}
+
+/// A decision stays with the charges that it names, and its signer with it.
+fn name_decision<'a>(decision: &'a EscrowDecision, named: &mut Named<'a>) {
+    named.party = Some(decision.signer.as_ref().unwrap_or(&decision.agent).as_str());
+    if let EscrowVerdict::Split(shares) = &decision.verdict {
+        let to = shares.iter().filter_map(|share| share.to.as_ref());
+        named.outside.extend(to.map(|node| node.as_str()));
+        named.payment = shares.first().map(|share| share.charge.as_str());
+    }
 }
 
 fn name_trouble<'a>(trouble: &'a Trouble, named: &mut Named<'a>) {
@@ -391,7 +402,8 @@ pub(super) fn leading_to(plan: &Scenario, line: Option<usize>) -> BTreeSet<usize
         | Action::Enrol { .. }
         | Action::Binding(_)
         | Action::Release { .. }
-        | Action::Refuse { .. } => party.is_none() || concerns(step) == party,
+        | Action::Refuse { .. }
+        | Action::Decide(_) => party.is_none() || concerns(step) == party,
         Action::Reconcile { run } => names(failing).run == Some(run.as_str()),
         _ => false,
     };

@@ -108,5 +108,6 @@ fn plain(charge: Charge, pay: &Pay) -> Option<Charge> {
         } => wallet.is_none() && !invoice,
     };
     let expires = Millis::parse(&format!("{ONE_HOUR_MS} ms")).ok()?;
-    (pays_what_is_asked && is_plain).then_some(Charge { expires, ..charge })
+    (pays_what_is_asked && is_plain && charge.escrow.is_none())
+        .then_some(Charge { expires, ..charge })
 }

@@ -57,6 +57,7 @@ fn part(action: &Action) -> Option<String> {
         Action::Sweep { .. } => "a recovery".to_owned(),
         Action::Release { .. } => "a release".to_owned(),
         Action::Refuse { .. } => "a refusal".to_owned(),
+        Action::Decide(_) => "a decision about an escrow".to_owned(),
         Action::Reorg(_) => "a reorganisation".to_owned(),
         Action::CrashNode { .. } => "a node that crashes".to_owned(),
         Action::CrashEngine { .. } => "a restart of the engine".to_owned(),

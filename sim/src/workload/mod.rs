@@ -7,6 +7,7 @@ mod bindings;
 pub mod cells;
 mod channels;
 mod draws;
+mod escrow;
 mod faults;
 pub mod kinds;
 mod profile;

@@ -40,6 +40,9 @@ pub struct Profile {
     /// In so many plans of a million the engine manages its node's channels, and channels open and close.
     #[serde(default)]
     pub channels_ppm: u32,
+    /// In so many plans of a million, charges are in escrow and an agent decides about them.
+    #[serde(default)]
+    pub escrow_ppm: u32,
     /// Cells of the coverage matrix that all seeds together must reach, as "rail/state/fault".
     #[serde(default)]
     pub required: Vec<String>,
@@ -224,6 +227,7 @@ impl Profile {
             ("cosigned_ppm", self.cosigned_ppm),
             ("all_ppm", self.all_ppm),
             ("channels_ppm", self.channels_ppm),
+            ("escrow_ppm", self.escrow_ppm),
             ("reputation_ppm", self.reputation_ppm),
         ] {
             if ppm > 1_000_000 {

@@ -74,6 +74,7 @@ fn is_traffic(action: &Action) -> bool {
             | Action::Sweep { .. }
             | Action::Release { .. }
             | Action::Refuse { .. }
+            | Action::Decide(_)
             | Action::Mine { .. }
             | Action::Fee { .. }
             | Action::Wait { .. }

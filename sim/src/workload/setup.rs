@@ -4,6 +4,7 @@
 use super::bindings;
 use super::channels;
 use super::draws::Draws;
+use super::escrow;
 use super::profile::Profile;
 use super::text::{blocks, euro, sat, span};
 use crate::prng::RootSeed;
@@ -78,6 +79,8 @@ pub(super) struct Setup {
     pub(super) managed: bool,
     /// Channels of the set-up and their ends.
     pub(super) channels: Vec<(String, [&'static str; 2])>,
+    /// An agent decides about charges in escrow.
+    pub(super) escrows: bool,
     /// Charges on chain have refund addresses.
     refunds: bool,
     /// In words, for the title.
@@ -92,6 +95,7 @@ pub(super) fn draw(profile: &Profile, seed: RootSeed, lightning: bool) -> Setup 
         smallest_channel_sat: u64::MAX,
         reputation: Draws::of(seed, "reputation").ppm(profile.reputation_ppm),
         managed: lightning && channels::are_managed(profile, seed),
+        escrows: Draws::of(seed, "escrow").ppm(profile.escrow_ppm),
         ..Setup::default()
     };
     let mut channels = Vec::new();
@@ -485,6 +489,9 @@ fn people(setup: &mut Setup, mut draws: Draws, seed: RootSeed) {
         let did = setup.dids.iter().find(|(known, _)| known == party);
         let did = did.map_or(String::new(), |(_, method)| format!(" did = \"{method}\" "));
         setup.lines.push(format!("parties.{party} = {{{did}}}"));
+    }
+    if setup.escrows {
+        setup.lines.extend(escrow::people());
     }
     for wallet in &setup.wallets {
         let funds = draws.between(50, 500) * 1_000_000;

@@ -8,6 +8,7 @@ mod invoices;
 use super::bindings;
 use super::channels;
 use super::draws::Draws;
+use super::escrow;
 use super::profile::{Profile, SHORTEST_DEADLINE_S, Sort};
 use super::setup::{BAD_ACCOUNT, Setup, VAULT};
 use super::text::{Draft, blocks, euro, line, sat, span};
@@ -94,6 +95,9 @@ pub(super) fn draw(
     for (index, sort) in sorts.iter().enumerate() {
         let draws = Draws::of(seed, &format!("payment/{index}"));
         traffic.payment(index + 1, *sort, draws);
+    }
+    if setup.escrows {
+        escrow::steps(traffic.draft, setup, minutes * MINUTE, seed);
     }
     if setup.reputation {
         for party in &setup.parties {

@@ -177,6 +177,15 @@ pub fn sign_as_party(seed: RootSeed, party: &str, method: DidMethod, text: &str)
     hex(&signature.serialize_compact())
 }
 
+/// As [`sign_as_party`], the 64 bytes themselves.
+pub fn signature_of_party(seed: RootSeed, party: &str, method: DidMethod, text: &str) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    bitcoin::hex::FromHex::from_hex(&sign_as_party(seed, party, method, text))
+        .map(|signature| bytes = signature)
+        .expect("64 bytes in hexadecimal");
+    bytes
+}
+
 /// A party's DID.
 pub fn party_did(seed: RootSeed, party: &str, method: DidMethod) -> Did {
     let text = match method {

@@ -12,7 +12,9 @@ use async_channel::{Receiver, Sender};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, select_biased};
 use lockstep_engine::api::{Command, Engine, EngineConfig, Input, Output};
+use lockstep_engine::escrow::{self, Decision, Verdict};
 use lockstep_engine::id::{CommandId, PaymentId};
+use lockstep_engine::identity::jws_payload;
 use lockstep_engine::planted::Bug;
 use lockstep_engine::rail::Fact;
 use lockstep_engine::time::Span;
@@ -446,10 +448,24 @@ fn concerns(input: &Input, payment: &PaymentId) -> bool {
             | Command::CloseChannel { .. }
             | Command::Reconcile { .. } => false,
         },
+        Input::Fact {
+            fact: Fact::Webhook { body, .. },
+            ..
+        } => splits(body, payment),
         Input::Fact { fact, .. } => answered_key(fact)
             .and_then(|key| key.0.split_once('/'))
             .is_some_and(|(subject, _)| subject == payment.as_str()),
     }
+}
+
+/// Whether a webhook tells a decision that names this charge.
+fn splits(body: &str, payment: &PaymentId) -> bool {
+    let told = escrow::statement(body).and_then(|jws| jws_payload(&jws).ok());
+    let decision = told.and_then(|text| Decision::read(&text).ok());
+    decision.is_some_and(|decision| match decision.verdict {
+        Verdict::Split(shares) => shares.iter().any(|share| share.charge == *payment),
+        Verdict::Release | Verdict::Refuse => false,
+    })
 }
 
 fn answered_key(fact: &Fact) -> Option<&lockstep_engine::id::IdempotencyKey> {

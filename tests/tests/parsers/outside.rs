@@ -66,6 +66,7 @@ fn charge(name: &str, rail: Rail, amount_msat: u64) -> Command {
         wallet: None,
         refund_to: None,
         terms: Default::default(),
+        escrow: None,
     })
 }
 

@@ -46,6 +46,7 @@ fn charge() -> Command {
         wallet: None,
         refund_to: None,
         terms: Default::default(),
+        escrow: None,
     })
 }
 

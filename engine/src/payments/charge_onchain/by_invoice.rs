@@ -132,7 +132,7 @@ impl OnchainCharge {
         let pays = match self.state {
             State::Open => amount >= asked,
             State::Settled { .. } => desk.has_bug(Bug::SettleTwiceOnDouble),
-            State::Failed { .. } => false,
+            State::Held { .. } | State::Failed { .. } => false,
         };
         let creditor = match pays {
             true => party_btc(&self.party),

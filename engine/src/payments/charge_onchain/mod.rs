@@ -7,16 +7,18 @@
 //! back; only by that can a party's balance become negative, if it spent the credit before.
 
 mod by_invoice;
+mod escrow;
 mod stray;
 
 use super::desk::{Desk, in_msat, msat, party_btc, wallet_account};
 use super::order::Charge;
 use super::record::Status;
+use crate::escrow::EscrowTerms;
 use crate::event::{Event, FailureReason, Finding};
 use crate::id::{PartyId, PaymentId, WalletId};
 use crate::identity::Purpose;
 use crate::ledger::Account;
-use crate::money::{Msat, Quantity, Rail, Sat};
+use crate::money::{Rail, Sat};
 use crate::onchain::Received;
 use crate::planted::Bug;
 use crate::policy::{BindingAsked, Policy};
@@ -46,6 +48,10 @@ pub struct OnchainCharge {
     pub script: ScriptBuf,
     /// Where money goes back to that does not pay it.
     pub refund_to: Option<String>,
+    /// Who decides about its money.
+    pub escrow: Option<EscrowTerms>,
+    /// What an escrow's decision sends back of what paid it.
+    goes_back: Sat,
     /// Not seen in full by then, it fails.
     pub expires_at: Timestamp,
     /// Whether that time is over.
@@ -86,6 +92,13 @@ pub struct OnchainCharge {
 pub enum OnchainChargeState {
     /// Waiting for money, or for it to become deep.
     Open,
+    /// Deep enough, and in escrow: it waits for a decision. A reorganisation opens it again.
+    Held {
+        /// The outputs that paid it.
+        credited: Vec<OutPoint>,
+        /// What of their sum waits.
+        amount: Sat,
+    },
     /// Paid. A reorganisation opens it again.
     Settled {
         /// The outputs that paid it; none if its invoice was paid.
@@ -137,6 +150,8 @@ impl OnchainCharge {
             address,
             script,
             refund_to: order.refund_to.clone(),
+            escrow: order.escrow.clone(),
+            goes_back: Sat(0),
             expires_at,
             expired: false,
             was_settled: false,
@@ -175,12 +190,7 @@ impl OnchainCharge {
         }
         self.book(desk, &received, depth);
         if let Some(amount) = paid {
-            let quantity = Quantity::btc(in_msat(amount));
-            desk.emit(Event::PaymentSettled {
-                payment: self.id.clone(),
-                quantity,
-                fee_msat: Msat(0),
-            });
+            desk.emit(self.paid_event(amount));
         }
         self.tell_findings(desk, &counts, depth, gone);
     }
@@ -190,7 +200,7 @@ impl OnchainCharge {
         if !self.may_settle() || desk.has_bug(Bug::NeverSettle) || desk.tip_is_stale() {
             return None;
         }
-        let left = Sat(deep.0.saturating_sub(self.sent_back().0));
+        let left = self.that_pays(deep);
         let enough = match desk.planted {
             Some(Bug::CreditShortPayment) => Sat(1),
             Some(_) | None => self.required(desk.policy),
@@ -219,7 +229,7 @@ impl OnchainCharge {
             sometimes(Rare::ExpiredChargeCameBack);
         }
         self.was_settled = true;
-        self.state = State::Settled { credited, amount };
+        self.state = self.paid_state(credited, amount);
     }
 
     /// Remembers what lies on the address; how much of what lay there is gone.
@@ -285,7 +295,7 @@ impl OnchainCharge {
 
     /// A credit stands as long as each of its outputs has a confirmation.
     fn undo_if_lost(&mut self, desk: &mut Desk<'_>, received: &Received) {
-        let State::Settled { credited, .. } = &self.state else {
+        let (State::Settled { credited, .. } | State::Held { credited, .. }) = &self.state else {
             return;
         };
         let least = u32::from(!desk.has_bug(Bug::CreditAtSeen));
@@ -324,7 +334,11 @@ impl OnchainCharge {
 
     /// Posts the difference between where the money should be booked and where it is.
     fn book(&mut self, desk: &mut Desk<'_>, received: &Received, depth: u32) {
-        let target = self.target(desk.policy, received, depth);
+        let mut target = self.target(desk.policy, received, depth);
+        if let Some(early) = self.spent_early(desk) {
+            target.credited = early;
+            target.incoming = Sat(target.incoming.0.saturating_sub(early.0));
+        }
         let rise =
             |after: Sat, before: Sat| msat(in_msat(after)).saturating_sub(msat(in_msat(before)));
         let incoming = rise(target.incoming, self.booked.incoming);
@@ -388,8 +402,8 @@ impl OnchainCharge {
     fn may_settle(&self) -> bool {
         match self.state {
             State::Open => true,
-            State::Failed { .. } => self.was_settled,
-            State::Settled { .. } => false,
+            State::Failed { .. } => self.was_settled && !self.is_refused(),
+            State::Held { .. } | State::Settled { .. } => false,
         }
     }
 
@@ -408,6 +422,7 @@ impl OnchainCharge {
         match self.state {
             State::Open if self.seen == Sat(0) => Status::Issued,
             State::Open => Status::Seen,
+            State::Held { .. } => Status::Held,
             State::Settled { .. } => Status::Settled,
             State::Failed { .. } => Status::Failed,
         }

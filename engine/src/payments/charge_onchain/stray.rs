@@ -87,6 +87,8 @@ impl OnchainCharge {
         for (finding, amount) in self.strays(policy, received, depth) {
             target.put(self.disposal(policy, finding), amount);
         }
+        let payers = self.payers_part(received);
+        target.refund = Sat(target.refund.0.saturating_add(payers.0));
         let placed = sum([target.credited, target.suspense, target.refund].into_iter());
         target.incoming = less(received.at_depth(0), placed);
         target.keep_refunded(self.sent_back().min(received.at_depth(depth)));
@@ -103,13 +105,16 @@ impl OnchainCharge {
             *of_kind = Sat(of_kind.0.saturating_add(amount.0));
         };
         match &self.state {
-            State::Open => {}
+            State::Open | State::Held { .. } => {}
             State::Settled { credited, amount } => {
                 let pays = |output: &&ReceivedOutput| credited.contains(&output.outpoint);
                 let (paid, more): (Vec<_>, Vec<_>) = received.outputs.iter().partition(pays);
                 if paid.iter().all(deep) {
                     let all = sum(paid.iter().map(|output| output.value_sat));
-                    add(Finding::Over, less(all, *amount));
+                    add(
+                        Finding::Over,
+                        less(less(all, *amount), self.payers_part(received)),
+                    );
                 }
                 for output in more.into_iter().filter(deep) {
                     add(Finding::Double, output.value_sat);
@@ -139,6 +144,9 @@ impl OnchainCharge {
     }
 
     fn disposal(&self, policy: &Policy, finding: Finding) -> Disposal {
+        if self.is_refused() {
+            return Disposal::Refund;
+        }
         let Some(stray) = policy.stray else {
             return Disposal::Suspense;
         };
@@ -169,7 +177,11 @@ impl OnchainCharge {
         if desk.policy.stray.is_none() {
             return;
         }
-        let mut found = self.strays(desk.policy, received, depth);
+        // What an agent has refused goes back as it came: nothing about it is not as asked.
+        let mut found = match self.is_refused() {
+            true => BTreeMap::new(),
+            false => self.strays(desk.policy, received, depth),
+        };
         if self.state == State::Open {
             found.insert(Finding::Partial, received.at_depth(depth));
         }

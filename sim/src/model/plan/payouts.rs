@@ -132,6 +132,7 @@ impl<'a> Plan<'a> {
             coming: 0,
             paid: false,
             held: false,
+            escrow: false,
         };
         self.moves.insert(&payout.id, made);
         prediction

@@ -4,6 +4,7 @@
 
 mod bindings;
 mod channels;
+mod escrow;
 mod expect;
 mod faults;
 mod invoicing;

@@ -62,12 +62,14 @@ impl StepChecker<'_> {
         let request = self.paid_into(request, typed.wallet.as_ref());
         let expires = self.span_or_hour(&typed.expires, "when the charge expires");
         let refund_to = self.refund_to(typed)?;
+        let escrow = self.in_escrow(&typed.escrow)?;
         Some(Charge {
             id: id?,
             party: party?,
             request: request?,
             expires: expires?,
             refund_to,
+            escrow,
         })
     }
 
@@ -320,6 +322,7 @@ impl StepChecker<'_> {
             request: request?,
             expires,
             refund_to: None,
+            escrow: None,
         };
         Some(Pay {
             charge: name,

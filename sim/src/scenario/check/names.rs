@@ -244,7 +244,8 @@ impl Names {
         };
         for number in 1..=NAMED_REFUNDS {
             let name = format!("{charge}{REFUND}{number}");
-            if typed.refund_to.is_some() && name.len() <= MAX_CHARS {
+            let goes_back = typed.refund_to.is_some() || typed.escrow.is_some();
+            if goes_back && name.len() <= MAX_CHARS {
                 let refund = Payment {
                     payout: true,
                     ..payment.clone()
@@ -257,7 +258,8 @@ impl Names {
     fn payment_of(&self, step: usize, typed: &Step) -> Option<(At<String>, Payment)> {
         let (id, rail, payout, hold) = match &typed.verb.value {
             Verb::Charge(charge) => {
-                let hold = charge.hold.as_ref().is_some_and(|hold| hold.value);
+                let hold =
+                    charge.hold.as_ref().is_some_and(|hold| hold.value) || charge.escrow.is_some();
                 (
                     charge.id.0.clone()?,
                     charge.over.0.as_ref().map(|over| over.value),

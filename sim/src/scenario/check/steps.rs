@@ -5,6 +5,7 @@ use super::names::{Kind, Names, When};
 use super::{positive, quantity};
 use crate::scenario::bindings::BindingName;
 use crate::scenario::choice::{DidMethod, World};
+use crate::scenario::escrow::EscrowName;
 use crate::scenario::model::{
     Action, ChannelName, NodeName, OwnWalletName, PartyName, PaymentName, Step,
 };
@@ -38,6 +39,8 @@ pub(super) struct StepChecker<'a> {
     pub(super) opened: BTreeMap<ChannelName, Range<usize>>,
     /// Channels that earlier steps close, whether by force, and where.
     pub(super) closed: BTreeMap<ChannelName, (bool, Range<usize>)>,
+    /// Escrows of charges until now, with their agents.
+    pub(super) escrows: BTreeMap<EscrowName, PartyName>,
     /// Held charges that were released or refused, and where.
     decided: BTreeMap<PaymentName, Range<usize>>,
     /// Earliest time that the step can begin, and where that was said.
@@ -86,6 +89,7 @@ pub(super) fn steps(
         manages_channels: super::channels::are_managed(file),
         opened: BTreeMap::new(),
         closed: BTreeMap::new(),
+        escrows: BTreeMap::new(),
         decided,
         earliest: (0, 0..0),
     };
@@ -201,6 +205,7 @@ impl StepChecker<'_> {
             Verb::Refuse(typed) => self
                 .held(typed, span)
                 .map(|charge| Action::Refuse { charge }),
+            Verb::Decide(typed) => self.decide(typed, span),
             Verb::Mine(typed) => positive(
                 &typed.0,
                 span,

@@ -4,6 +4,7 @@
 
 mod amounts;
 mod bindings;
+mod escrow;
 mod steps;
 mod trouble;
 

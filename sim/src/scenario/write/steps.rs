@@ -68,6 +68,7 @@ impl Writer<'_> {
             Action::Sweep { wallet } => ("sweep", super::quoted(wallet.as_str())),
             Action::Release { charge } => ("release", super::quoted(&self.payment(charge))),
             Action::Refuse { charge } => ("refuse", super::quoted(&self.payment(charge))),
+            Action::Decide(decision) => self.decide(decision),
             Action::Mine { blocks } => ("mine", super::quoted(&blocks.to_string())),
             Action::Reorg(reorg) => ("reorg", self.reorg(reorg)),
             Action::CrashNode { node, down_for } => {
@@ -183,6 +184,9 @@ impl Writer<'_> {
         }
         let wallet = |wallet: &WalletName| self.name(NameSpace::Outside, wallet.as_str());
         table.maybe("refund_to", charge.refund_to.as_ref().map(wallet));
+        if let Some(escrow) = &charge.escrow {
+            table.put("escrow", self.in_escrow(escrow));
+        }
         table.end()
     }
 

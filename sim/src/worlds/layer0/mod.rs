@@ -133,6 +133,12 @@ impl Layer0 {
         known
     }
 
+    /// Tells the engine what the agent of an escrow has signed: the escrow system's word goes the same way.
+    pub fn tell_decision(&mut self, now_ms: u64, jws: &str) {
+        self.news
+            .tell(now_ms, "escrow.decided", &json!({ "jws": jws }));
+    }
+
     /// Webhooks to send now.
     pub fn take_due(&mut self, now_ms: u64) -> Vec<WebhookDelivery> {
         self.news.take_due(now_ms, &self.webhook_secret)

@@ -1,4 +1,4 @@
-//! Owns what Layer 0 tells by itself: that a DID was revoked or rotated, as webhooks that are repeated until they are
+//! Owns what Layer 0 tells by itself: that a DID was revoked or rotated, and what an escrow's agent has decided, as webhooks that are repeated until they are
 //! acknowledged. Does not own their transport.
 
 use crate::worlds::gateway::{WebhookDelivery, sign};
@@ -15,6 +15,8 @@ struct Queued {
     id: String,
     body: String,
     attempt: u32,
+    /// Whether a refusal is an answer to it: what is signed does not become right by telling it again.
+    is_final: bool,
     /// `None`: sent, and not answered.
     due_ms: Option<u64>,
 }
@@ -37,6 +39,7 @@ impl News {
             id,
             body: body.to_string(),
             attempt: 0,
+            is_final: kind.starts_with("escrow."),
             due_ms: Some(now_ms),
         });
     }
@@ -73,9 +76,9 @@ impl News {
 
     pub(super) fn answered(&mut self, id: &str, status: Option<u16>, now_ms: u64) {
         let done = status.is_some_and(|status| (200..300).contains(&status));
-        if done {
-            self.queued.retain(|queued| queued.id != id);
-        }
+        let refused = status == Some(400);
+        self.queued
+            .retain(|queued| queued.id != id || !(done || refused && queued.is_final));
         for queued in self.queued.iter_mut().filter(|queued| queued.id == id) {
             let doublings = queued.attempt.saturating_sub(1).min(20);
             let pause_ms = (FIRST_PAUSE_MS << doublings).min(LONGEST_PAUSE_MS);
