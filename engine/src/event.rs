@@ -6,8 +6,7 @@ pub use consequences::Consequences;
 
 use crate::escrow::Verdict;
 use crate::id::{
-    BatchId, BindingId, CosignerId, Did, EscrowId, IdempotencyKey, PartyId, PaymentId,
-    ReconciliationId, WalletId,
+    BatchId, BindingId, CosignerId, Did, EscrowId, PartyId, PaymentId, ReconciliationId, WalletId,
 };
 use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
