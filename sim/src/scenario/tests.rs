@@ -152,7 +152,7 @@ fn channels_are_exact() {
             .iter()
             .map(|channel| channel.name.as_str())
             .collect::<Vec<_>>(),
-        ["buyer-B", "B-shop"],
+        ["buyer-B", "B-shop", "late"],
         "order of the file"
     );
     let (first, second) = (&scenario.channels[0], &scenario.channels[1]);
@@ -194,7 +194,7 @@ fn steps_know_their_line_and_their_content() {
             .expect(needle)
     };
     assert_eq!(scenario.steps[0].line, line_of("charge = { id = \"c1\""));
-    assert_eq!(scenario.steps[84].line, line_of("executed = \"o1\""));
+    assert_eq!(scenario.steps[89].line, line_of("executed = \"o1\""));
     let Action::Pay(pay) = &scenario.steps[7].action else {
         panic!("{:?}", scenario.steps[7])
     };
@@ -205,12 +205,12 @@ fn steps_know_their_line_and_their_content() {
     assert!(
         matches!(&pay.payer, Payer::Node { node, amount: None, .. } if node.as_str() == "buyer")
     );
-    let Action::Payout(payout) = &scenario.steps[34].action else {
-        panic!("{:?}", scenario.steps[34])
+    let Action::Payout(payout) = &scenario.steps[39].action else {
+        panic!("{:?}", scenario.steps[39])
     };
     assert!(matches!(&payout.payee, Payee::Account { amount, .. } if amount.get() == 1_250));
     assert!(
-        matches!(&scenario.steps[75].action, Action::Expect(Expectation::Party { btc: Some(btc), .. }) if btc.negative)
+        matches!(&scenario.steps[80].action, Action::Expect(Expectation::Party { btc: Some(btc), .. }) if btc.negative)
     );
 }
 
@@ -324,6 +324,9 @@ fn tables() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("Paying", text::Paying::KEYS),
         ("SmallWorld", super::topology::SmallWorld::KEYS),
         ("CloseChannel", super::channels::CloseChannel::KEYS),
+        ("InEscrow", super::escrow::InEscrow::KEYS),
+        ("Decide", super::escrow::Decide::KEYS),
+        ("Share", super::escrow::Share::KEYS),
         ("ExpectNode", super::channels::ExpectNode::KEYS),
         ("Prove", super::bindings::Prove::KEYS),
         ("Rotate", super::bindings::Rotate::KEYS),

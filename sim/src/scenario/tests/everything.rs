@@ -183,12 +183,12 @@ steps = [
   { cosigner = { of = "ben", fault = "somebody-elses", for = "5 min" } },
   { cosigner = { of = "ben", fault = "leave-out", for = "5 min" } },
   { cosigner = { of = "ben", fault = "garbage", for = "5 min" } },
-  { charge = { id = "c4", party = "merchant", amount = "5 sat", over = "lightning", escrow = { id = "deal", agent = "heir" } } },
-  { charge = { id = "c5", party = "merchant", amount = "7_000 sat", over = "onchain", refund_to = "bob", escrow = { id = "deal", agent = "heir" } } },
+  { charge = { id = "e1", party = "merchant", amount = "5 sat", over = "lightning", escrow = { id = "deal", agent = "heir" } } },
+  { charge = { id = "e2", party = "merchant", amount = "7_000 sat", over = "onchain", refund_to = "bob", escrow = { id = "deal", agent = "heir" } } },
   { decide = { escrow = "deal", verdict = "release", signer = "merchant" } },
   { decide = { escrow = "deal", verdict = "refuse", altered = true, times = 2 } },
-  { decide = { escrow = "deal", verdict = "split", shares = [{ charge = "c4", payee = "4_999 msat", payer = "1 msat", to = "buyer" }, { charge = "c5", payee = "0 sat", payer = "7_000 sat" }] } },
-  { expect = { payment = "c4.refund-1", state = "settled" } },
+  { decide = { escrow = "deal", verdict = "split", shares = [{ charge = "e1", payee = "4_999 msat", payer = "1 msat", to = "buyer" }, { charge = "e2", payee = "0 sat", payer = "7_000 sat" }] } },
+  { expect = { payment = "e1.refund-1", state = "settled" } },
 ]
 "#;
 
@@ -337,9 +337,9 @@ cosigner twice ben for 300 s
 cosigner somebody-elses ben for 300 s
 cosigner leave-out ben for 300 s
 cosigner garbage ben for 300 s
-charge c4: merchant 5000 msat over lightning expires 3600 s in escrow deal of heir
-charge c5: merchant 7000 sat over onchain expires 3600 s refund to bob in escrow deal of heir
+charge e1: merchant 5 sat over lightning expires 3600 s in escrow deal of heir
+charge e2: merchant 7000 sat over onchain expires 3600 s refund to bob in escrow deal of heir
 decide deal: release signed by merchant
 decide deal: refuse altered told 2 times
-decide deal: split c4 4999 msat and 1 msat to buyer c5 0 msat and 7000000 msat
-expect payment c4.refund-1 settled";
+decide deal: split e1 4999 msat and 1 msat to buyer e2 0 sat and 7000 sat
+expect payment e1.refund-1 settled";
