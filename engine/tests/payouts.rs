@@ -61,7 +61,10 @@ fn a_lightning_payout_needs_its_proof_and_pays_once() {
         ),
         "{refused:?}"
     );
-    assert_eq!(names(&o.tell(sent(HASH))), ["payment_proven", "payment_settled"]);
+    assert_eq!(
+        names(&o.tell(sent(HASH))),
+        ["payment_proven", "payment_settled"]
+    );
     assert_eq!(o.tell(sent(HASH)), Default::default());
     o.tell(Fact::LightningFailed {
         payment_hash: hash_of(HASH),
