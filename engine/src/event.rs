@@ -1,7 +1,10 @@
 //! Owns the words for what has happened (past tense), which payments and reconciliation emit and `api` hands out.
 //! Does not own when any of it happens.
 
+mod breaks;
 mod consequences;
+
+pub use breaks::{Break, BreakKind};
 pub use consequences::Consequences;
 
 use crate::escrow::Verdict;
@@ -11,7 +14,7 @@ use crate::id::{
 use crate::identity::{Ended, NotBound};
 use crate::layer0::DidState;
 use crate::ledger::{HoldEvent, Transaction};
-use crate::money::{Asset, Eur, Minor, Msat, Quantity, Sat};
+use crate::money::{Eur, Minor, Msat, Quantity, Sat};
 use crate::onchain::feerate::Feerate;
 use crate::onchain::{AnswerWrong, Label};
 use crate::policy::Outcome;
@@ -571,45 +574,8 @@ pub enum FailureReason {
     },
     /// The network refused the transaction: its reject word.
     BroadcastRefused(String),
-    /// A refund: its transaction has left the chain, and the coins that it spends with it.
+    /// Its transaction has left the chain, and a coin that it spends with it, for good (a refund: for now).
     CoinsLost,
     /// No transaction can be built for it (fee above the reserve, for instance): why.
     NotBuildable(String),
-}
-
-/// A disagreement between the ledger and the outside. Both amounts are in the asset's booked unit (msat or cents).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Break {
-    /// Where.
-    pub rail: Rail,
-    /// What disagrees.
-    pub kind: BreakKind,
-    /// The payment or entry concerned, if it is about one.
-    pub reference: Option<String>,
-    /// Unit of the amounts.
-    pub asset: Asset,
-    /// What the ledger holds (or has moved), in-flight items counted.
-    pub ledger: i128,
-    /// What the outside holds (or has moved).
-    pub outside: i128,
-}
-
-/// Kinds of disagreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BreakKind {
-    /// The outside account holds another amount than the ledger's account of it.
-    BalanceDiffers,
-    /// Money that nobody can be named for lies in suspense.
-    Unexplained,
-    /// The statement has a movement that the ledger knows nothing of.
-    UnknownEntry,
-    /// The statement has another amount than the payment it names.
-    AmountDiffers,
-    /// The statement has the same movement of one payment twice.
-    DuplicateEntry,
-    /// A payment settled on that day is not on the day's complete statement.
-    MissingEntry,
-    /// No statement could be had.
-    ReportUnavailable,
 }
