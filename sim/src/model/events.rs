@@ -311,7 +311,7 @@ impl Model {
                 let is_its = self.hashes.get(&invoiced) == Some(id);
                 let charge = self.payment(id)?;
                 charge.by_invoice = Some(units);
-                charge.money.paid = 0;
+                charge.money.paid_otherwise();
                 (is_its && amount_msat.0 == units && units >= asked, units)
             }
             (Kind::OnchainCharge | Kind::OnchainPayout, Fact::Chain(_)) if self.tip_is_stale => {

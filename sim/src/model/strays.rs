@@ -71,6 +71,12 @@ impl Money {
         self.payers = deep.map(|(outpoint, _)| *outpoint).collect();
     }
 
+    /// Nothing that lies there has paid the charge: its invoice was.
+    pub(super) fn paid_otherwise(&mut self) {
+        self.paid = 0;
+        self.payers.clear();
+    }
+
     /// What is deep and does not pay the charge, in satoshi by kind.
     fn strays(&self, state: State, depth: u32) -> BTreeMap<Finding, u64> {
         let mut strays = BTreeMap::new();
